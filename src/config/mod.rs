@@ -1,0 +1,186 @@
+//! `.gitops-hooks.yaml`: types, defaults, validation with line and column, its JSON schema. This room knows nothing of git,
+//! containers or clusters: it is given text and gives back what the text says, or every mistake in it at once.
+
+mod decode;
+mod types;
+mod validate;
+
+pub use decode::{Located, Problem};
+pub use types::{Config, Environment, Image, Manifests, Scratch, Setup, Smoke, Step};
+
+use crate::yaml::{self, Position};
+use decode::{Decode, Problems};
+use serde_json::{Value as Json, json};
+use std::fmt;
+
+/// Where the configuration is looked for, from the root of a repository; the first that is there counts.
+pub const PATHS: &[&str] = &[".gitops-hooks.yaml", ".config/gitops-hooks.yaml"];
+
+/// A configuration larger than this is refused unread.
+const MAX_BYTES: usize = 1 << 20;
+
+/// A configuration that cannot be used: all that is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidConfig {
+    path: String,
+    /// Each mistake as `line:column` and one sentence, in the order of the file.
+    pub mistakes: Vec<(Position, String)>,
+}
+
+impl fmt::Display for InvalidConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.mistakes.len();
+        write!(f, "{} has {count} mistake{}", self.path, if count == 1 { "" } else { "s" })?;
+        for (position, message) in &self.mistakes {
+            write!(f, "\n{}:{position}: {message}", self.path)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for InvalidConfig {}
+
+impl miette::Diagnostic for InvalidConfig {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new("config"))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new("mend the file and try `gitops-hooks config check`; `gitops-hooks config schema` lists every key"))
+    }
+}
+
+/// Reads a configuration. `path` is only for messages.
+///
+/// # Errors
+/// Every mistake of the text, with its place.
+pub fn parse(path: &str, text: &str) -> Result<Config, InvalidConfig> {
+    let mut problems = Problems::default();
+    let config = decode_text(text, &mut problems);
+    if let Some(config) = &config {
+        validate::validate(config, &mut problems);
+    }
+    match config {
+        Some(config) if problems.0.is_empty() => Ok(config),
+        _ => {
+            problems.0.sort_by_key(|problem| problem.place.start);
+            let mistakes = problems.0.into_iter().map(|problem| (Position::of(text, problem.place.start), problem.message));
+            Err(InvalidConfig { path: path.to_owned(), mistakes: mistakes.collect() })
+        }
+    }
+}
+
+fn decode_text(text: &str, problems: &mut Problems) -> Option<Config> {
+    if text.len() > MAX_BYTES {
+        problems.add(&(0..0), format!("the file is larger than {MAX_BYTES} bytes"));
+        return None;
+    }
+    let documents = match yaml::parse(text) {
+        Ok(documents) => documents,
+        Err(error) => {
+            problems.add(&(error.byte..error.byte), format!("this is no YAML: {}", error.message));
+            return None;
+        }
+    };
+    if let Some(second) = documents.get(1) {
+        let start = second.root.as_ref().map_or(second.end, |root| root.place.start);
+        problems.add(&(start..start), "a second document; the configuration is one document");
+    }
+    match documents.into_iter().next().and_then(|document| document.root) {
+        Some(root) => Config::decode(&root, problems),
+        None => {
+            problems.add(&(0..0), "the file is empty; `gitops-hooks init` writes one to start from");
+            None
+        }
+    }
+}
+
+/// The JSON schema of the configuration (draft 2020-12), for editors.
+#[must_use]
+pub fn schema() -> Json {
+    let mut schema = Config::schema();
+    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    schema["title"] = json!("gitops-hooks");
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STORY: &str = r#"
+hooks:
+  pre-commit:
+    - name: format
+      run: ruff format {files}
+      files: ["*.py", "!migrations/**"]
+  pre-push:
+    - name: test
+      run: pytest -q
+      inputs: ["**/*.py", requirements.txt]
+      timeout: 10m
+    - image: web
+images:
+  web:
+    repository: registry.example.com/team/flask-app
+    smoke: { port: 5000, path: /, expect: 200 }
+environments:
+  staging:
+    branch: main
+    manifests: { url: "git@git.example.com:team/k8s-manifest.git", path: staging }
+    images: [web]
+scratch:
+  link: [.venv]
+  setup: { run: uv sync, inputs: [uv.lock] }
+"#;
+
+    fn mistakes(text: &str) -> Vec<String> {
+        let error = parse("c.yaml", text).unwrap_err();
+        error.to_string().lines().skip(1).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_story_is_read_with_its_defaults() {
+        let config = parse("c.yaml", STORY).unwrap();
+        let web = &config.images[&"web".parse().unwrap()];
+        assert_eq!((web.dockerfile().as_str(), web.platform.as_str()), ("Dockerfile", "linux/amd64"));
+        let staging = &config.environments[&"staging".parse().unwrap()];
+        assert_eq!((staging.manifests.branch.as_str(), staging.namespace.as_str()), ("main", "default"));
+        assert_eq!(config.hooks[&crate::values::HookName::PrePush][1].label(), "web");
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once_with_its_place() {
+        let text = "hooks:\n  pre-comit: []\n  pre-push:\n    - runn: x\n      timeout: soon\n    - image: api\nimages:\n  Web: {}\n  api:\n    repository: Team/App\n    smoke: { path: 1 }\n";
+        assert_eq!(
+            mistakes(text),
+            [
+                "c.yaml:2:3: git has no client-side hook \"pre-comit\"",
+                "c.yaml:4:7: unknown key \"runn\" in a step; did you mean \"run\"?",
+                "c.yaml:5:16: expected a time such as 30s, 10m or 1h 30m, at most 24h, found \"soon\"",
+                "c.yaml:8:3: \"Web\" is no name: use up to 63 lower-case letters, digits and dashes, starting and ending with a letter or digit",
+                "c.yaml:8:8: an image needs the key \"repository\"",
+                "c.yaml:10:17: expected an image repository such as registry.example.com/team/app, found \"Team/App\"",
+                "c.yaml:11:12: a smoke run needs the key \"port\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_only_the_whole_shows_is_told_too() {
+        let text = "hooks:\n  pre-push:\n    - run: a\n      needs: [b]\n    - name: b\n      run: b\n      needs: [a]\n    - image: nowhere\n    - name: c\n    - name: d\n      run: x\n      image: nowhere\n    - run: d\n      needs: [typo]\n";
+        let found = mistakes(text);
+        for expected in ["c.yaml:4:15: a → b → a", "c.yaml:8:14: no image \"nowhere\"", "c.yaml:9:13:", "c.yaml:12:14:", "c.yaml:14:15:"] {
+            assert!(found.iter().any(|line| line.starts_with(expected)), "{expected} in {found:#?}");
+        }
+    }
+
+    #[test]
+    fn the_schema_knows_every_key() {
+        let schema = schema();
+        let step = &schema["properties"]["hooks"]["additionalProperties"]["items"];
+        assert_eq!(step["additionalProperties"], false);
+        assert!(step["properties"]["needs"]["description"].as_str().unwrap().contains("must have passed"));
+        assert_eq!(schema["properties"]["images"]["additionalProperties"]["required"], json!(["repository"]));
+    }
+}

@@ -1,0 +1,5 @@
+//! gitops-hooks: a CI/CD pipeline with no CI server. `docs/design.md` names the rooms and what flows between them.
+
+pub mod config;
+pub mod values;
+pub mod yaml;

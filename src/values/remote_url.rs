@@ -1,0 +1,84 @@
+use super::Invalid;
+use std::{fmt, str::FromStr};
+
+/// The address of a remote, which may carry a user and a password. What is shown never has them; [`RemoteUrl::reveal`]
+/// gives them to git alone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RemoteUrl(Box<str>);
+
+impl RemoteUrl {
+    /// The address as git takes it, secrets included. Only ever an argument of git or of libgit2.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// The address for people: without user and password, except the user of an SSH address, which is no secret.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let text = &*self.0;
+        let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let Some((user, host)) = authority.rsplit_once('@') else { return text.to_owned() };
+        let user = user.split_once(':').map_or(user, |(name, _)| name);
+        if scheme.contains("ssh") { format!("{scheme}://{user}@{host}{path}") } else { format!("{scheme}://{host}{path}") }
+    }
+}
+
+impl FromStr for RemoteUrl {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        // A leading dash would be an option to git; `ext::` and its kin run programs (gitremote-helpers(7)).
+        let transport = text.split_once("::").is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_alphanumeric()));
+        if text.is_empty() || text.starts_with('-') || transport || text.contains(|c: char| c.is_control()) {
+            return Err(Invalid::new("the address of a git repository", &Self(text.into()).shown()));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for RemoteUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown())
+    }
+}
+
+impl fmt::Debug for RemoteUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for RemoteUrl {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl serde::Serialize for RemoteUrl {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_never_shown() {
+        let shown = |text: &str| text.parse::<RemoteUrl>().unwrap().to_string();
+        assert_eq!(shown("https://user:token@git.example.com/a.git"), "https://git.example.com/a.git");
+        assert_eq!(shown("https://token@git.example.com/a.git"), "https://git.example.com/a.git");
+        assert_eq!(shown("ssh://git:pw@git.example.com:22/a@b.git"), "ssh://git@git.example.com:22/a@b.git");
+        assert_eq!(shown("git@git.example.com:team/a.git"), "git@git.example.com:team/a.git");
+    }
+
+    #[test]
+    fn an_address_that_runs_a_program_is_refused() {
+        for text in ["ext::sh -c true", "--upload-pack=x", "", "a\nb"] {
+            assert!(text.parse::<RemoteUrl>().is_err(), "{text}");
+        }
+    }
+}
