@@ -1,5 +1,7 @@
 //! gitops-hooks: a CI/CD pipeline with no CI server. `docs/design.md` names the rooms and what flows between them.
 
 pub mod config;
+pub mod git;
+pub mod ui;
 pub mod values;
 pub mod yaml;

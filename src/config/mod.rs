@@ -46,7 +46,9 @@ impl miette::Diagnostic for InvalidConfig {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new("mend the file and try `gitops-hooks config check`; `gitops-hooks config schema` lists every key"))
+        Some(Box::new(
+            "mend the file and try `gitops-hooks config check`; `gitops-hooks config schema` lists every key",
+        ))
     }
 }
 
@@ -64,7 +66,8 @@ pub fn parse(path: &str, text: &str) -> Result<Config, InvalidConfig> {
         Some(config) if problems.0.is_empty() => Ok(config),
         _ => {
             problems.0.sort_by_key(|problem| problem.place.start);
-            let mistakes = problems.0.into_iter().map(|problem| (Position::of(text, problem.place.start), problem.message));
+            let mistakes =
+                problems.0.into_iter().map(|problem| (Position::of(text, problem.place.start), problem.message));
             Err(InvalidConfig { path: path.to_owned(), mistakes: mistakes.collect() })
         }
     }
@@ -86,13 +89,11 @@ fn decode_text(text: &str, problems: &mut Problems) -> Option<Config> {
         let start = second.root.as_ref().map_or(second.end, |root| root.place.start);
         problems.add(&(start..start), "a second document; the configuration is one document");
     }
-    match documents.into_iter().next().and_then(|document| document.root) {
-        Some(root) => Config::decode(&root, problems),
-        None => {
-            problems.add(&(0..0), "the file is empty; `gitops-hooks init` writes one to start from");
-            None
-        }
-    }
+    let Some(root) = documents.into_iter().next().and_then(|document| document.root) else {
+        problems.add(&(0..0), "the file is empty; `gitops-hooks init` writes one to start from");
+        return None;
+    };
+    Config::decode(&root, problems)
 }
 
 /// The JSON schema of the configuration (draft 2020-12), for editors.
@@ -170,7 +171,13 @@ scratch:
     fn what_only_the_whole_shows_is_told_too() {
         let text = "hooks:\n  pre-push:\n    - run: a\n      needs: [b]\n    - name: b\n      run: b\n      needs: [a]\n    - image: nowhere\n    - name: c\n    - name: d\n      run: x\n      image: nowhere\n    - run: d\n      needs: [typo]\n";
         let found = mistakes(text);
-        for expected in ["c.yaml:4:15: a → b → a", "c.yaml:8:14: no image \"nowhere\"", "c.yaml:9:13:", "c.yaml:12:14:", "c.yaml:14:15:"] {
+        for expected in [
+            "c.yaml:4:15: a → b → a",
+            "c.yaml:8:14: no image \"nowhere\"",
+            "c.yaml:9:13:",
+            "c.yaml:12:14:",
+            "c.yaml:14:15:",
+        ] {
             assert!(found.iter().any(|line| line.starts_with(expected)), "{expected} in {found:#?}");
         }
     }

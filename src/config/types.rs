@@ -1,9 +1,7 @@
 //! What the configuration says, key by key. The documentation of a key here is its documentation in the JSON schema.
 
 use super::decode::{Located, object};
-use crate::values::{
-    EnvironmentName, Globs, HookName, ImageName, RelativePath, RemoteUrl, Repository, Span,
-};
+use crate::values::{EnvironmentName, Globs, HookName, ImageName, RelativePath, RemoteUrl, Repository, Span};
 use std::collections::BTreeMap;
 
 object! {
@@ -108,7 +106,7 @@ object! {
 object! {
     /// How a scratch tree gets what git does not track.
     Scratch, "scratch" {
-        /// Ignored folders of the work tree that a scratch tree borrows, such as .venv or node_modules.
+        /// Ignored folders of the work tree that a scratch tree borrows, such as `.venv` or `node_modules`.
         link: Vec<RelativePath>,
         /// A command that makes what is missing, run again only when its inputs change.
         setup: Option<Setup>,

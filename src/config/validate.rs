@@ -97,7 +97,10 @@ fn circle<'c>(
             if members.iter().all(|name| !told.contains(name)) {
                 told.extend(members);
                 let first = by_name[members[0]].needs.first().map_or(need.place.clone(), |need| need.place.clone());
-                problems.add(&first, format!("{} → {need}: these steps wait for each other", members.join(" → "), need = need.as_str()));
+                problems.add(
+                    &first,
+                    format!("{} → {need}: these steps wait for each other", members.join(" → "), need = need.as_str()),
+                );
             }
         } else if !told.contains(need.as_str()) {
             path.push(needed.label());
@@ -110,7 +113,9 @@ fn circle<'c>(
 fn platform(platform: &str, place: &crate::yaml::Place, problems: &mut Problems) {
     let parts: Vec<&str> = platform.split('/').collect();
     let fits = (2..=3).contains(&parts.len())
-        && parts.iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
+        && parts
+            .iter()
+            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
     if !fits {
         problems.add(place, format!("platform {platform:?} is not of the form os/architecture, such as linux/amd64"));
     }

@@ -67,9 +67,11 @@ impl Rule {
             None => format!("**/{pattern}"),
         };
         let compile = |glob: &str| {
-            GlobBuilder::new(glob).literal_separator(true).build().map(|glob| glob.compile_matcher()).map_err(|error| {
-                InvalidGlob { pattern: written.to_owned(), reason: error.kind().to_string() }
-            })
+            GlobBuilder::new(glob)
+                .literal_separator(true)
+                .build()
+                .map(|glob| glob.compile_matcher())
+                .map_err(|error| InvalidGlob { pattern: written.to_owned(), reason: error.kind().to_string() })
         };
         Ok(Self { takes, itself: compile(&anchored)?, below: compile(&format!("{anchored}/**"))? })
     }

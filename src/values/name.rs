@@ -3,7 +3,9 @@ use std::{fmt, str::FromStr};
 
 /// A name in the configuration that is not one: it becomes a part of file names, labels and trailers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no name: use up to 63 lower-case letters, digits and dashes, starting and ending with a letter or digit")]
+#[error(
+    "{0:?} is no name: use up to 63 lower-case letters, digits and dashes, starting and ending with a letter or digit"
+)]
 pub struct InvalidName(String);
 
 macro_rules! name {

@@ -52,11 +52,8 @@ impl FromStr for Repository {
             _ => ("docker.io", text),
         };
         let registry = if registry == "index.docker.io" { "docker.io" } else { registry };
-        let path = if registry == "docker.io" && !path.contains('/') {
-            format!("library/{path}")
-        } else {
-            path.to_owned()
-        };
+        let path =
+            if registry == "docker.io" && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };
         if text.len() > 255 || !is_host(registry) || !path.split('/').all(is_component) {
             return Err(invalid());
         }
@@ -92,9 +89,9 @@ fn is_component(text: &str) -> bool {
     let bytes = text.as_bytes();
     let ends_fit = bytes.first().copied().is_some_and(alphanumeric) && bytes.last().copied().is_some_and(alphanumeric);
     ends_fit
-        && bytes.split(|b| alphanumeric(*b)).all(|gap| {
-            matches!(gap, b"" | b"." | b"_" | b"__") || gap.iter().all(|b| *b == b'-')
-        })
+        && bytes
+            .split(|b| alphanumeric(*b))
+            .all(|gap| matches!(gap, b"" | b"." | b"_" | b"__") || gap.iter().all(|b| *b == b'-'))
 }
 
 impl fmt::Display for Repository {

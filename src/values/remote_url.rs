@@ -21,7 +21,11 @@ impl RemoteUrl {
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let Some((user, host)) = authority.rsplit_once('@') else { return text.to_owned() };
         let user = user.split_once(':').map_or(user, |(name, _)| name);
-        if scheme.contains("ssh") { format!("{scheme}://{user}@{host}{path}") } else { format!("{scheme}://{host}{path}") }
+        if scheme.contains("ssh") {
+            format!("{scheme}://{user}@{host}{path}")
+        } else {
+            format!("{scheme}://{host}{path}")
+        }
     }
 }
 

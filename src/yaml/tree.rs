@@ -137,37 +137,28 @@ pub fn parse(text: &str) -> Result<Vec<Document<'_>>, ParseError> {
     let mut builder = Builder { text, parser: Parser::new_from_str_with_options(text, options), comments: Vec::new() };
     let mut documents = Vec::new();
     loop {
-        let (event, span) = builder.next()?;
-        match event {
+        match builder.next()?.0 {
             Event::StreamEnd => return Ok(documents),
             Event::DocumentStart(..) => documents.push(builder.document()?),
-            _ => {
-                let _ = span;
-            }
+            _ => {}
         }
     }
-}
-
-/// The anchors of a document by number.
-#[must_use]
-pub(super) fn anchors<'n, 'a>(root: &'n Node<'a>) -> HashMap<usize, &'n Node<'a>> {
-    let mut found = HashMap::new();
-    let mut waiting = vec![root];
-    while let Some(node) = waiting.pop() {
-        if let Some(anchor) = node.anchor {
-            found.insert(anchor, node);
-        }
-        waiting.extend(node.items());
-        waiting.extend(node.entries().iter().flat_map(|entry| [&entry.key, &entry.value]));
-    }
-    found
 }
 
 impl<'a> Document<'a> {
     /// The nodes that aliases of this document may refer to, by the anchor's number.
     #[must_use]
     pub fn anchors(&self) -> HashMap<usize, &Node<'a>> {
-        self.root.as_ref().map(anchors).unwrap_or_default()
+        let mut found = HashMap::new();
+        let mut waiting: Vec<&Node<'a>> = self.root.iter().collect();
+        while let Some(node) = waiting.pop() {
+            if let Some(anchor) = node.anchor {
+                found.insert(anchor, node);
+            }
+            waiting.extend(node.items());
+            waiting.extend(node.entries().iter().flat_map(|entry| [&entry.key, &entry.value]));
+        }
+        found
     }
 }
 
@@ -189,7 +180,7 @@ impl<'a> Builder<'a> {
                 Some(Ok(found)) => return Ok(found),
                 Some(Err(error)) => {
                     let byte = error.marker().byte_offset().unwrap_or(self.text.len());
-                    return Err(self.error(error.info().to_owned(), byte));
+                    return Err(self.error(error.info(), byte));
                 }
                 None => return Err(self.error("the stream ends early".to_owned(), self.text.len())),
             }

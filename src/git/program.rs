@@ -1,0 +1,184 @@
+//! The `git` program, for what only it does as the user's own git would: the network, signed commits, linked work trees.
+//! Always called with hooks off and without the environment of a running hook (promise 3).
+
+use super::{Error, scrub};
+use std::{
+    ffi::OsStr,
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+/// One call of git, about to be made.
+pub struct Git {
+    command: Command,
+    /// The first argument that is no option of `git` itself, for messages.
+    subcommand: Option<String>,
+    input: Option<Vec<u8>>,
+}
+
+/// What a successful call printed.
+#[derive(Debug)]
+pub struct Output {
+    /// Its standard output, untouched.
+    pub stdout: Vec<u8>,
+    /// Its standard error as text.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Standard output as one line of text without its end.
+    #[must_use]
+    pub fn line(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).trim_end().to_owned()
+    }
+}
+
+impl Git {
+    /// git in a folder, whose repository it finds by itself.
+    #[must_use]
+    pub fn at(folder: &Path) -> Self {
+        let mut command = Command::new("git");
+        scrub(&mut command).current_dir(folder).env("LC_ALL", "C").env("GIT_OPTIONAL_LOCKS", "0");
+        command.args(["-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0", "-c", "maintenance.auto=false"]);
+        Self { command, subcommand: None, input: None }
+    }
+
+    /// git on a repository's folder (`.git` or a bare one), wherever the process stands.
+    #[must_use]
+    pub fn on(git_dir: &Path) -> Self {
+        let mut git = Self::at(Path::new("."));
+        git.command.env("GIT_DIR", git_dir);
+        git
+    }
+
+    /// Adds an argument; the first is the subcommand.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        if self.subcommand.is_none() {
+            self.subcommand = Some(arg.as_ref().to_string_lossy().into_owned());
+        }
+        self.command.arg(arg);
+        self
+    }
+
+    /// Adds arguments; the first of all is the subcommand.
+    #[must_use]
+    pub fn args<S: AsRef<OsStr>>(self, args: impl IntoIterator<Item = S>) -> Self {
+        args.into_iter().fold(self, Git::arg)
+    }
+
+    /// Sets a configuration value for this call (`git -c`). Before the subcommand only.
+    #[must_use]
+    pub fn config(mut self, key: &str, value: &str) -> Self {
+        debug_assert!(self.subcommand.is_none(), "git reads -c before the subcommand");
+        self.command.arg("-c").arg(format!("{key}={value}"));
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Never asks for a password or a host key: fails instead. For work that no person watches.
+    #[must_use]
+    pub fn without_prompts(self) -> Self {
+        let ssh = std::env::var("GIT_SSH_COMMAND").unwrap_or_else(|_| "ssh".to_owned());
+        let asks = self.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "true").env("SSH_ASKPASS_REQUIRE", "never");
+        if std::env::var_os("GIT_SSH").is_some() {
+            asks
+        } else {
+            asks.env("GIT_SSH_COMMAND", format!("{ssh} -o BatchMode=yes"))
+        }
+    }
+
+    /// Gives bytes to its standard input.
+    #[must_use]
+    pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(bytes.into());
+        self
+    }
+
+    /// Runs it; an exit code other than 0 is an error with what git said.
+    ///
+    /// # Errors
+    /// [`Error::Start`] and [`Error::Failed`].
+    pub fn run(self) -> Result<Output, Error> {
+        let subcommand = self.subcommand.clone().unwrap_or_default();
+        let (status, output) = self.finish()?;
+        match status {
+            Some(0) => Ok(output),
+            status => {
+                let said = output.stderr.trim();
+                let message = match (said, status) {
+                    ("", Some(code)) => format!("exit code {code}"),
+                    ("", None) => "it was killed".to_owned(),
+                    (said, _) => without_secrets(said),
+                };
+                Err(Error::Failed { command: subcommand, message })
+            }
+        }
+    }
+
+    /// Runs a call that answers by its exit code: `true` for 0, `false` for 1.
+    ///
+    /// # Errors
+    /// [`Error::Start`], and [`Error::Failed`] for any other exit code.
+    pub fn answer(self) -> Result<bool, Error> {
+        let subcommand = self.subcommand.clone().unwrap_or_default();
+        let (status, output) = self.finish()?;
+        match status {
+            Some(0) => Ok(true),
+            Some(1) => Ok(false),
+            _ => Err(Error::Failed { command: subcommand, message: without_secrets(output.stderr.trim()) }),
+        }
+    }
+
+    fn finish(mut self) -> Result<(Option<i32>, Output), Error> {
+        let input = self.input.take();
+        self.command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+        let mut child = self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(Error::Start)?;
+        let writer = child.stdin.take().zip(input).map(|(mut stdin, bytes)| {
+            // In a thread of its own: git may fill its output before it has read all of its input.
+            std::thread::spawn(move || stdin.write_all(&bytes))
+        });
+        let output = child.wait_with_output().map_err(Error::Start)?;
+        if let Some(writer) = writer {
+            let _ = writer.join();
+        }
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok((output.status.code(), Output { stdout: output.stdout, stderr }))
+    }
+}
+
+/// git repeats addresses as they were given to it; a password in one is cut out.
+fn without_secrets(said: &str) -> String {
+    let mut shown = String::with_capacity(said.len());
+    let mut rest = said;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        shown.push_str(before);
+        let authority =
+            &after[..after.find(|c: char| c == '/' || c.is_whitespace() || c == '\'').unwrap_or(after.len())];
+        rest = match authority.rfind('@') {
+            Some(at) => &after[at + 1..],
+            None => after,
+        };
+    }
+    shown.push_str(rest);
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_git_says_carries_no_password() {
+        let said = "fatal: unable to access 'https://team:s3cret@git.example.com/a.git/': refused";
+        assert_eq!(without_secrets(said), "fatal: unable to access 'https://git.example.com/a.git/': refused");
+    }
+}

@@ -1,0 +1,199 @@
+use super::{EntryKind, Error, Git, TreeEntry};
+use crate::values::Oid;
+use gix::bstr::{BStr, ByteSlice};
+use std::path::{Path, PathBuf};
+
+/// A repository as one of its work trees sees it. Cheap to clone, and may be used from several threads.
+#[derive(Clone)]
+pub struct Repository {
+    inner: gix::ThreadSafeRepository,
+    git_dir: PathBuf,
+    common_dir: PathBuf,
+    work_dir: Option<PathBuf>,
+}
+
+impl Repository {
+    /// The repository of the process: that of a running hook (`GIT_DIR`), else the one around the current folder.
+    ///
+    /// # Errors
+    /// [`Error::NoRepository`], or a repository that cannot be read.
+    pub fn discover() -> Result<Self, Error> {
+        let here = std::env::current_dir().map_err(|source| Error::File { path: ".".into(), source })?;
+        Self::wrap(gix::discover_with_environment_overrides(&here), &here)
+    }
+
+    /// The repository at a folder: a work tree, a `.git` folder or a bare one.
+    ///
+    /// # Errors
+    /// [`Error::NoRepository`], or a repository that cannot be read.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        Self::wrap(gix::open(folder), folder)
+    }
+
+    fn wrap<E>(opened: Result<gix::Repository, E>, folder: &Path) -> Result<Self, Error>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let absent = || Error::NoRepository { path: folder.display().to_string() };
+        let inner = opened.map_err(|_| absent())?;
+        let absolute = |path: &Path| {
+            path.canonicalize().map_err(|source| Error::File { path: path.display().to_string(), source })
+        };
+        let git_dir = absolute(inner.git_dir())?;
+        let common_dir = absolute(inner.common_dir())?;
+        let work_dir = inner.workdir().map(absolute).transpose()?;
+        Ok(Self { inner: inner.into_sync(), git_dir, common_dir, work_dir })
+    }
+
+    /// gix's own view, for this room's other files.
+    pub(super) fn gix(&self) -> gix::Repository {
+        self.inner.to_thread_local()
+    }
+
+    /// The `.git` folder of this work tree.
+    #[must_use]
+    pub fn git_dir(&self) -> &Path {
+        &self.git_dir
+    }
+
+    /// The `.git` folder that all linked work trees share.
+    #[must_use]
+    pub fn common_dir(&self) -> &Path {
+        &self.common_dir
+    }
+
+    /// The work tree; `None` for a bare repository.
+    #[must_use]
+    pub fn work_dir(&self) -> Option<&Path> {
+        self.work_dir.as_deref()
+    }
+
+    /// Where gitops-hooks keeps what belongs to this clone: records, outbox, mirrors, logs.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.common_dir.join("gitops-hooks")
+    }
+
+    /// A call of git in this repository, from the root of its work tree where it has one.
+    #[must_use]
+    pub fn git(&self) -> Git {
+        match &self.work_dir {
+            Some(work_dir) => Git::at(work_dir).env("GIT_DIR", &self.git_dir).env("GIT_WORK_TREE", work_dir),
+            None => Git::on(&self.git_dir),
+        }
+    }
+
+    /// Whether the history was cut off by a shallow clone.
+    #[must_use]
+    pub fn is_shallow(&self) -> bool {
+        self.common_dir.join("shallow").exists()
+    }
+
+    /// The commit that a revision names, with tags peeled; `None` where there is none.
+    #[must_use]
+    pub fn commit(&self, revision: &str) -> Option<Oid> {
+        let repository = self.gix();
+        let id = repository.rev_parse_single(BStr::new(revision)).ok()?;
+        let commit = id.object().ok()?.peel_to_kind(gix::object::Kind::Commit).ok()?;
+        commit.id.to_string().parse().ok()
+    }
+
+    /// Whether this commit is here.
+    #[must_use]
+    pub fn has_commit(&self, commit: &Oid) -> bool {
+        gix::ObjectId::from_hex(commit.as_str().as_bytes())
+            .is_ok_and(|id| self.gix().find_header(id).is_ok_and(|header| header.kind() == gix::object::Kind::Commit))
+    }
+
+    /// The tree of a commit.
+    ///
+    /// # Errors
+    /// When the commit cannot be read.
+    pub fn tree_of(&self, commit: &Oid) -> Result<Oid, Error> {
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::read(format!("commit {commit}"), error);
+        let repository = self.gix();
+        let id = gix::ObjectId::from_hex(commit.as_str().as_bytes()).map_err(|error| failed(error.into()))?;
+        let found = repository.find_commit(id).map_err(|error| failed(error.into()))?;
+        let tree = found.tree_id().map_err(|error| failed(error.into()))?;
+        tree.to_string().parse().map_err(|error: crate::values::Invalid| failed(error.into()))
+    }
+
+    /// Every path of a tree (or of a commit's tree) that is no tree, in git's order.
+    ///
+    /// # Errors
+    /// When the tree cannot be read.
+    pub fn entries(&self, treeish: &Oid) -> Result<Vec<TreeEntry>, Error> {
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::read(format!("tree {treeish}"), error);
+        let repository = self.gix();
+        let id = gix::ObjectId::from_hex(treeish.as_str().as_bytes()).map_err(|error| failed(error.into()))?;
+        let object = repository.find_object(id).map_err(|error| failed(error.into()))?;
+        let tree = object.peel_to_tree().map_err(|error| failed(error.into()))?;
+        let mut recorder = gix::traverse::tree::Recorder::default();
+        tree.traverse().depthfirst(&mut recorder).map_err(|error| failed(error.into()))?;
+        let entries = recorder.records.into_iter().filter_map(|entry| {
+            let kind = match entry.mode.kind() {
+                gix::object::tree::EntryKind::Blob => EntryKind::File,
+                gix::object::tree::EntryKind::BlobExecutable => EntryKind::Executable,
+                gix::object::tree::EntryKind::Link => EntryKind::Link,
+                gix::object::tree::EntryKind::Commit => EntryKind::Submodule,
+                gix::object::tree::EntryKind::Tree => return None,
+            };
+            Some((entry.filepath, kind, entry.oid))
+        });
+        entries
+            .map(|(path, kind, oid)| {
+                let oid = oid.to_string().parse().map_err(|error: crate::values::Invalid| failed(error.into()))?;
+                Ok(TreeEntry { path, kind, oid })
+            })
+            .collect()
+    }
+
+    /// The bytes of a blob.
+    ///
+    /// # Errors
+    /// When the blob is not here.
+    pub fn blob(&self, oid: &Oid) -> Result<Vec<u8>, Error> {
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::read(format!("blob {oid}"), error);
+        let id = gix::ObjectId::from_hex(oid.as_str().as_bytes()).map_err(|error| failed(error.into()))?;
+        let repository = self.gix();
+        let mut object = repository.find_object(id).map_err(|error| failed(error.into()))?;
+        Ok(std::mem::take(&mut object.data))
+    }
+
+    /// The bytes of a file in a tree (or in a commit's tree); `None` where the tree has no such file.
+    ///
+    /// # Errors
+    /// When the tree or the file cannot be read.
+    pub fn file(&self, treeish: &Oid, path: &str) -> Result<Option<Vec<u8>>, Error> {
+        let failed =
+            |error: Box<dyn std::error::Error + Send + Sync>| Error::read(format!("{path} in {treeish}"), error);
+        let repository = self.gix();
+        let id = gix::ObjectId::from_hex(treeish.as_str().as_bytes()).map_err(|error| failed(error.into()))?;
+        let object = repository.find_object(id).map_err(|error| failed(error.into()))?;
+        let tree = object.peel_to_tree().map_err(|error| failed(error.into()))?;
+        let Some(entry) = tree.lookup_entry_by_path(path).map_err(|error| failed(error.into()))? else {
+            return Ok(None);
+        };
+        if !entry.mode().is_blob() {
+            return Ok(None);
+        }
+        let mut blob = entry.object().map_err(|error| failed(error.into()))?;
+        Ok(Some(std::mem::take(&mut blob.data)))
+    }
+
+    /// A value of the configuration, as git resolves it.
+    #[must_use]
+    pub fn config(&self, key: &str) -> Option<String> {
+        let repository = self.gix();
+        let value = repository.config_snapshot().string(key)?;
+        Some(value.to_str_lossy().into_owned())
+    }
+
+    /// The object a reference points at, unpeeled; `None` where there is no such reference.
+    #[must_use]
+    pub fn reference(&self, full_name: &str) -> Option<Oid> {
+        let repository = self.gix();
+        let reference = repository.try_find_reference(full_name).ok()??;
+        reference.into_fully_peeled_id().ok()?.to_string().parse().ok()
+    }
+}
