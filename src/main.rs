@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary: hands its arguments to `cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gitops_hooks::cli::main()
+}

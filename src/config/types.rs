@@ -46,6 +46,8 @@ object! {
     Image, "an image" {
         /// Where it is pushed to, without a tag.
         repository: Located<Repository>,
+        /// Whether its registry is spoken to without TLS. Registries on loopback always are.
+        plain_http: bool = false,
         /// The folder that the build may see.
         context: RelativePath = RelativePath::root(),
         /// The Dockerfile, from the root of the repository.

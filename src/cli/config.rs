@@ -1,0 +1,26 @@
+//! `gitops-hooks config`: check the configuration, print its schema.
+
+use crate::{config, git};
+use miette::Result;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Say every mistake in the configuration with its line and column.
+    Check,
+    /// Print the JSON schema of the configuration, for editors.
+    Schema,
+}
+
+pub(super) fn run(command: &Command) -> Result<()> {
+    match command {
+        Command::Check => {
+            let repository = git::Repository::discover()?;
+            let (path, _) = super::configuration(&repository)?;
+            anstream::println!("{path} is fine");
+        }
+        Command::Schema => {
+            anstream::println!("{:#}", config::schema());
+        }
+    }
+    Ok(())
+}

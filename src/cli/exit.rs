@@ -1,0 +1,29 @@
+//! Errors as people see them, and the exit code that each stands for.
+
+use std::process::ExitCode;
+
+/// Shows an error and gives the exit code. Every room's errors carry a `miette` code that says whose fault it is:
+/// `check`, `config`, `usage` or `environment`.
+pub(super) fn report(result: miette::Result<()>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    let code = error.code().map(|code| code.to_string());
+    let exit = match code.as_deref() {
+        Some("check") => 1,
+        Some("config" | "usage") => 2,
+        _ => 3,
+    };
+    show(&error);
+    ExitCode::from(exit)
+}
+
+/// What failed, why (each cause on a line), and what to do next.
+fn show(error: &miette::Report) {
+    use crate::ui::{Tone, clean, paint};
+    anstream::eprintln!("{} {}", paint("error:", Tone::Bad), clean(&error.to_string()));
+    for cause in error.chain().skip(1) {
+        anstream::eprintln!("  {} {}", paint("because", Tone::Faint), clean(&cause.to_string()));
+    }
+    if let Some(help) = error.help() {
+        anstream::eprintln!("  {} {}", paint("next:", Tone::Strong), clean(&help.to_string()));
+    }
+}

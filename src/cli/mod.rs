@@ -1,0 +1,80 @@
+//! The command line: one file per subcommand, each of which parses its arguments, calls a room and prints. How anything is
+//! done is the rooms' business.
+
+mod config;
+mod exit;
+
+use crate::{config as config_room, git};
+use clap::{Args, Parser, Subcommand};
+use std::process::ExitCode;
+
+/// A CI/CD pipeline with no CI server: git hooks that check, build and deliver, and one pod that applies.
+#[derive(Debug, Parser)]
+#[command(name = "gitops-hooks", version, propagate_version = true, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+/// What every subcommand understands.
+#[derive(Debug, Clone, Copy, Args)]
+struct Global {
+    /// Say only what failed.
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Show the output of everything that runs.
+    #[arg(long, short, global = true)]
+    verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check the configuration, or print its schema.
+    #[command(subcommand)]
+    Config(config::Command),
+}
+
+/// Runs the program and gives its exit code: 0 done, 1 a check failed, 2 usage or configuration, 3 the environment.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // A closed standard output must not turn `--help` into a panic.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    exit::report(run(arguments))
+}
+
+fn run(arguments: Arguments) -> miette::Result<()> {
+    let _global = arguments.global;
+    match arguments.command {
+        Command::Config(command) => config::run(&command),
+    }
+}
+
+/// The configuration in the work tree, with the path it was found at.
+fn configuration(repository: &git::Repository) -> miette::Result<(String, config_room::Config)> {
+    let root = repository.work_dir().ok_or_else(|| NoConfig { root: repository.git_dir().display().to_string() })?;
+    for path in config_room::PATHS {
+        let file = root.join(path);
+        match std::fs::read_to_string(&file) {
+            Ok(text) => return Ok(((*path).to_owned(), config_room::parse(path, &text)?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(git::Error::File { path: (*path).to_owned(), source }.into()),
+        }
+    }
+    Err(NoConfig { root: root.display().to_string() }.into())
+}
+
+/// No configuration where one is needed.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("there is no .gitops-hooks.yaml in {root}")]
+#[diagnostic(code(config), help("write one with `gitops-hooks init`"))]
+struct NoConfig {
+    root: String,
+}
