@@ -52,8 +52,8 @@ kubelet_start() {
 	mkdir -p "$folder/manifests"
 	# No name server but the cluster's own: a pod finds nothing outside.
 	: >"$folder/resolv.conf"
-	[[ $(ctr -n k8s.io images ls -q) == *testbed.local/pause:1* ]] ||
-		image_archive pause testbed.local/pause:1 | ctr -n k8s.io images import - >/dev/null
+	[[ $(ctr -n k8s.io images ls -q 2>/dev/null) == *testbed.local/pause:1* ]] ||
+		image_archive pause testbed.local/pause:1 | ctr -n k8s.io images import - >/dev/null 2>&1
 	cat >"$folder/config.yaml" <<-END
 		apiVersion: kubelet.config.k8s.io/v1beta1
 		kind: KubeletConfiguration
@@ -110,18 +110,29 @@ kube_proxy_start() {
 coredns_healthy() { get http://127.0.0.1:8181/ready; }
 coredns_start() {
 	mkdir -p "$STATE/coredns"
-	# What is neither a Service nor one of these names does not exist.
+	# Any other name does not exist, said at once; without the last block the
+	# answer would be a failure, which resolvers try again and again.
 	cat >"$STATE/coredns/Corefile" <<-END
-		.:53 {
+		cluster.local:53 in-addr.arpa:53 {
 			bind $ADDRESS
 			errors
 			ready 127.0.0.1:8181
 			kubernetes cluster.local in-addr.arpa {
 				kubeconfig $ADMIN
-				fallthrough in-addr.arpa
 			}
+		}
+		testbed:53 {
+			bind $ADDRESS
+			errors
 			hosts {
 				$ADDRESS git.testbed registry.testbed
+			}
+		}
+		.:53 {
+			bind $ADDRESS
+			errors
+			template ANY ANY {
+				rcode NXDOMAIN
 			}
 		}
 	END
