@@ -16,22 +16,22 @@ BASE_IMAGES=("busybox base/busybox 1" "python base/python 3.11")
 
 # Each base image is in the engine and, when there is one, in the registry.
 base_images() {
-	local name repository tag began
+	local image name repository tag began there
 	for image in "${BASE_IMAGES[@]}"; do
 		read -r name repository tag <<<"$image"
-		began=$(now)
+		began=$(now) there=yes
 		if ! engine "/images/$REGISTRY/$repository:$tag/json" >/dev/null; then
 			image_archive "$name" "$REGISTRY/$repository:$tag" |
 				engine '/images/load?quiet=1' --request POST --header 'Content-Type: application/x-tar' --data-binary @- >/dev/null
-			BEGAN[$name]=$began
+			there=no
 		fi
 		if registry_wanted && ! get --head --header 'Accept: application/vnd.oci.image.manifest.v1+json' \
 			--header 'Accept: application/vnd.docker.distribution.manifest.v2+json' \
 			--header 'Accept: application/vnd.oci.image.index.v1+json' "http://$REGISTRY/v2/$repository/manifests/$tag"; then
 			push "$REGISTRY/$repository" "$tag"
-			BEGAN[$name]=$began
+			there=no
 		fi
-		[[ ! ${BEGAN[$name]:-} ]] || say "  $REGISTRY/$repository:$tag: there after $(since "$began")"
+		[[ $there == yes ]] || say "  $REGISTRY/$repository:$tag: there after $(since "$began")"
 	done
 }
 

@@ -73,7 +73,7 @@ await() {
 	until "${function}_healthy"; do
 		pid_of "$name" >/dev/null || died "$name" "ended"
 		((SECONDS < deadline)) || died "$name" "did not come up in $patience s"
-		sleep 0.05
+		sleep 0.1
 	done
 	say "  $name: up after $(since "${BEGAN[$name]}")${*:+, $*}"
 }

@@ -2,23 +2,24 @@
 # Ending everything that one run of the test bed started, from the inside out,
 # and proof that nothing of it is left.
 
-# Programs in the order in which they end: first what would start others again.
+# Every program that may run.
 PROGRAMS=(coredns kube-controller-manager kube-scheduler kubelet kube-proxy dockerd containerd
 	kube-apiserver etcd gitserver sshd registry-tls registry-auth registry-open)
 
 teardown() {
-	local pid
+	local pid pids=()
 	rm -f "$ENV_FILE"
 	stop kube-controller-manager kube-scheduler
 	end_pods
 	end_containers
-	local sessions=()
-	if pid=$(pid_of sshd); then mapfile -t sessions < <(descendants "$pid"); fi
+	# Connections of sshd outlive it.
+	if pid=$(pid_of sshd); then mapfile -t pids < <(descendants "$pid"); fi
 	stop kubelet kube-proxy
 	stop dockerd
 	stop containerd
 	stop "${PROGRAMS[@]}"
-	kill -9 "${sessions[@]}" $(leftover_pids) 2>/dev/null || true
+	mapfile -t -O "${#pids[@]}" pids < <(leftover_pids)
+	kill -9 "${pids[@]}" 2>/dev/null || true
 	unmount_all
 	network_down
 	remove_outside
@@ -42,28 +43,20 @@ end_containers() {
 	engine /networks/prune --request POST --output /dev/null || true
 }
 
-# Processes of this run: of a program of ours, below one, or in a container of ours.
+# Processes of this run: of a program of ours, or in a container of ours, which is
+# known by its root (its shim may be dead), and whatever is below those.
 leftover_pids() {
-	local pid
-	for pid in /proc/[0-9]*; do
-		pid=${pid#/proc/}
-		if [[ $(readlink "/proc/$pid/exe" 2>/dev/null) == "$BIN"/* ]] || in_our_container "$pid"; then
-			descendants "$pid"
-		fi
-	done | sort -un
-}
-
-# A container whose shim was killed has init as its parent, and is known by its root.
-in_our_container() {
-	[[ $(readlink "/proc/$1/ns/mnt" 2>/dev/null) != "$(readlink /proc/self/ns/mnt)" ]] &&
-		grep -q " / / .*=$STATE/" "/proc/$1/mountinfo" 2>/dev/null
+	{
+		find /proc -maxdepth 2 -path '/proc/[0-9]*/exe' -lname "$BIN/*"
+		grep --no-messages --files-with-matches " / / .*=$STATE/" /proc/[0-9]*/mountinfo
+	} 2>/dev/null | while IFS=/ read -r _ _ pid _; do descendants "$pid"; done | sort -un
 }
 
 # descendants PID: itself and all below it.
 descendants() {
 	local child
 	printf '%s\n' "$1"
-	for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do descendants "$child"; done
+	cat "/proc/$1/task"/*/children 2>/dev/null | while read -rd ' ' child; do descendants "$child"; done
 }
 
 our_mounts() { awk -v below="$STATE/" 'index($2, below) == 1 { print $2 }' /proc/self/mounts | sort -r; }
@@ -73,13 +66,32 @@ unmount_all() {
 	for mount in $(our_mounts); do umount "$mount" 2>/dev/null || umount --lazy "$mount" || true; done
 }
 
-# What programs keep in places that nobody can tell them.
+# Folders that programs make in places that nobody can tell them. Those that
+# were there before are somebody's, and stay.
+OUTSIDE=(/run/containerd/s /run/containerd /run/docker/plugins /run/docker /run/sshd
+	/var/lib/cni/results /var/lib/cni/cache /var/lib/cni
+	/var/lib/kubelet/device-plugins /var/lib/kubelet /var/log/containers)
+
+note_outside() {
+	local folder
+	[[ ! -e $STATE/outside ]] || return 0
+	for folder in "${OUTSIDE[@]}"; do
+		[[ -e $folder ]] || printf '%s\n' "$folder"
+	done >"$STATE/outside"
+}
+
 remove_outside() {
-	local link
+	local link folder
 	for link in /var/log/containers/*; do
 		[[ $(readlink "$link") != "$STATE"/* ]] || rm -f "$link"
 	done
-	rm -f /var/lib/cni/results/testbed-* /var/lib/cni/cache/results/testbed-*
+	rm -f /var/lib/cni/results/testbed-* /var/lib/cni/cache/testbed-*
+	if [[ -e $STATE/outside ]]; then
+		while read -r folder; do
+			[[ ! -d $folder ]] || find "$folder" -maxdepth 1 -type s -delete
+			rmdir "$folder" 2>/dev/null || true
+		done <"$STATE/outside"
+	fi
 	# rmdir leaves alone what still has processes in it.
 	find /sys/fs/cgroup -depth -type d \( -path '*/kubepods/*' -o -name kubepods -o -path '*/docker/*' -o -name docker \) \
 		-exec rmdir {} + 2>/dev/null || true

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # CLUSTER, REGISTRY and ENGINE are for the other files
 # What the caller brings along is used instead of the test bed's own; and what
 # this machine cannot give is said in one sentence.
 
