@@ -9,6 +9,7 @@ mod linked_tree;
 mod program;
 mod repository;
 mod tree;
+mod upstream;
 mod work_tree;
 
 pub use ancestry::Ancestry;
@@ -19,6 +20,7 @@ pub use linked_tree::LinkedTree;
 pub use program::{Git, Output};
 pub use repository::Repository;
 pub use tree::{EntryKind, TreeEntry};
+pub use upstream::Upstream;
 pub use work_tree::WorkTreeState;
 
 use miette::Diagnostic;
