@@ -3,10 +3,15 @@
 //! of manifests or clusters.
 
 mod binary;
+mod context;
 mod credentials;
+mod dockerfile;
+mod dockerignore;
 mod error;
+mod key;
 mod registry;
 
 pub use binary::{ExtraFile, push_binary};
 pub use error::Error;
+pub use key::Key;
 pub use registry::Transport;
