@@ -3,9 +3,11 @@
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod deliver;
 pub mod git;
 pub mod hook;
 pub mod image;
+pub mod pipeline;
 pub mod tls;
 pub mod ui;
 pub mod values;

@@ -2,11 +2,17 @@
 //! done is the rooms' business.
 
 mod config;
+mod deliver;
 mod exit;
+mod hook;
 mod init;
 mod install;
+mod run;
 
-use crate::{config as config_room, git};
+use crate::{
+    config as config_room, git,
+    ui::{Progress, Verbosity},
+};
 use clap::{Args, Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -31,6 +37,16 @@ struct Global {
     verbose: bool,
 }
 
+impl Global {
+    fn progress(self) -> Progress {
+        Progress::new(match self {
+            Self { quiet: true, .. } => Verbosity::Quiet,
+            Self { verbose: true, .. } => Verbosity::Verbose,
+            Self { .. } => Verbosity::Normal,
+        })
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Write a configuration that fits this repository.
@@ -39,6 +55,13 @@ enum Command {
     Install(install::Arguments),
     /// Take the hooks away and put back what was there before.
     Uninstall,
+    /// Run a hook's steps by hand.
+    Run(run::Arguments),
+    /// Deliver what the upstream branches have and environments do not run yet.
+    Deliver(deliver::Arguments),
+    /// What the hooks call.
+    #[command(hide = true)]
+    Hook(hook::Arguments),
     /// Check the configuration, or print its schema.
     #[command(subcommand)]
     Config(config::Command),
@@ -55,15 +78,27 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    exit::report(run(arguments))
+    let hook = match &arguments.command {
+        Command::Hook(hook) => Some(hook.hook),
+        _ => None,
+    };
+    let code = exit::report(dispatch(arguments));
+    // A hook that cannot stop git has said what is wrong; its exit code would only break other commands.
+    match hook {
+        Some(hook) if !crate::hook::may_stop_git(hook) => ExitCode::SUCCESS,
+        _ => code,
+    }
 }
 
-fn run(arguments: Arguments) -> miette::Result<()> {
-    let _global = arguments.global;
+fn dispatch(arguments: Arguments) -> miette::Result<()> {
+    let global = arguments.global;
     match arguments.command {
         Command::Init(arguments) => init::run(&arguments),
         Command::Install(arguments) => install::install(&arguments),
         Command::Uninstall => install::uninstall(),
+        Command::Run(arguments) => run::run(&arguments, global),
+        Command::Deliver(arguments) => deliver::run(&arguments, global),
+        Command::Hook(arguments) => hook::run(&arguments, global),
         Command::Config(command) => config::run(&command),
     }
 }

@@ -17,7 +17,7 @@ pub use changes::{Change, ChangeKind};
 pub use environment::{is_private, scrub};
 pub use index::{Index, Trust};
 pub use linked_tree::LinkedTree;
-pub use program::{Git, Output};
+pub use program::{Git, Output, WITHOUT_PROMPTS};
 pub use repository::Repository;
 pub use tree::{EntryKind, TreeEntry};
 pub use upstream::Upstream;

@@ -9,6 +9,11 @@ use std::{
     process::{Command, Stdio},
 };
 
+/// What keeps git and SSH from asking a person: they fail instead. For work that nobody watches; git hands its
+/// environment on to SSH (`git(1)`, `ssh(1)`).
+pub const WITHOUT_PROMPTS: &[(&str, &str)] =
+    &[("GIT_TERMINAL_PROMPT", "0"), ("GIT_ASKPASS", "true"), ("SSH_ASKPASS", "true"), ("SSH_ASKPASS_REQUIRE", "force")];
+
 /// One call of git, about to be made.
 pub struct Git {
     command: Command,
@@ -81,18 +86,6 @@ impl Git {
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
-    }
-
-    /// Never asks for a password or a host key: fails instead. For work that no person watches.
-    #[must_use]
-    pub fn without_prompts(self) -> Self {
-        let ssh = std::env::var("GIT_SSH_COMMAND").unwrap_or_else(|_| "ssh".to_owned());
-        let asks = self.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "true").env("SSH_ASKPASS_REQUIRE", "never");
-        if std::env::var_os("GIT_SSH").is_some() {
-            asks
-        } else {
-            asks.env("GIT_SSH_COMMAND", format!("{ssh} -o BatchMode=yes"))
-        }
     }
 
     /// Gives bytes to its standard input.
