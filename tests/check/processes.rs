@@ -159,7 +159,7 @@ fn handed_in(context: &TestContext, steps: &str, work: check::Work) -> Result<ch
         interrupt: &Interrupt::never(),
     };
     let steps = &config.hooks[&HookName::PrePush];
-    let report = check::run(check::plan(steps, &context)?, work, &context)?;
+    let report = check::run(&check::plan(steps, &context)?, work, &context)?;
     let passed = check::passed(&repository, HookName::PrePush, steps, &repository.commit("HEAD").unwrap())?;
     let commands = report.entries.iter().filter(|entry| entry.label != "web");
     assert_eq!(passed, commands.clone().all(|entry| matches!(entry.outcome, Outcome::Passed | Outcome::Skipped(_))));

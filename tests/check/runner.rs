@@ -155,6 +155,6 @@ fn judge(hook: &str, interrupt: &Interrupt) -> Result<(), check::Error> {
     for entry in &plan.entries {
         println!("plan {}: {}", entry.label, entry.decision);
     }
-    let report = check::run(plan, check::Work::new(), &context)?;
+    let report = check::run(&plan, check::Work::new(), &context)?;
     report.verdict()
 }
