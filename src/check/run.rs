@@ -12,7 +12,7 @@ use crate::{
     config::Step,
     git::Repository,
     ui::{self, Task},
-    values::{HookName, Oid},
+    values::{Globs, HookName, Oid},
 };
 use std::{
     collections::HashMap,
@@ -81,7 +81,7 @@ impl Report {
 ///
 /// # Errors
 /// A signal, a scratch tree that cannot be made, work that is missing.
-pub fn run(plan: Plan, work: Work, context: &Context<'_>) -> Result<Report, Error> {
+pub fn run(plan: &Plan, work: Work, context: &Context<'_>) -> Result<Report, Error> {
     let runs = |entry: &&Planned| matches!(entry.decision, Decision::Run(_));
     let commands = plan.entries.iter().filter(runs).any(|entry| matches!(entry.action, Action::Command { .. }));
     if let Some(entry) = plan.entries.iter().filter(runs).find(|entry| entry.action == Action::Work)
@@ -90,7 +90,7 @@ pub fn run(plan: Plan, work: Work, context: &Context<'_>) -> Result<Report, Erro
         return Err(Error::NoWork { step: entry.label.clone() });
     }
     let place = if commands { Some(Place::find(context)?) } else { None };
-    let mut entries = Runner::new(&plan, work, context, place.as_ref()).run();
+    let mut entries = Runner::new(plan, work, context, place.as_ref()).run();
     if let Some(signal) = context.interrupt.signal() {
         return Err(Error::Interrupted { signal });
     }
@@ -100,7 +100,7 @@ pub fn run(plan: Plan, work: Work, context: &Context<'_>) -> Result<Report, Erro
     };
     if let Some(why) = &unrecorded {
         context.progress.line(&format!("not recorded: {why} while the steps ran"));
-    } else if let Err(error) = record(&plan, &mut entries, place.as_ref(), context) {
+    } else if let Err(error) = record(plan, &mut entries, place.as_ref(), context) {
         // The result stands; only the next run is slower.
         context.progress.line(&format!("not recorded: {}", ui::clean(&explained(&error))));
     }
@@ -146,7 +146,8 @@ impl<'a> Runner<'a> {
                 let running =
                     |kind| (0..self.ended.len()).any(|at| self.started[at] == kind && self.ended[at].is_none());
                 let patience = interrupted.is_none_or(|since| since.elapsed() < WORK_GRACE);
-                if !running(Started::Command) && !(running(Started::Work) && patience) {
+                let waits = running(Started::Command) || running(Started::Work) && patience;
+                if !waits {
                     break;
                 }
                 if let Ok((at, reported)) = receiver.recv_timeout(Duration::from_millis(50)) {
@@ -374,7 +375,7 @@ pub(super) fn whole(hook: HookName, steps: &[Step], tree: &Oid) -> Key {
             key.field("value", value.as_bytes());
         }
         for (name, globs) in [("files", &step.files), ("inputs", &step.inputs)] {
-            for pattern in globs.iter().flat_map(|globs| globs.written()) {
+            for pattern in globs.iter().flat_map(Globs::written) {
                 key.field(name, pattern.as_bytes());
             }
         }

@@ -47,16 +47,12 @@ impl ScratchTree {
         let snapshot = &context.snapshot.tree;
         let links: Vec<&str> = context.scratch.link.iter().map(crate::values::RelativePath::as_str).collect();
         let place = folder.join(name);
-        let tree = repository.linked_tree(&place, &head, REASON)?;
-        let tree = match tree.set(snapshot, &head, &links) {
-            Ok(()) => tree,
+        let mut tree = repository.linked_tree(&place, &head, REASON)?;
+        if tree.set(snapshot, &head, &links).is_err() {
             // Cut short in a way that git cannot mend: made anew, once.
-            Err(_) => {
-                let tree = repository.make_linked_tree(&place, &head, REASON)?;
-                tree.set(snapshot, &head, &links)?;
-                tree
-            }
-        };
+            tree = repository.make_linked_tree(&place, &head, REASON)?;
+            tree.set(snapshot, &head, &links)?;
+        }
         let scratch = Self { tree, _lock: lock };
         if let Some(work_tree) = repository.work_dir() {
             for told in links::borrow(work_tree, scratch.folder(), &context.scratch.link)? {
