@@ -26,6 +26,9 @@ pub(super) struct Arguments {
     /// The name of the environment.
     #[arg(long, default_value = "staging")]
     environment: EnvironmentName,
+    /// The namespace of the cluster that runs it.
+    #[arg(long, default_value = "default")]
+    namespace: String,
 }
 
 /// What is written when a configuration stands there already.
@@ -183,6 +186,7 @@ fn compose(found: &Found, arguments: &Arguments, branch: &str) -> String {
                     ("MANIFEST_BRANCH", "main"),
                     ("PATH", &scalar(&arguments.path.to_string())),
                     ("IMAGE", image),
+                    ("NAMESPACE", &scalar(&arguments.namespace)),
                 ],
             )),
             None => text.push_str(&fill(
@@ -245,6 +249,7 @@ mod tests {
             manifests: manifests.map(|url| url.parse().unwrap()),
             path: "staging".parse().unwrap(),
             environment: "staging".parse().unwrap(),
+            namespace: "default".to_owned(),
         }
     }
 
