@@ -17,6 +17,9 @@ teardown() {
 	stop kubelet kube-proxy
 	stop dockerd
 	stop containerd
+	# Told to end, the API server first waits for its clients, and nothing of what
+	# it knows is kept.
+	if pid=$(pid_of kube-apiserver); then kill -9 "$pid"; fi
 	stop "${PROGRAMS[@]}"
 	mapfile -t -O "${#pids[@]}" pids < <(leftover_pids)
 	kill -9 "${pids[@]}" 2>/dev/null || true
