@@ -57,7 +57,7 @@ fn a_commit_inside_a_step_never_lands_in_the_users_repository() {
         let after: u32 = git(&["rev-list", "--count", "HEAD"]).trim().parse().unwrap();
         assert_eq!(after, before + 1);
         assert_eq!(git(&["log", "-1", "--format=%s"]).trim(), "mine");
-        assert!(git(&["show", "--stat", "--format="]).contains("f"));
+        assert!(git(&["show", "--stat", "--format="]).contains(" f "));
     }
     assert!(!context.git(&["log", "--all", "--format=%s"]).contains("nested"));
 }
@@ -129,7 +129,8 @@ fn a_scratch_tree_that_was_cut_short_is_healed() {
         PathBuf::from(text.trim().strip_prefix("gitdir: ").unwrap())
     };
     let write = |path: PathBuf, text: &str| std::fs::write(path, text).unwrap();
-    let harms: Vec<(&str, Box<dyn Fn()>)> = vec![
+    type Harm<'a> = Box<dyn Fn() + 'a>;
+    let harms: Vec<(&str, Harm<'_>)> = vec![
         ("locks left", Box::new(|| ["index.lock", "HEAD.lock"].iter().for_each(|name| write(admin().join(name), "")))),
         ("a broken index", Box::new(|| write(admin().join("index"), "DIRC"))),
         ("no index", Box::new(|| std::fs::remove_file(admin().join("index")).unwrap())),
