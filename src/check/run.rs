@@ -3,6 +3,7 @@
 
 use super::{
     Context, Error, Kind,
+    groups::Groups,
     place::Place,
     plan::{Action, Decision, Plan, Planned, RunReason},
     process::{self, End, Shell},
@@ -25,6 +26,8 @@ use std::{
 pub type Work =
     HashMap<usize, Box<dyn FnOnce(&Task) -> Result<String, Box<dyn miette::Diagnostic + Send + Sync>> + Send>>;
 
+/// How often signals are looked for; what runs longer than this is watched over.
+const TICK: Duration = Duration::from_millis(50);
 /// How long work that was handed in may take to stop after a signal.
 const WORK_GRACE: Duration = Duration::from_secs(10);
 
@@ -90,7 +93,9 @@ pub fn run(plan: &Plan, work: Work, context: &Context<'_>) -> Result<Report, Err
         return Err(Error::NoWork { step: entry.label.clone() });
     }
     let place = if commands { Some(Place::find(context)?) } else { None };
-    let mut entries = Runner::new(plan, work, context, place.as_ref()).run();
+    let groups = Groups::default();
+    let mut entries = Runner::new(plan, work, context, place.as_ref(), &groups).run();
+    drop(groups);
     if let Some(signal) = context.interrupt.signal() {
         return Err(Error::Interrupted { signal });
     }
@@ -113,6 +118,7 @@ struct Runner<'a> {
     work: Work,
     context: &'a Context<'a>,
     place: Option<&'a Place>,
+    groups: &'a Groups,
     /// The outcome of each entry of the plan, once it has one.
     ended: Vec<Option<Reported>>,
     started: Vec<Started>,
@@ -126,9 +132,9 @@ enum Started {
 }
 
 impl<'a> Runner<'a> {
-    fn new(plan: &'a Plan, work: Work, context: &'a Context<'a>, place: Option<&'a Place>) -> Self {
+    fn new(plan: &'a Plan, work: Work, context: &'a Context<'a>, place: Option<&'a Place>, groups: &'a Groups) -> Self {
         let count = plan.entries.len();
-        Self { plan, work, context, place, ended: vec![None; count], started: vec![Started::No; count] }
+        Self { plan, work, context, place, groups, ended: vec![None; count], started: vec![Started::No; count] }
     }
 
     fn run(mut self) -> Vec<Reported> {
@@ -150,8 +156,9 @@ impl<'a> Runner<'a> {
                 if !waits {
                     break;
                 }
-                if let Ok((at, reported)) = receiver.recv_timeout(Duration::from_millis(50)) {
-                    self.ended[at] = Some(reported);
+                match receiver.recv_timeout(TICK) {
+                    Ok((at, reported)) => self.ended[at] = Some(reported),
+                    Err(_) => self.groups.watch(),
                 }
             }
         });
@@ -225,11 +232,12 @@ impl<'a> Runner<'a> {
             (Action::Command { scripts, env, .. }, Some(place), _) => {
                 self.started[at] = Started::Command;
                 // A repository may not cross threads: a command's thread gets only what it needs.
-                let (progress, interrupt, folder) = (context.progress, context.interrupt, place.folder());
+                let (progress, interrupt, folder, groups) =
+                    (context.progress, context.interrupt, place.folder(), self.groups);
                 scope.spawn(move || {
                     let task = progress.task(&entry.label);
                     let deadline = Instant::now() + entry.timeout;
-                    let shell = |script| Shell { script, folder, env, deadline };
+                    let shell = |script| Shell { script, folder, env, deadline, groups };
                     let ends = scripts
                         .iter()
                         .map(|script| process::run(shell(script), interrupt, &|bytes| task.output(bytes)));

@@ -1,7 +1,7 @@
 //! Scratch trees: folders outside of the user's work tree that are made equal to a snapshot. Kept and updated by
 //! difference, healed when a run was cut short, used by one run at a time; a second run takes a second tree.
 
-use super::{Context, Error, Kind, links, process, process::Shell, record::KeyBuilder};
+use super::{Context, Error, Kind, groups::Groups, links, process, process::Shell, record::KeyBuilder};
 use crate::{
     config::Setup,
     git::{LinkedTree, Repository},
@@ -90,6 +90,7 @@ impl ScratchTree {
             folder: self.folder(),
             env: &std::collections::BTreeMap::new(),
             deadline: Instant::now() + SETUP_LIMIT,
+            groups: &Groups::default(),
         };
         let end = process::run(shell, context.interrupt, &|bytes| task.output(bytes))
             .map_err(|source| Error::Process { step: "scratch.setup".to_owned(), source })?;

@@ -57,7 +57,7 @@ fn a_commit_inside_a_step_never_lands_in_the_users_repository() {
         let after: u32 = git(&["rev-list", "--count", "HEAD"]).trim().parse().unwrap();
         assert_eq!(after, before + 1);
         assert_eq!(git(&["log", "-1", "--format=%s"]).trim(), "mine");
-        assert!(git(&["show", "--stat", "--format="]).contains("f"));
+        assert!(git(&["show", "--stat", "--format="]).contains(" f "));
     }
     assert!(!context.git(&["log", "--all", "--format=%s"]).contains("nested"));
 }
@@ -114,6 +114,8 @@ fn scratch(context: &TestContext) -> PathBuf {
     tree.unwrap_or_else(|| panic!("{list}")).into()
 }
 
+type Harm<'a> = Box<dyn Fn() + 'a>;
+
 #[test]
 fn a_scratch_tree_that_was_cut_short_is_healed() {
     let context = TestContext::new();
@@ -129,7 +131,7 @@ fn a_scratch_tree_that_was_cut_short_is_healed() {
         PathBuf::from(text.trim().strip_prefix("gitdir: ").unwrap())
     };
     let write = |path: PathBuf, text: &str| std::fs::write(path, text).unwrap();
-    let harms: Vec<(&str, Box<dyn Fn()>)> = vec![
+    let harms: Vec<(&str, Harm<'_>)> = vec![
         ("locks left", Box::new(|| ["index.lock", "HEAD.lock"].iter().for_each(|name| write(admin().join(name), "")))),
         ("a broken index", Box::new(|| write(admin().join("index"), "DIRC"))),
         ("no index", Box::new(|| std::fs::remove_file(admin().join("index")).unwrap())),
@@ -206,6 +208,26 @@ fn a_run_that_is_killed_leaves_everything_and_the_next_one_works() {
     context.check("pre-commit", steps).env("CHECK_ANEW", "1").passes();
     assert_eq!(belongings(&context), before);
     assert!(!context.work.join(".git/index.lock").exists());
+}
+
+#[test]
+fn a_run_that_is_killed_leaves_no_step_running() {
+    let context = TestContext::new();
+    context.seed();
+    let steps =
+        "    - { name: a, run: 'echo $$ >> $LOG; sleep 60' }\n    - { name: b, run: 'echo $$ >> $LOG; sleep 60' }";
+    let mut child = context.check("pre-commit", steps).env("LOG", context.log()).started();
+    std::thread::sleep(Duration::from_millis(1000));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let pids = context.logged();
+    assert_eq!(pids.len(), 2);
+    let since = Instant::now();
+    let alive = |pid: &String| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
+    while pids.iter().any(alive) {
+        assert!(since.elapsed() < Duration::from_secs(5), "{pids:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
