@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod git;
+pub mod hook;
 pub mod manifest;
 pub mod ui;
 pub mod values;

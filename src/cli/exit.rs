@@ -27,3 +27,11 @@ fn show(error: &miette::Report) {
         anstream::eprintln!("  {} {}", paint("next:", Tone::Strong), clean(&help.to_string()));
     }
 }
+
+/// The user did not confirm what the configuration names, or could not be asked.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("nothing was installed: these were not confirmed\n{}", lines.join("\n"))]
+#[diagnostic(code(usage), help("look at them and answer y, or give --yes where nobody can be asked"))]
+pub(super) struct Declined {
+    pub(super) lines: Vec<String>,
+}

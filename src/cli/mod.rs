@@ -3,6 +3,8 @@
 
 mod config;
 mod exit;
+mod init;
+mod install;
 
 use crate::{config as config_room, git};
 use clap::{Args, Parser, Subcommand};
@@ -31,6 +33,12 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a configuration that fits this repository.
+    Init(init::Arguments),
+    /// Put the hooks in place, after showing what they will run.
+    Install(install::Arguments),
+    /// Take the hooks away and put back what was there before.
+    Uninstall,
     /// Check the configuration, or print its schema.
     #[command(subcommand)]
     Config(config::Command),
@@ -53,6 +61,9 @@ pub fn main() -> ExitCode {
 fn run(arguments: Arguments) -> miette::Result<()> {
     let _global = arguments.global;
     match arguments.command {
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Install(arguments) => install::install(&arguments),
+        Command::Uninstall => install::uninstall(),
         Command::Config(command) => config::run(&command),
     }
 }

@@ -6,12 +6,14 @@ mod environment;
 mod program;
 mod repository;
 mod tree;
+mod upstream;
 
 pub use ancestry::Ancestry;
 pub use environment::{is_private, scrub};
 pub use program::{Git, Output};
 pub use repository::Repository;
 pub use tree::{EntryKind, TreeEntry};
+pub use upstream::Upstream;
 
 use miette::Diagnostic;
 

@@ -196,4 +196,21 @@ impl Repository {
         let reference = repository.try_find_reference(full_name).ok()??;
         reference.into_fully_peeled_id().ok()?.to_string().parse().ok()
     }
+
+    /// Every value of a key in this clone's own configuration: never what a global or system file says.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn local_values(&self, key: &str) -> Result<Vec<String>, Error> {
+        let command = self.git().args(["config", "--local", "--null", "--get-all", key]);
+        match command.run() {
+            Ok(output) => {
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                Ok(text.split_terminator('\0').map(str::to_owned).collect())
+            }
+            // git config exits with 1, and says nothing, where the key is absent (git-config(1)).
+            Err(Error::Failed { message, .. }) if message == "exit code 1" => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
 }

@@ -1,0 +1,31 @@
+# make demo    the whole story, from commit to cluster, on this machine
+# make test    every test; sets up what is missing
+# make bench   size, start time and speed against the rivals
+# make testbed, make testbed-down    the engine, registries, Kubernetes and git server that tests use
+
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+RELEASE := target/$(HOST)/release/gitops-hooks
+
+.PHONY: demo test bench soak testbed testbed-down release check clean-demo
+
+demo: release
+	tests/demo/run $(RELEASE)
+
+clean-demo:
+	tests/demo/clean
+
+test:
+	tests/run-all $(RELEASE)
+
+bench: release
+	tests/bench/run $(RELEASE)
+
+testbed:
+	tests/testbed/up
+
+testbed-down:
+	tests/testbed/down
+
+# Static, so that it runs FROM scratch. The target is named so that the flag does not reach build scripts.
+release:
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target $(HOST)

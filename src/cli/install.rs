@@ -1,0 +1,80 @@
+//! `gitops-hooks install` and `uninstall`: show what will run, ask, and put the hooks in place.
+
+use super::exit::Declined;
+use crate::{config::Config, git::Repository, hook, ui};
+use miette::{IntoDiagnostic, Result};
+use std::io::{IsTerminal, Write};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Confirm what the configuration names without being asked.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+pub(super) fn install(arguments: &Arguments) -> Result<()> {
+    let repository = Repository::discover()?;
+    let (path, config) = super::configuration(&repository)?;
+    if config.hooks.is_empty() && config.environments.is_empty() {
+        anstream::println!("{path} names no hooks and no environments: there is nothing to install");
+        return Ok(());
+    }
+    show(&path, &config);
+    let asked = hook::unconfirmed(&repository, &config, hook::Subject::Publication)?;
+    if !asked.is_empty() && !arguments.yes {
+        ask(&asked)?;
+    }
+    let binary = std::env::current_exe().into_diagnostic()?;
+    let installed = hook::install(&repository, &config, &binary)?;
+    hook::confirm(&repository, &config)?;
+    let names: Vec<&str> = installed.hooks.iter().map(|hook| hook.as_str()).collect();
+    anstream::println!("{} {}", ui::paint("installed", ui::Tone::Good), names.join(", "));
+    for kept in &installed.kept {
+        anstream::println!("kept, and still run first: {}", kept.display());
+    }
+    for removed in &installed.removed {
+        anstream::println!("removed {removed}: {path} no longer needs it");
+    }
+    Ok(())
+}
+
+pub(super) fn uninstall() -> Result<()> {
+    let repository = Repository::discover()?;
+    let removed = hook::uninstall(&repository)?;
+    if removed.is_empty() {
+        anstream::println!("there were no hooks of gitops-hooks here");
+    } else {
+        let names: Vec<&str> = removed.iter().map(|hook| hook.as_str()).collect();
+        anstream::println!("removed {}; hooks that were here before are back in place", names.join(", "));
+    }
+    Ok(())
+}
+
+/// Everything that will run, before anybody agrees to it.
+fn show(path: &str, config: &Config) {
+    anstream::println!("{path} runs, on this machine and as you:");
+    for (hook, steps) in &config.hooks {
+        for step in steps {
+            let does = match (&step.run, &step.image) {
+                (Some(run), _) => run.trim().to_owned(),
+                (None, Some(image)) => format!("builds the image {}", image.as_str()),
+                (None, None) => continue,
+            };
+            anstream::println!("  {} {}", ui::paint(hook.as_str(), ui::Tone::Faint), ui::clean(&does));
+        }
+    }
+    for line in hook::confirmed(config, hook::Subject::Publication) {
+        anstream::println!("  {}", ui::clean(&line));
+    }
+}
+
+fn ask(lines: &[String]) -> Result<()> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Declined { lines: lines.to_vec() }.into());
+    }
+    anstream::print!("Is this right? [y/N] ");
+    std::io::stdout().flush().into_diagnostic()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).into_diagnostic()?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Declined { lines: lines.to_vec() }.into()) }
+}

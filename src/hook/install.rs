@@ -1,0 +1,192 @@
+//! Puts the shims in place and takes them away. Nothing of the user's is ever overwritten: a hook that stands there is
+//! renamed and still run; a `core.hooksPath` of the user's is left as it is, and ours is set over it in this clone only.
+
+use super::{Error, may_stop_git, needed, shim};
+use crate::{config::Config, git::Repository, values::HookName};
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+/// The suffix of a hook that was there before.
+const KEPT: &str = "before-gitops-hooks";
+/// Where git's configuration of this clone remembers the hooks folder that ours was set over.
+const PREVIOUS: &str = "gitops-hooks.previousHooksPath";
+
+/// Where this clone's hooks are.
+pub(super) struct Places {
+    /// Where our shims stand.
+    ours: PathBuf,
+    /// The user's own hooks folder, where `core.hooksPath` names one.
+    theirs: Option<PathBuf>,
+}
+
+impl Places {
+    pub(super) fn of(repository: &Repository) -> Self {
+        let own = repository.state_dir().join("hooks");
+        let configured = match repository.config("core.hooksPath").map(|path| absolute(repository, &path)) {
+            Some(path) if path == own => repository.config(PREVIOUS).map(|path| absolute(repository, &path)),
+            other => other,
+        };
+        match configured {
+            Some(theirs) => Self { ours: own, theirs: Some(theirs) },
+            None => Self { ours: repository.common_dir().join("hooks"), theirs: None },
+        }
+    }
+
+    pub(super) fn kept(&self, hook: HookName) -> PathBuf {
+        match &self.theirs {
+            Some(theirs) => theirs.join(hook.as_str()),
+            None => self.ours.join(format!("{hook}.{KEPT}")),
+        }
+    }
+
+    fn shim(&self, hook: HookName) -> PathBuf {
+        self.ours.join(hook.as_str())
+    }
+}
+
+/// git resolves a relative `core.hooksPath` from where hooks run: the root of the work tree (git-config(1)).
+fn absolute(repository: &Repository, path: &str) -> PathBuf {
+    let home = path.strip_prefix("~/").and_then(|rest| std::env::home_dir().map(|home| home.join(rest)));
+    let base = repository.work_dir().unwrap_or_else(|| repository.git_dir());
+    home.unwrap_or_else(|| base.join(path))
+}
+
+/// What `install` did.
+#[derive(Debug, Default)]
+pub struct Installed {
+    /// Hooks that git will find.
+    pub hooks: Vec<HookName>,
+    /// Hooks that were there before and still run first.
+    pub kept: Vec<PathBuf>,
+    /// Shims of ours that the configuration no longer needs, now gone.
+    pub removed: Vec<HookName>,
+}
+
+/// Installs the shims that the configuration needs. May be called again at any time.
+///
+/// # Errors
+/// When a file cannot be written; what was there before is then still there.
+pub fn install(repository: &Repository, config: &Config, binary: &Path) -> Result<Installed, Error> {
+    let places = Places::of(repository);
+    fs::create_dir_all(&places.ours).map_err(|source| Error::file(&places.ours, source))?;
+    let mut branches: Vec<&str> = config.environments.values().map(|environment| environment.branch.as_str()).collect();
+    branches.sort_unstable();
+    branches.dedup();
+
+    let mut wanted = needed(config);
+    if places.theirs.is_some() {
+        // Ours is the only folder that git looks into now: every hook of theirs needs a way through.
+        wanted.extend(HookName::ALL.iter().filter(|hook| super::kept::is_executable(&places.kept(**hook))));
+    }
+    let mut installed = Installed::default();
+    for hook in HookName::ALL.iter().copied() {
+        let path = places.shim(hook);
+        let present = read(&path)?;
+        let ours = present.as_deref().is_some_and(shim::is_ours);
+        if wanted.contains(&hook) {
+            if present.is_some() && !ours {
+                set_aside(&path, &places.kept(hook))?;
+            }
+            write(&path, &shim::text(hook, binary, &places.kept(hook), &branches))?;
+            installed.hooks.push(hook);
+            if super::kept::is_executable(&places.kept(hook)) {
+                installed.kept.push(places.kept(hook));
+            }
+        } else if ours {
+            restore(&places, hook)?;
+            installed.removed.push(hook);
+        }
+    }
+    if let Some(theirs) = &places.theirs {
+        redirect(repository, &places.ours, theirs)?;
+    }
+    Ok(installed)
+}
+
+/// Takes our shims away and puts back what was there before.
+///
+/// # Errors
+/// When a file cannot be changed.
+pub fn uninstall(repository: &Repository) -> Result<Vec<HookName>, Error> {
+    let places = Places::of(repository);
+    let mut removed = Vec::new();
+    if places.theirs.is_some() && repository.config(PREVIOUS).is_some() {
+        let previous = repository.config("gitops-hooks.previousLocalHooksPath");
+        match previous {
+            Some(path) => repository.git().args(["config", "--local", "core.hooksPath", &path]).run()?,
+            None => repository.git().args(["config", "--local", "--unset", "core.hooksPath"]).run()?,
+        };
+    }
+    for hook in HookName::ALL.iter().copied() {
+        if read(&places.shim(hook))?.as_deref().is_some_and(shim::is_ours) {
+            restore(&places, hook)?;
+            removed.push(hook);
+        }
+    }
+    if repository.config(PREVIOUS).is_some() || repository.config("gitops-hooks.confirmed").is_some() {
+        repository.git().args(["config", "--local", "--remove-section", "gitops-hooks"]).run()?;
+    }
+    Ok(removed)
+}
+
+/// The hooks that the configuration needs and git would not find.
+#[must_use]
+pub fn missing(repository: &Repository, config: &Config) -> Vec<HookName> {
+    let places = Places::of(repository);
+    needed(config).into_iter().filter(|hook| !places.shim(*hook).exists()).collect()
+}
+
+/// Sets our hooks folder over the user's, in this clone only.
+fn redirect(repository: &Repository, ours: &Path, theirs: &Path) -> Result<(), Error> {
+    if repository.config(PREVIOUS).is_none() {
+        let local = repository.git().args(["config", "--local", "--get", "core.hooksPath"]).run();
+        if let Ok(local) = local {
+            repository.git().args(["config", "--local", "gitops-hooks.previousLocalHooksPath", &local.line()]).run()?;
+        }
+        repository.git().args(["config", "--local", PREVIOUS]).arg(theirs).run()?;
+    }
+    repository.git().args(["config", "--local", "core.hooksPath"]).arg(ours).run()?;
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::file(path, source)),
+    }
+}
+
+/// Renames a hook of the user's. One that was set aside earlier is never overwritten.
+fn set_aside(path: &Path, kept: &Path) -> Result<(), Error> {
+    if kept.exists() {
+        return Err(Error::InTheWay { path: kept.display().to_string() });
+    }
+    fs::rename(path, kept).map_err(|source| Error::file(path, source))
+}
+
+/// Writes a hook so that git sees the old file or the whole new one.
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    let half = path.with_extension("new");
+    let written = fs::write(&half, text)
+        .and_then(|()| fs::set_permissions(&half, fs::Permissions::from_mode(0o755)))
+        .and_then(|()| fs::rename(&half, path));
+    written.map_err(|source| Error::file(path, source))
+}
+
+/// Takes one shim away and puts back the hook that was there before.
+fn restore(places: &Places, hook: HookName) -> Result<(), Error> {
+    let path = places.shim(hook);
+    let kept = places.kept(hook);
+    let back = if places.theirs.is_none() && kept.exists() { fs::rename(&kept, &path) } else { fs::remove_file(&path) };
+    back.map_err(|source| Error::file(&path, source))
+}
+
+/// The exit code of a hook that could not do its work.
+#[must_use]
+pub const fn exit_for(hook: HookName, failed: u8) -> u8 {
+    if may_stop_git(hook) { failed } else { 0 }
+}

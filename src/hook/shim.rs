@@ -1,0 +1,60 @@
+//! The small shell files that git finds. Whatever is put into them is quoted for the shell.
+
+use super::may_stop_git;
+use crate::values::HookName;
+use std::path::Path;
+
+const HOOK: &str = include_str!("../../hooks/hook.sh");
+const REFERENCE_TRANSACTION: &str = include_str!("../../hooks/reference-transaction.sh");
+
+/// What every shim says in its second line, by which it is recognised.
+const MARK: &str = "# gitops-hooks ";
+
+/// The text of a hook's shim.
+///
+/// `binary` is where the program is now, `kept` the hook that was there before, `branches` those that an environment
+/// delivers.
+pub(super) fn text(hook: HookName, binary: &Path, kept: &Path, branches: &[&str]) -> String {
+    let template = if hook == HookName::ReferenceTransaction { REFERENCE_TRANSACTION } else { HOOK };
+    let cases: Vec<String> =
+        branches.iter().map(|branch| format!("*' refs/remotes/'*{}*", quoted(&format!("/{branch}")))).collect();
+    let shown: String = binary.display().to_string().chars().filter(|c| !"'\"\\`$".contains(*c)).collect();
+    template
+        .replace("@BINARY@", &quoted(&binary.to_string_lossy()))
+        .replace("@KEPT@", &quoted(&kept.to_string_lossy()))
+        .replace("@CASES@", &cases.join("|"))
+        .replace("@SHOWN@", &shown)
+        .replace("@GONE@", if may_stop_git(hook) { "1" } else { "0" })
+        .replace("@HOOK@", hook.as_str())
+}
+
+/// Whether a hook file is one of ours.
+pub(super) fn is_ours(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]);
+    text.lines().nth(1).is_some_and(|line| line.starts_with(MARK))
+}
+
+/// A word for the shell that stands for itself.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_put_into_a_shim_can_run() {
+        let text = text(HookName::ReferenceTransaction, Path::new("/it's/$(x)"), Path::new("/k"), &["main", "a'b"]);
+        assert!(text.contains(r"binary='/it'\''s/$(x)'"));
+        assert!(text.contains(r"case $lines in *' refs/remotes/'*'/main'*|*' refs/remotes/'*'/a'\''b'*) ;;"));
+        assert!(is_ours(text.as_bytes()));
+    }
+
+    #[test]
+    fn a_gone_program_stops_only_what_may_be_stopped() {
+        let gone = |hook| text(hook, Path::new("/b"), Path::new("/k"), &[]).contains("exit 1");
+        assert!(gone(HookName::PreCommit) && gone(HookName::PrePush));
+        assert!(!gone(HookName::PostMerge) && !gone(HookName::ReferenceTransaction));
+    }
+}
