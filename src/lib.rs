@@ -1,10 +1,13 @@
 //! gitops-hooks: a CI/CD pipeline with no CI server. `docs/design.md` names the rooms and what flows between them.
 
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod git;
 pub mod hook;
+pub mod image;
 pub mod manifest;
+pub mod tls;
 pub mod ui;
 pub mod values;
 pub mod yaml;

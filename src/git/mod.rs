@@ -2,7 +2,10 @@
 //! of steps, images or manifests.
 
 mod ancestry;
+mod changes;
 mod environment;
+mod index;
+mod linked_tree;
 mod mirror;
 mod passed_on;
 mod program;
@@ -10,15 +13,20 @@ mod publish;
 mod repository;
 mod tree;
 mod upstream;
+mod work_tree;
 
 pub use ancestry::Ancestry;
+pub use changes::{Change, ChangeKind};
 pub use environment::{is_private, scrub};
+pub use index::{Index, Trust};
+pub use linked_tree::LinkedTree;
 pub use mirror::{Mirror, Prompts, Subtree};
 pub use program::{Git, Output};
 pub use publish::Pushed;
 pub use repository::Repository;
 pub use tree::{EntryKind, TreeEntry};
 pub use upstream::Upstream;
+pub use work_tree::WorkTreeState;
 
 use miette::Diagnostic;
 

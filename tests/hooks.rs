@@ -1,0 +1,190 @@
+//! Hooks as their users meet them: installed, chained, taken away, and run by the real git.
+
+mod context;
+
+use context::TestContext;
+
+const PASSES: &str = "hooks:\n  pre-commit:\n    - name: check\n      run: test ! -e bad\n";
+
+#[test]
+fn a_failing_step_stops_the_commit_and_a_passing_one_does_not() {
+    let context = TestContext::new();
+    context.write(".gitops-hooks.yaml", PASSES);
+    context.must(&["install", "--yes"]);
+    context.write("bad", "x");
+    context.git(&["add", "."]);
+    let stopped = context.try_git(&["commit", "-m", "bad"]);
+    assert_eq!(stopped.code, Some(1), "{}", stopped.stderr);
+    assert!(stopped.stderr.contains("✗ check"), "{}", stopped.stderr);
+    assert!(context.try_git(&["rev-parse", "HEAD"]).code != Some(0));
+    context.git(&["rm", "-q", "-f", "bad"]);
+    context.git(&["commit", "-q", "-m", "good"]);
+}
+
+#[test]
+fn a_hook_that_was_there_is_kept_run_first_and_restored_byte_for_byte() {
+    let context = TestContext::new();
+    let hooks = context.work.join(".git/hooks");
+    context.script(&hooks.join("pre-commit"), "#!/bin/sh\necho kept ran\n");
+    context.script(&hooks.join("pre-push"), "#!/bin/sh\ncat\n");
+    let before = context.tree(&hooks);
+    context.write(".gitops-hooks.yaml", PASSES);
+    context.must(&["install", "--yes"]);
+    context.must(&["install", "--yes"]);
+    context.git(&["add", "."]);
+    let done = context.try_git(&["commit", "-m", "x"]);
+    assert!(done.code == Some(0) && (done.stdout.clone() + &done.stderr).contains("kept ran"), "{done:?}");
+    context.must(&["uninstall"]);
+    assert_eq!(context.tree(&hooks), before);
+}
+
+#[test]
+fn a_kept_hook_that_fails_stops_git() {
+    let context = TestContext::new();
+    context.script(&context.work.join(".git/hooks/pre-commit"), "#!/bin/sh\nexit 3\n");
+    context.write(".gitops-hooks.yaml", PASSES);
+    context.must(&["install", "--yes"]);
+    context.git(&["add", "."]);
+    let done = context.try_git(&["commit", "-m", "x"]);
+    assert!(done.code == Some(1) && done.stderr.contains("before-gitops-hooks"), "{done:?}");
+}
+
+#[test]
+fn a_hooks_folder_of_the_users_is_left_alone_and_passed_through() {
+    let context = TestContext::new();
+    let theirs = context.beside("their-hooks");
+    context.script(&theirs.join("pre-commit"), "#!/bin/sh\necho theirs ran\n");
+    context.script(&theirs.join("post-commit"), "#!/bin/sh\necho theirs after >&2\n");
+    context.git(&["config", "core.hooksPath", theirs.to_str().unwrap()]);
+    let before = context.tree(&theirs);
+    let config = context.read(".git/config");
+    context.write(".gitops-hooks.yaml", PASSES);
+    context.must(&["install", "--yes"]);
+    context.git(&["add", "."]);
+    let done = context.try_git(&["commit", "-m", "x"]);
+    let said = done.stdout.clone() + &done.stderr;
+    assert!(said.contains("theirs ran") && said.contains("theirs after") && said.contains("✓ check"), "{done:?}");
+    assert_eq!(context.tree(&theirs), before);
+    context.must(&["uninstall"]);
+    assert_eq!(context.read(".git/config"), config);
+    assert_eq!(context.tree(&theirs), before);
+}
+
+#[test]
+fn a_linked_work_tree_shares_the_hooks() {
+    let context = TestContext::new();
+    context.write(".gitops-hooks.yaml", PASSES);
+    context.git(&["add", "."]);
+    context.git(&["commit", "-q", "-m", "x"]);
+    let linked = context.beside("linked");
+    context.git(&["worktree", "add", "-q", linked.to_str().unwrap(), "-b", "other"]);
+    let install = context.run(context.command(assert_cmd::cargo::cargo_bin!("gitops-hooks")).args(["install", "--yes"]).current_dir(&linked));
+    assert_eq!(install.code, Some(0), "{install:?}");
+    std::fs::write(linked.join("bad"), "x").unwrap();
+    let add = context.run(context.command("git").args(["add", "."]).current_dir(&linked));
+    assert_eq!(add.code, Some(0));
+    let done = context.run(context.command("git").args(["commit", "-m", "bad"]).current_dir(&linked));
+    assert_eq!(done.code, Some(1), "{done:?}");
+}
+
+#[test]
+fn what_a_gone_program_may_stop_it_stops_with_one_sentence() {
+    let context = TestContext::new();
+    context.write(".gitops-hooks.yaml", PASSES);
+    let copy = context.beside("gitops-hooks");
+    std::fs::copy(assert_cmd::cargo::cargo_bin!("gitops-hooks"), &copy).unwrap();
+    let done = context.run(context.command(&copy).args(["install", "--yes"]));
+    assert_eq!(done.code, Some(0), "{done:?}");
+    std::fs::remove_file(&copy).unwrap();
+    context.git(&["add", "."]);
+    let done = context.try_git(&["commit", "-m", "x"]);
+    assert!(done.code == Some(1) && done.stderr.contains("is gone from"), "{done:?}");
+    assert_eq!(done.stderr.lines().count(), 1, "{done:?}");
+}
+
+#[test]
+fn nothing_is_installed_that_nobody_confirmed() {
+    let context = TestContext::new();
+    context.write(
+        ".gitops-hooks.yaml",
+        "images: {web: {repository: registry.example.com/web}}\nenvironments:\n  staging:\n    branch: main\n    manifests: {url: \"https://user:s3cret@git.example.com/m.git\"}\n    images: [web]\n",
+    );
+    let done = context.hooks(&["install"]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stderr.contains("https://git.example.com/m.git") && !done.stderr.contains("s3cret"), "{done:?}");
+    assert!(!context.work.join(".git/hooks/pre-push").exists());
+    context.must(&["install", "--yes"]);
+    assert!(!context.read(".git/config").contains("s3cret"));
+}
+
+#[test]
+fn a_branch_cannot_aim_deliveries_elsewhere() {
+    let context = TestContext::new();
+    let remote = context.beside("remote.git");
+    context.git(&["init", "-q", "--bare", remote.to_str().unwrap()]);
+    context.git(&["remote", "add", "origin", remote.to_str().unwrap()]);
+    let config = |host: &str| {
+        format!("images: {{web: {{repository: registry.example.com/web}}}}\nenvironments:\n  staging:\n    branch: main\n    manifests: {{url: \"https://{host}/m.git\"}}\n    images: [web]\n")
+    };
+    context.write(".gitops-hooks.yaml", &config("git.example.com"));
+    context.must(&["install", "--yes"]);
+    context.write(".gitops-hooks.yaml", &config("git.attacker.example"));
+    context.git(&["add", "."]);
+    context.git(&["commit", "-q", "-m", "x"]);
+    let done = context.try_git(&["push", "-q", "-u", "origin", "main"]);
+    assert!(done.code == Some(1) && done.stderr.contains("git.attacker.example"), "{done:?}");
+    assert!(done.stderr.contains("gitops-hooks install"), "{done:?}");
+}
+
+#[test]
+fn a_broken_configuration_stops_the_commit_and_says_where() {
+    let context = TestContext::new();
+    context.write(".gitops-hooks.yaml", PASSES);
+    context.must(&["install", "--yes"]);
+    context.write(".gitops-hooks.yaml", "hooks:\n  pre-commit:\n    - runn: x\n      timeout: soon\n");
+    context.git(&["add", "."]);
+    let done = context.try_git(&["commit", "-m", "x"]);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stderr.contains(".gitops-hooks.yaml:3:7: unknown key"), "{done:?}");
+    assert!(done.stderr.contains(".gitops-hooks.yaml:4:16: expected a time"), "{done:?}");
+    assert_eq!(context.hooks(&["config", "check"]).code, Some(2));
+}
+
+#[test]
+fn init_writes_what_config_check_accepts() {
+    let context = TestContext::new();
+    context.write("requirements.txt", "flask\n");
+    context.write("Dockerfile", "FROM x\nEXPOSE 5000\n");
+    context.must(&["init"]);
+    context.must(&["config", "check"]);
+    let text = context.read(".gitops-hooks.yaml");
+    assert!(text.contains("port: 5000") && text.contains("pytest"), "{text}");
+    let again = context.hooks(&["init"]);
+    assert_eq!((again.code, context.read(".gitops-hooks.yaml")), (Some(2), text));
+}
+
+#[test]
+fn a_fetch_of_many_references_does_not_start_the_program() {
+    let context = TestContext::new();
+    let remote = context.beside("remote.git");
+    context.git(&["init", "-q", "--bare", remote.to_str().unwrap()]);
+    context.git(&["remote", "add", "origin", remote.to_str().unwrap()]);
+    context.write(
+        ".gitops-hooks.yaml",
+        "images: {web: {repository: registry.example.com/web}}\nenvironments:\n  staging:\n    branch: main\n    manifests: {url: \"https://git.example.com/m.git\"}\n    images: [web]\n",
+    );
+    let copy = context.beside("gitops-hooks");
+    std::fs::copy(assert_cmd::cargo::cargo_bin!("gitops-hooks"), &copy).unwrap();
+    context.run(context.command(&copy).args(["install", "--yes"]));
+    // Whoever calls the program now leaves a trace.
+    let trace = context.beside("called");
+    context.script(&copy, &format!("#!/bin/sh\necho \"$@\" >> {}\n", trace.display()));
+    context.git(&["add", "."]);
+    context.git(&["commit", "-q", "--no-verify", "-m", "x"]);
+    for n in 0..50 {
+        context.git(&["update-ref", &format!("refs/remotes/origin/topic-{n}"), "HEAD"]);
+    }
+    assert!(!trace.exists(), "{}", std::fs::read_to_string(&trace).unwrap_or_default());
+    context.git(&["update-ref", "refs/remotes/origin/main", "HEAD"]);
+    assert!(std::fs::read_to_string(&trace).unwrap().contains("reference-transaction committed"));
+}
