@@ -3,6 +3,7 @@
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod deliver;
 pub mod git;
 pub mod hook;
 pub mod image;

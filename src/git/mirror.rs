@@ -141,6 +141,17 @@ impl Mirror {
         }
     }
 
+    /// The size of a blob in bytes, without reading it.
+    ///
+    /// # Errors
+    /// When it is not here.
+    pub fn size(&self, blob: &Oid) -> Result<u64, Error> {
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::read(format!("blob {blob}"), error);
+        let id = gix::ObjectId::from_hex(blob.as_str().as_bytes()).map_err(|error| failed(error.into()))?;
+        let header = self.repository.gix().find_header(id).map_err(|error| failed(error.into()))?;
+        Ok(header.size())
+    }
+
     fn no_branch(&self, branch: &str) -> Error {
         Error::NoBranch { url: self.url.shown(), why: format!("has no branch {branch:?}") }
     }
