@@ -7,6 +7,7 @@ pub mod deliver;
 pub mod git;
 pub mod hook;
 pub mod image;
+pub mod manifest;
 pub mod pipeline;
 pub mod tls;
 pub mod ui;

@@ -3,7 +3,7 @@
 use super::Global;
 use crate::{
     check::{CachePolicy, Interrupt},
-    git::Repository,
+    git::{self, Repository},
     pipeline::{self, Pipeline},
     values::EnvironmentName,
 };
@@ -25,8 +25,13 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
     let repository = Repository::discover()?;
     let progress = global.progress();
     let interrupt = Interrupt::listen()?;
-    let pipeline =
-        Pipeline { repository: &repository, progress: &progress, cache: CachePolicy::Use, interrupt: &interrupt };
+    let pipeline = Pipeline {
+        repository: &repository,
+        progress: &progress,
+        cache: CachePolicy::Use,
+        prompts: if arguments.detached { git::Prompts::Never } else { git::Prompts::Allowed },
+        interrupt: &interrupt,
+    };
     let mut failed = None;
     for told in pipeline::deliver(&pipeline, &arguments.environments)? {
         if let Err(error) = told.result

@@ -3,7 +3,7 @@
 use super::Global;
 use crate::{
     check::{CachePolicy, Interrupt},
-    git::Repository,
+    git::{self, Repository},
     hook::{self, Event},
     pipeline::{self, Pipeline},
     values::HookName,
@@ -28,8 +28,13 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
     hook::run_kept(&repository, hook, &arguments.arguments, &input)?;
     let progress = global.progress();
     let interrupt = Interrupt::listen()?;
-    let pipeline =
-        Pipeline { repository: &repository, progress: &progress, cache: CachePolicy::Use, interrupt: &interrupt };
+    let pipeline = Pipeline {
+        repository: &repository,
+        progress: &progress,
+        cache: CachePolicy::Use,
+        prompts: git::Prompts::Allowed,
+        interrupt: &interrupt,
+    };
     match event {
         Event::PrePush { remote, updates, .. } => pipeline::push(&pipeline, &remote, &updates, &arguments.arguments)?,
         Event::Moved(moved) => pipeline::moved(&pipeline, &moved)?,

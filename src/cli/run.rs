@@ -3,7 +3,7 @@
 use super::Global;
 use crate::{
     check::{CachePolicy, Interrupt},
-    git::Repository,
+    git::{self, Repository},
     pipeline::{self, Pipeline},
     values::HookName,
 };
@@ -23,7 +23,13 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
     let progress = global.progress();
     let cache = if arguments.no_cache { CachePolicy::Ignore } else { CachePolicy::Use };
     let interrupt = Interrupt::listen()?;
-    let pipeline = Pipeline { repository: &repository, progress: &progress, cache, interrupt: &interrupt };
+    let pipeline = Pipeline {
+        repository: &repository,
+        progress: &progress,
+        cache,
+        prompts: git::Prompts::Allowed,
+        interrupt: &interrupt,
+    };
     pipeline::by_hand(&pipeline, arguments.hook)?;
     Ok(())
 }

@@ -88,6 +88,12 @@ impl Git {
         self
     }
 
+    /// Never asks for a password, a passphrase or a host key: fails instead.
+    #[must_use]
+    pub fn without_prompts(self) -> Self {
+        WITHOUT_PROMPTS.iter().fold(self, |git, (name, value)| git.env(name, value))
+    }
+
     /// Gives bytes to its standard input.
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
@@ -130,7 +136,8 @@ impl Git {
         }
     }
 
-    fn finish(mut self) -> Result<(Option<i32>, Output), Error> {
+    /// Runs it and gives its exit code, `None` where a signal ended it. Standard error is as git wrote it: secrets included.
+    pub(super) fn finish(mut self) -> Result<(Option<i32>, Output), Error> {
         let input = self.input.take();
         self.command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         let mut child = self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(Error::Start)?;
@@ -148,7 +155,7 @@ impl Git {
 }
 
 /// git repeats addresses as they were given to it; a password in one is cut out.
-fn without_secrets(said: &str) -> String {
+pub(super) fn without_secrets(said: &str) -> String {
     let mut shown = String::with_capacity(said.len());
     let mut rest = said;
     while let Some(at) = rest.find("://") {

@@ -167,21 +167,15 @@ pub async fn publish(request: &Request<'_>, prepared: Prepared, task: &Task) -> 
     Ok(Published { reference, key, origin })
 }
 
-/// What the registry has for a commit; `None` where it must be built first. A commit that changed nothing of the image gets
-/// its tag here.
+/// What the registry has under a commit's tag; `None` where the commit was never published. That tag is put only after the
+/// commit's checks have passed, so that an image of the same key alone says nothing about this commit.
 ///
 /// # Errors
-/// The registry cannot be asked, or the commit cannot be read.
+/// The registry cannot be asked.
 pub async fn published(request: &Request<'_>) -> Result<Option<ImageRef>, Error> {
     let registry = Registry::open(&request.image.repository, Transport::of(request.image)).await?;
-    if let Some(digest) = registry.digest(&Tag::of_commit(&request.commit)).await? {
-        return Ok(Some(reference(request, digest)));
-    }
-    let key = key(request).await?;
-    match registry.digest(&key.tag()).await? {
-        Some(digest) => Ok(Some(tag(request, &registry, &digest).await?)),
-        None => Ok(None),
-    }
+    let digest = registry.digest(&Tag::of_commit(&request.commit)).await?;
+    Ok(digest.map(|digest| reference(request, digest)))
 }
 
 async fn tag(request: &Request<'_>, registry: &Registry, digest: &Digest) -> Result<ImageRef, Error> {

@@ -23,7 +23,11 @@ const MAX_LOG: u64 = 1 << 20;
 ///
 /// # Errors
 /// When the process cannot be started. What it fails at is in its log and in the outbox.
-pub(super) fn deliver(repository: &Repository, environments: &[EnvironmentName], patience: Duration) -> Result<(), Error> {
+pub(super) fn deliver(
+    repository: &Repository,
+    environments: &[EnvironmentName],
+    patience: Duration,
+) -> Result<(), Error> {
     let log = log_path(repository);
     let start = open(&log)?;
     let mut child = spawn(repository, environments, &log)?;

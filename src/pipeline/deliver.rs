@@ -3,15 +3,16 @@
 
 use super::{
     Error, Pipeline, background, configuration, confirmed,
-    judge::{Call, judge, request},
+    judge::{self, Call, judge, request},
     push::publish,
     wait,
 };
 use crate::{
     check::Snapshot,
     config::Config,
-    deliver as delivery, image,
+    deliver as delivery,
     hook::Subject,
+    image,
     ui::Outcome,
     values::{EnvironmentName, HookName, ImageName, ImageRef, Oid},
 };
@@ -34,12 +35,10 @@ pub fn pulled(pipeline: &Pipeline<'_>) -> Result<(), Error> {
     let Some(config) = configuration(pipeline.repository, &head)? else { return Ok(()) };
     let mut behind = Vec::new();
     for (name, environment) in &config.environments {
-        let Some(tip) = tip(pipeline, &environment.branch) else { continue };
-        if delivery::last(pipeline.repository, name)? == Some(tip.clone()) {
-            continue;
+        if tip(pipeline, &environment.branch).is_some() {
+            delivery::note(pipeline.repository, name, delivery::Reason::Merge)?;
+            behind.push(name.clone());
         }
-        delivery::note(pipeline.repository, name, delivery::Reason::Pulled(tip))?;
-        behind.push(name.clone());
     }
     if behind.is_empty() { Ok(()) } else { background::deliver(pipeline.repository, &behind, background::PATIENCE) }
 }
@@ -59,15 +58,19 @@ pub fn moved(pipeline: &Pipeline<'_>, references: &[(Oid, String)]) -> Result<()
                 continue;
             }
             let noted = delivery::waiting(pipeline.repository)?;
-            let pushed = delivery::Reason::Pushed(commit.clone());
+            let pushed = delivery::Reason::Push(commit.clone());
             if noted.iter().any(|note| note.environment == *name && note.reason == pushed) {
                 confirmed.push(name.clone());
             } else {
-                delivery::note(pipeline.repository, name, delivery::Reason::Moved(commit.clone()))?;
+                delivery::note(pipeline.repository, name, delivery::Reason::Fetch)?;
             }
         }
     }
-    if confirmed.is_empty() { Ok(()) } else { background::deliver(pipeline.repository, &confirmed, background::PATIENCE) }
+    if confirmed.is_empty() {
+        Ok(())
+    } else {
+        background::deliver(pipeline.repository, &confirmed, background::PATIENCE)
+    }
 }
 
 /// Delivers environments, all of them where none is named. One that fails does not stop the others.
@@ -86,9 +89,7 @@ pub fn deliver(pipeline: &Pipeline<'_>, names: &[EnvironmentName]) -> Result<Vec
         }
     }
     let wanted = config.environments.keys().filter(|name| names.is_empty() || names.contains(name));
-    Ok(wanted
-        .map(|name| Told { environment: name.clone(), result: deliver_one(pipeline, &config, name) })
-        .collect())
+    Ok(wanted.map(|name| Told { environment: name.clone(), result: deliver_one(pipeline, &config, name) }).collect())
 }
 
 /// What the upstream of a branch has, as far as this clone knows.
@@ -97,18 +98,14 @@ fn tip(pipeline: &Pipeline<'_>, branch: &str) -> Option<Oid> {
     pipeline.repository.reference(&upstream.tracking)
 }
 
-fn deliver_one(
-    pipeline: &Pipeline<'_>,
-    config: &Config,
-    name: &EnvironmentName,
-) -> Result<delivery::Delivery, Error> {
-    let branch = config.environments.get(name).map(|environment| (**environment.branch).to_owned());
+fn deliver_one(pipeline: &Pipeline<'_>, config: &Config, name: &EnvironmentName) -> Result<delivery::Delivery, Error> {
+    let branch = config.environments.get(name).map(|environment| (*environment.branch).clone());
     let branch = branch.ok_or_else(|| Error::NoEnvironment { name: name.to_string() })?;
     let Some(tip) = tip(pipeline, &branch) else { return Err(Error::NoUpstream { branch }) };
     // The configuration of what is delivered, not of what happens to be checked out.
-    let config = configuration(pipeline.repository, &tip)?.ok_or_else(|| Error::NoConfig { commit: tip.to_string() })?;
-    let environment =
-        config.environments.get(name).ok_or_else(|| Error::NoEnvironment { name: name.to_string() })?;
+    let config =
+        configuration(pipeline.repository, &tip)?.ok_or_else(|| Error::NoConfig { commit: tip.to_string() })?;
+    let environment = config.environments.get(name).ok_or_else(|| Error::NoEnvironment { name: name.to_string() })?;
     confirmed(pipeline.repository, &config, Subject::Publication)?;
 
     let images: Vec<(ImageName, crate::config::Image)> = environment
@@ -117,8 +114,8 @@ fn deliver_one(
         .filter_map(|image| config.images.get_key_value(&**image))
         .map(|(name, image)| (name.clone(), image.clone()))
         .collect();
-    let repositories = images.iter().map(|(name, image)| (name.clone(), (*image.repository).clone())).collect();
-    let target = delivery::Target { name, environment, images: repositories };
+    let target = delivery::Target::of(&config, name, pipeline.prompts)
+        .ok_or_else(|| Error::NoEnvironment { name: name.to_string() })?;
     let task = pipeline.progress.task(&format!("deliver {name}"));
     let mut references = |commit: &Oid| {
         references(pipeline, &config, &images, commit)
@@ -126,10 +123,26 @@ fn deliver_one(
     };
     let result = delivery::deliver(pipeline.repository, &target, &tip, &mut references, &task);
     task.end(&match &result {
-        Ok(delivery) => Outcome::Done(delivery.to_string()),
+        Ok(delivery) => Outcome::Done(told(delivery)),
         Err(error) => Outcome::Failed(error.to_string()),
     });
     Ok(result?)
+}
+
+/// What became of a delivery, on one line.
+fn told(delivery: &delivery::Delivery) -> String {
+    match delivery {
+        delivery::Delivery::Delivered { manifest_commit, source, images, .. } => {
+            let images: Vec<&str> = images.iter().map(|(name, _)| name.as_str()).collect();
+            format!("{} of {} is delivered by {}", images.join(", "), source.short(), manifest_commit.short())
+        }
+        delivery::Delivery::Unchanged => "it runs this already".to_owned(),
+        delivery::Delivery::Superseded { by } => format!("it runs {}, which is newer", by.short()),
+        delivery::Delivery::Held { images } => {
+            let images: Vec<String> = images.iter().map(|(name, why)| format!("{name} is held: {why}")).collect();
+            images.join(", ")
+        }
+    }
 }
 
 /// The references of a commit's images: those that a push published, else made now by the same steps that a push runs.
@@ -161,12 +174,12 @@ fn references(
         let request = request(pipeline.repository, commit, name, image);
         let prepared = wait(pipeline.interrupt, image::prepare(&request, intent, &task));
         task.end(&match &prepared {
-            Ok(prepared) => Outcome::Done(prepared.to_string()),
+            Ok(prepared) => Outcome::Done(judge::told(prepared)),
             Err(error) => Outcome::Failed(error.to_string()),
         });
         built.insert(name.clone(), prepared?);
     }
     built.retain(|name, _| images.iter().any(|(wanted, _)| wanted == name));
     let published = publish(pipeline, config, commit, built)?;
-    Ok(published.into_iter().map(|done| (done.name, done.reference)).collect())
+    Ok(published.into_iter().map(|(name, done)| (name, done.reference)).collect())
 }

@@ -64,14 +64,22 @@ pub(super) fn judge(
             Box::new(move |task| {
                 let request = request(&repository, &commit, &name, &image);
                 let prepared = wait(&interrupt, image::prepare(&request, intent, task))?;
-                let note = prepared.to_string();
+                let note = told(&prepared);
                 built.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), prepared);
                 Ok(note)
             }),
         );
     }
-    check::run(plan, work, &context)?.verdict()?;
+    check::run(&plan, work, &context)?.verdict()?;
     Ok(std::mem::take(&mut *built.lock().unwrap_or_else(PoisonError::into_inner)))
+}
+
+/// What became of an image, for its step's line.
+pub(super) fn told(prepared: &image::Prepared) -> String {
+    match prepared {
+        image::Prepared::AlreadyPublished { digest, .. } => format!("the registry has it, sha256:{}", digest.short()),
+        image::Prepared::Built { key, .. } => format!("built, key {}", &key.as_str()[..12]),
+    }
 }
 
 /// What the image room is asked for.

@@ -24,6 +24,8 @@ pub struct Pipeline<'a> {
     pub progress: &'a ui::Progress,
     /// Whether records count.
     pub cache: check::CachePolicy,
+    /// Whether somebody is there to answer git's questions.
+    pub prompts: git::Prompts,
     /// What ends the work early.
     pub interrupt: &'a check::Interrupt,
 }

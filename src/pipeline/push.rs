@@ -12,7 +12,7 @@ use crate::{
     deliver as delivery,
     hook::{RefUpdate, Subject},
     image,
-    values::{EnvironmentName, HookName, Oid},
+    values::{EnvironmentName, HookName, ImageName, Oid},
 };
 use std::ffi::OsString;
 
@@ -29,12 +29,7 @@ struct Pushed {
 /// # Errors
 /// When a step fails, a remote is ahead of this clone, or something cannot be built or published. Then nothing was
 /// published and git does not push.
-pub fn push(
-    pipeline: &Pipeline<'_>,
-    remote: &str,
-    updates: &[RefUpdate],
-    arguments: &[OsString],
-) -> Result<(), Error> {
+pub fn push(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate], arguments: &[OsString]) -> Result<(), Error> {
     let mut judged: Vec<(Pushed, Config, Built, Vec<EnvironmentName>)> = Vec::new();
     for pushed in commits(pipeline, remote, updates)? {
         let Some(config) = configuration(pipeline.repository, &pushed.commit)? else {
@@ -58,7 +53,7 @@ pub fn push(
         }
         publish(pipeline, &config, &pushed.commit, built)?;
         for environment in &environments {
-            delivery::note(pipeline.repository, environment, delivery::Reason::Pushed(pushed.commit.clone()))?;
+            delivery::note(pipeline.repository, environment, delivery::Reason::Push(pushed.commit.clone()))?;
         }
     }
     Ok(())
@@ -89,12 +84,7 @@ fn commits(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate]) -> Resu
 }
 
 /// The environments whose branch's upstream this push moves.
-fn delivering(
-    pipeline: &Pipeline<'_>,
-    config: &Config,
-    remote: &str,
-    references: &[String],
-) -> Vec<EnvironmentName> {
+fn delivering(pipeline: &Pipeline<'_>, config: &Config, remote: &str, references: &[String]) -> Vec<EnvironmentName> {
     let moves = |branch: &str| {
         let upstream = pipeline.repository.upstream(branch);
         upstream.is_some_and(|upstream| upstream.remote == remote && references.contains(&upstream.branch))
@@ -109,7 +99,7 @@ pub(super) fn publish(
     config: &Config,
     commit: &Oid,
     built: Built,
-) -> Result<Vec<image::Published>, Error> {
+) -> Result<Vec<(ImageName, image::Published)>, Error> {
     let mut published = Vec::new();
     for (name, prepared) in built {
         let Some(image) = config.images.get(&name) else { continue };
@@ -117,8 +107,13 @@ pub(super) fn publish(
         let request = request(pipeline.repository, commit, &name, image);
         match wait(pipeline.interrupt, image::publish(&request, prepared, &task)) {
             Ok(done) => {
-                task.end(&crate::ui::Outcome::Done(done.to_string()));
-                published.push(done);
+                let what = match done.origin {
+                    image::Origin::Built => "pushed",
+                    image::Origin::Adopted => "already there",
+                };
+                let digest = done.reference.digest.as_ref().map_or("", |digest| digest.short());
+                task.end(&crate::ui::Outcome::Done(format!("{what}, sha256:{digest}")));
+                published.push((name, done));
             }
             Err(error) => {
                 task.end(&crate::ui::Outcome::Failed(error.to_string()));

@@ -35,7 +35,10 @@ pub fn by_hand(pipeline: &Pipeline<'_>, hook: HookName) -> Result<(), Error> {
     let head = pipeline.repository.commit("HEAD");
     match (hook, head) {
         (HookName::PrePush, Some(head)) => {
-            let base = pipeline.repository.upstream("HEAD").and_then(|upstream| pipeline.repository.commit(&upstream.tracking));
+            let base = pipeline
+                .repository
+                .upstream("HEAD")
+                .and_then(|upstream| pipeline.repository.commit(&upstream.tracking));
             let snapshot = Snapshot::of_commit(pipeline.repository, head.clone(), base.as_ref())?;
             on(pipeline, hook, &snapshot, &head, Call::default())
         }
