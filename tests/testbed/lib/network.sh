@@ -63,18 +63,18 @@ our_links() {
 		[[ ! -d /sys/class/net/$link/brif ]] || ls "/sys/class/net/$link/brif"
 		printf '%s\n' "$link"
 	done
-	ip -oneline -4 address show to "$ENGINE_POOL" | while read -r _ link _; do
+	ip -oneline -4 address show to "$ENGINE_POOL" 2>/dev/null | while read -r _ link _; do
 		[[ ! -d /sys/class/net/$link/brif ]] || ls "/sys/class/net/$link/brif"
 		printf '%s\n' "$link"
 	done
 }
 
-# A rule is ours by a chain or address of ours in it; dockerd's chains are ours
-# when the engine was.
+# A pattern of our rules: a chain or an address of ours is in them. dockerd's
+# chains are ours when the engine was, which has to be asked while state/ is there.
 our_rules() {
 	local pattern="GHBED|KUBE-|CNI-|10\.(88|89|90)\.|$BRIDGE|$ENGINE_BRIDGE"
 	[[ ! -e $STATE/docker ]] || pattern+='|DOCKER'
-	printf '%s' "$pattern"
+	printf '%s' "${OUR_RULES:-$pattern}"
 }
 
 forget_rules() {
