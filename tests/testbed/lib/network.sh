@@ -4,9 +4,10 @@
 
 network_up() {
 	((EUID == 0)) || return 0
-	[[ ! -e /sys/class/net/$BRIDGE/bridge || ! -e /sys/class/net/$ENGINE_BRIDGE/bridge ]] || return 0
-	bridge "$BRIDGE" "$ADDRESS/16"
-	bridge "$ENGINE_BRIDGE" "$ENGINE_ADDRESS/16"
+	[[ ! -e $STATE/network ]] || return 0
+	network_down # what an interrupted start has left
+	bridge "$BRIDGE" "$ADDRESS/16" 02:00:0a:58:00:01
+	bridge "$ENGINE_BRIDGE" "$ENGINE_ADDRESS/16" 02:00:0a:59:00:01
 	# Without it, the answer of a Service goes from pod to pod behind the back of
 	# the rule that would have to translate it.
 	[[ -e /proc/sys/net/bridge ]] || modprobe br_netfilter
@@ -21,12 +22,14 @@ network_up() {
 	iptables --wait -A GHBED -s 10.88.0.0/14 -d 10.88.0.0/14 -j ACCEPT
 	iptables --wait -A GHBED -s "$POD_NET" -j REJECT
 	iptables --wait -I FORWARD -j GHBED
+	touch "$STATE/network"
 }
 
+# bridge NAME ADDRESS MAC
 bridge() {
 	ip link add "$1" type bridge
-	# A bridge otherwise takes the lowest address of its ports, and changes with them.
-	ip link set "$1" address "02:88:$(printf '%02x:%02x:%02x:%02x' $((RANDOM % 256)) $((RANDOM % 256)) $((RANDOM % 256)) $((RANDOM % 256)))"
+	# A bridge without one of its own takes the lowest of its ports', and changes with them.
+	ip link set "$1" address "$3"
 	printf 1 >"/proc/sys/net/ipv6/conf/$1/disable_ipv6" 2>/dev/null || true
 	ip address add "$2" dev "$1"
 	ip link set "$1" up
