@@ -217,7 +217,7 @@ fn a_run_that_is_killed_leaves_no_step_running() {
     let steps =
         "    - { name: a, run: 'echo $$ >> $LOG; sleep 60' }\n    - { name: b, run: 'echo $$ >> $LOG; sleep 60' }";
     let mut child = context.check("pre-commit", steps).env("LOG", context.log()).started();
-    std::thread::sleep(Duration::from_millis(1000));
+    std::thread::sleep(Duration::from_secs(1));
     child.kill().unwrap();
     child.wait().unwrap();
     let pids = context.logged();
