@@ -4,6 +4,8 @@ pub mod cli;
 pub mod config;
 pub mod git;
 pub mod hook;
+pub mod image;
+pub mod tls;
 pub mod ui;
 pub mod values;
 pub mod yaml;

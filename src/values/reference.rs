@@ -1,4 +1,4 @@
-use super::{Digest, Invalid, serde_as_text};
+use super::{Digest, Invalid, Oid, serde_as_text};
 use std::{fmt, str::FromStr};
 
 /// Where an image lives, without tag or digest: `registry.example.com/team/flask-app`.
@@ -107,6 +107,18 @@ serde_as_text!(Repository);
 pub struct Tag(Box<str>);
 
 impl Tag {
+    /// The tag that people read: `git-<commit>`.
+    #[must_use]
+    pub fn of_commit(commit: &Oid) -> Self {
+        Self(format!("git-{commit}").into())
+    }
+
+    /// The tag that finds what is built: `key-<key>`.
+    #[must_use]
+    pub fn of_key(key: &Digest) -> Self {
+        Self(format!("key-{}", key.hex()).into())
+    }
+
     /// The tag's text.
     #[must_use]
     pub fn as_str(&self) -> &str {

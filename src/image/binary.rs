@@ -1,0 +1,201 @@
+//! An image FROM scratch that holds one static binary, made and pushed without an engine. The same binary gives the same
+//! bytes everywhere, so that it is pushed once.
+
+use super::{Error, Transport, registry::Registry};
+use crate::values::{Digest, ImageRef, Repository, Tag};
+use oci_client::manifest::{IMAGE_CONFIG_MEDIA_TYPE, IMAGE_LAYER_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE};
+use serde_json::json;
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+};
+
+/// Where the binary lies in the image, and what is started.
+const BINARY: &str = "gitops-hooks";
+
+/// A user without a name or rights: `nonroot` of the distroless images.
+const USER: &str = "65532:65532";
+
+/// A file of the image beside the binary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtraFile {
+    /// Its path from the image's root, without a leading slash.
+    pub path: String,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+    /// Its permissions, such as `0o644`.
+    pub mode: u32,
+}
+
+/// Pushes an image of one static binary at `/gitops-hooks`, which is also its entry point, for `os/architecture`.
+///
+/// Where `tag` already names another image it is left alone, and the image gets `<tag>-<first digits of its digest>`.
+///
+/// # Errors
+/// The binary cannot be read; or what the registry answers.
+pub async fn push_binary(
+    repository: &Repository,
+    transport: Transport,
+    tag: &Tag,
+    binary: &Path,
+    platform: &str,
+    extra_files: &[ExtraFile],
+) -> Result<ImageRef, Error> {
+    let parts = make(binary, platform, extra_files).await?;
+    let registry = Registry::open(repository, transport).await?;
+    let digest = Digest::of(&parts.manifest);
+    let named = |tag: Tag| ImageRef { repository: repository.clone(), tag: Some(tag), digest: Some(digest.clone()) };
+
+    let mut tag = tag.clone();
+    for _ in 0..2 {
+        match registry.digest(&tag).await? {
+            Some(existing) if existing == digest => return Ok(named(tag)),
+            Some(_) => {
+                let other = format!("{:.100}-{}", tag.as_str(), digest.short());
+                tag = other.parse().unwrap_or(tag);
+            }
+            None => break,
+        }
+    }
+    registry.log_in(&tag).await?;
+    registry.put_blob(&tag, parts.layer).await?;
+    registry.put_blob(&tag, parts.config).await?;
+    registry.put_manifest(&tag, parts.manifest).await?;
+    Ok(named(tag))
+}
+
+/// The three things that make an image.
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
+    layer: Vec<u8>,
+    config: Vec<u8>,
+    manifest: Vec<u8>,
+}
+
+async fn make(binary: &Path, platform: &str, extra_files: &[ExtraFile]) -> Result<Parts, Error> {
+    let path: PathBuf = binary.to_owned();
+    let shown = path.display().to_string();
+    let (files, platform) = (extra_files.to_vec(), platform.to_owned());
+    // Reading, packing and hashing some 20 MB would hold up everything else on this thread.
+    let made = tokio::task::spawn_blocking(move || {
+        let mut files = files;
+        files.push(ExtraFile { path: BINARY.to_owned(), bytes: std::fs::read(path)?, mode: 0o755 });
+        pack(&files, &platform)
+    });
+    let made = made.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    made.map_err(|source| Error::File { path: shown, source })
+}
+
+fn pack(files: &[ExtraFile], platform: &str) -> io::Result<Parts> {
+    let layer = layer(files)?;
+    let mut parts = platform.split('/');
+    let (os, architecture) = (parts.next().unwrap_or("linux"), parts.next().unwrap_or("amd64"));
+    let mut config = json!({
+        "architecture": architecture,
+        "os": os,
+        "config": { "User": USER, "Entrypoint": [format!("/{BINARY}")], "WorkingDir": "/" },
+        // Not compressed, the layer is its own diff: one hash for both.
+        "rootfs": { "type": "layers", "diff_ids": [Digest::of(&layer)] },
+        "history": [{ "created_by": "gitops-hooks cluster install" }],
+    });
+    if let Some(variant) = parts.next() {
+        config["variant"] = variant.into();
+    }
+    let config = serde_json::to_vec(&config)?;
+    let manifest = serde_json::to_vec(&json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_IMAGE_MEDIA_TYPE,
+        "config": { "mediaType": IMAGE_CONFIG_MEDIA_TYPE, "digest": Digest::of(&config), "size": config.len() },
+        "layers": [{ "mediaType": IMAGE_LAYER_MEDIA_TYPE, "digest": Digest::of(&layer), "size": layer.len() }],
+    }))?;
+    Ok(Parts { layer, config, manifest })
+}
+
+/// A tar of the files in the order of their paths, folders before what they hold, all of it at time 0 and owned by root.
+fn layer(files: &[ExtraFile]) -> io::Result<Vec<u8>> {
+    let mut sorted: Vec<&ExtraFile> = files.iter().collect();
+    sorted.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut folders = BTreeSet::new();
+    for file in sorted {
+        for (end, _) in file.path.match_indices('/') {
+            let folder = &file.path[..=end];
+            if folders.insert(folder) {
+                let mut header = header(tar::EntryType::Directory, 0o755, 0);
+                tar.append_data(&mut header, folder, io::empty())?;
+            }
+        }
+        let mut header = header(tar::EntryType::Regular, file.mode, file.bytes.len() as u64);
+        tar.append_data(&mut header, &file.path, file.bytes.as_slice())?;
+    }
+    tar.into_inner()
+}
+
+/// A header that says nothing about who made it, or when.
+pub(super) fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, bytes: &[u8], mode: u32) -> ExtraFile {
+        ExtraFile { path: path.to_owned(), bytes: bytes.to_vec(), mode }
+    }
+
+    #[test]
+    fn the_same_files_are_the_same_image_in_any_order() {
+        let files = [file("gitops-hooks", b"elf", 0o755), file("etc/ssl/certs/ca.pem", b"pem", 0o644)];
+        let mut turned = files.clone();
+        turned.reverse();
+        let made = pack(&files, "linux/arm64").unwrap();
+        assert_eq!(made, pack(&turned, "linux/arm64").unwrap());
+        assert_ne!(made.config, pack(&files, "linux/amd64").unwrap().config);
+
+        let mut archive = tar::Archive::new(made.layer.as_slice());
+        let entries: Vec<_> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                (
+                    entry.path().unwrap().display().to_string(),
+                    entry.header().mode().unwrap(),
+                    entry.header().mtime().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            entries,
+            [
+                ("etc/".to_owned(), 0o755, 0),
+                ("etc/ssl/".to_owned(), 0o755, 0),
+                ("etc/ssl/certs/".to_owned(), 0o755, 0),
+                ("etc/ssl/certs/ca.pem".to_owned(), 0o644, 0),
+                ("gitops-hooks".to_owned(), 0o755, 0),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_configuration_names_user_entry_point_and_platform() {
+        let made = pack(&[file("gitops-hooks", b"elf", 0o755)], "linux/arm/v7").unwrap();
+        let config: serde_json::Value = serde_json::from_slice(&made.config).unwrap();
+        assert_eq!(config["config"]["Entrypoint"], json!(["/gitops-hooks"]));
+        assert_eq!(config["config"]["User"], "65532:65532");
+        assert_eq!(
+            (&config["os"], &config["architecture"], &config["variant"]),
+            (&json!("linux"), &json!("arm"), &json!("v7"))
+        );
+        assert_eq!(config["rootfs"]["diff_ids"][0], Digest::of(&made.layer).as_str());
+    }
+}

@@ -1,0 +1,280 @@
+//! The user's own registry credentials, as `docker login` left them: in docker's configuration file, or with a credential
+//! helper that the file names. Helpers are asked with a time limit, since one that waits for a person would stop a push.
+
+use super::Error;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Deserialize;
+use std::{collections::BTreeMap, path::PathBuf, process::Stdio, time::Duration};
+use tokio::{io::AsyncWriteExt, process::Command};
+
+/// How long a helper may take. Keychains of a desktop may ask the person to unlock them.
+const HELPER_LIMIT: Duration = Duration::from_secs(20);
+
+/// Where docker keeps Docker Hub's credentials (docker/cli, `IndexServer`).
+const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+
+/// What opens a registry. Never printed: it has no `Display`, and its `Debug` hides the secret.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Credentials {
+    /// Nothing is known.
+    Anonymous,
+    /// A user and a password or access token.
+    Password { user: String, password: String },
+    /// A token that is traded for access tokens (a refresh token of RFC 6749), as Azure's registries hand out.
+    Identity(String),
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("Anonymous"),
+            Self::Password { user, .. } => write!(f, "Password({user}, …)"),
+            Self::Identity(_) => f.write_str("Identity(…)"),
+        }
+    }
+}
+
+impl Credentials {
+    /// The user's name, which is no secret.
+    pub(super) fn user(&self) -> Option<String> {
+        match self {
+            Self::Anonymous => None,
+            Self::Password { user, .. } => Some(user.clone()),
+            Self::Identity(_) => Some("with the identity token".to_owned()),
+        }
+    }
+}
+
+/// Docker's `config.json`, as far as it matters here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct DockerConfig {
+    auths: BTreeMap<String, Entry>,
+    creds_store: Option<String>,
+    cred_helpers: BTreeMap<String, String>,
+    /// The docker context in use.
+    pub(super) current_context: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Entry {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Entry(…)")
+    }
+}
+
+impl DockerConfig {
+    /// The user's configuration; an empty one where there is no file.
+    pub(super) fn load() -> Result<Self, Error> {
+        let Some(path) = folder().map(|folder| folder.join("config.json")) else { return Ok(Self::default()) };
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| Error::DockerConfig {
+                path: path.display().to_string(),
+                // serde's message for a wrong type may quote the value, which may be a password.
+                reason: format!("it is no JSON as docker writes it, near line {}", error.line()),
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(Error::File { path: path.display().to_string(), source }),
+        }
+    }
+
+    /// What opens a registry, asking the helper that is in charge of it.
+    pub(super) async fn credentials(&self, registry: &str) -> Result<Credentials, Error> {
+        if let Some(helper) = self.helper(registry) {
+            let found = ask(&format!("docker-credential-{helper}"), server(registry), HELPER_LIMIT).await?;
+            if found != Credentials::Anonymous {
+                return Ok(found);
+            }
+        }
+        self.written(registry)
+    }
+
+    /// The helper in charge: the registry's own before the one for all.
+    fn helper(&self, registry: &str) -> Option<&str> {
+        let own = self.cred_helpers.iter().find(|(host, _)| same_host(host, registry)).map(|(_, helper)| helper);
+        own.or(self.creds_store.as_ref()).map(String::as_str).filter(|helper| !helper.is_empty())
+    }
+
+    /// What the file itself holds.
+    fn written(&self, registry: &str) -> Result<Credentials, Error> {
+        let found = self.auths.iter().find(|(host, entry)| same_host(host, registry) && !entry.is_empty());
+        found.map_or(Ok(Credentials::Anonymous), |(host, entry)| entry.decode(host))
+    }
+}
+
+impl Entry {
+    /// Helpers leave entries without content, which only say that somebody logged in.
+    fn is_empty(&self) -> bool {
+        let empty = |text: &Option<String>| text.as_deref().is_none_or(str::is_empty);
+        empty(&self.auth) && empty(&self.username) && empty(&self.identitytoken)
+    }
+
+    fn decode(&self, host: &str) -> Result<Credentials, Error> {
+        if let Some(token) = self.identitytoken.as_deref().filter(|token| !token.is_empty()) {
+            return Ok(Credentials::Identity(token.to_owned()));
+        }
+        if let Some(auth) = self.auth.as_deref().filter(|auth| !auth.is_empty()) {
+            let decoded = STANDARD.decode(auth.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            // Some tools pad the password with zero bytes (docker/cli, `decodeAuth`).
+            let pair = decoded.as_deref().and_then(|text| text.trim_end_matches('\0').split_once(':'));
+            let (user, password) = pair.ok_or_else(|| Error::DockerConfig {
+                path: "docker's config.json".to_owned(),
+                reason: format!("the entry for {host} does not hold a user and a password"),
+            })?;
+            return Ok(Credentials::Password { user: user.to_owned(), password: password.to_owned() });
+        }
+        Ok(Credentials::Password {
+            user: self.username.clone().unwrap_or_default(),
+            password: self.password.clone().unwrap_or_default(),
+        })
+    }
+}
+
+/// Docker's configuration folder: `DOCKER_CONFIG`, else `~/.docker`.
+pub(super) fn folder() -> Option<PathBuf> {
+    let set = std::env::var_os("DOCKER_CONFIG").filter(|value| !value.is_empty()).map(PathBuf::from);
+    set.or_else(|| std::env::home_dir().map(|home| home.join(".docker")))
+}
+
+/// The name under which helpers keep a registry.
+pub(super) fn server(registry: &str) -> &str {
+    if registry == "docker.io" { DOCKER_HUB } else { registry }
+}
+
+/// Whether a key of the file means a registry. Old entries carry a scheme and a path (docker/cli, `ConvertToHostname`).
+fn same_host(key: &str, registry: &str) -> bool {
+    let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    let host = bare.split('/').next().unwrap_or(bare);
+    if registry == "docker.io" {
+        matches!(host, "index.docker.io" | "docker.io" | "registry-1.docker.io")
+    } else {
+        host == registry
+    }
+}
+
+/// What a helper answers on `get` (docker/docker-credential-helpers).
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(rename = "Username")]
+    username: String,
+    #[serde(rename = "Secret")]
+    secret: String,
+}
+
+async fn ask(helper: &str, server: &str, limit: Duration) -> Result<Credentials, Error> {
+    let failed = |reason: String| Error::Helper { helper: helper.to_owned(), registry: server.to_owned(), reason };
+    let talk = async {
+        let mut child = Command::new(helper)
+            .arg("get")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A helper that ends without reading is judged by its answer.
+            let _ = stdin.write_all(server.as_bytes()).await;
+        }
+        child.wait_with_output().await
+    };
+    let output = match tokio::time::timeout(limit, talk).await {
+        Ok(Ok(output)) => output,
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(failed("docker's configuration names it, but it is not on the PATH".to_owned()));
+        }
+        Ok(Err(error)) => return Err(failed(error.to_string())),
+        Err(_) => return Err(failed(format!("no answer within {} s", limit.as_secs()))),
+    };
+    if output.status.success() {
+        let answer: Answer =
+            serde_json::from_slice(&output.stdout).map_err(|_| failed("its answer is no JSON".to_owned()))?;
+        return Ok(decode_answer(answer));
+    }
+    // Helpers say on standard output why; "not found" is an answer, not a failure.
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if said.contains("credentials not found") {
+        return Ok(Credentials::Anonymous);
+    }
+    Err(failed(if said.is_empty() { output.status.to_string() } else { said.chars().take(200).collect() }))
+}
+
+fn decode_answer(answer: Answer) -> Credentials {
+    match answer.username.as_str() {
+        "<token>" => Credentials::Identity(answer.secret),
+        "" if answer.secret.is_empty() => Credentials::Anonymous,
+        _ => Credentials::Password { user: answer.username, password: answer.secret },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn config(json: &str) -> DockerConfig {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn password(user: &str, password: &str) -> Credentials {
+        Credentials::Password { user: user.to_owned(), password: password.to_owned() }
+    }
+
+    #[test]
+    fn what_docker_login_wrote_is_found() {
+        // team:s3:cret, as `docker login` encodes it.
+        let config = config(
+            r#"{"auths": {"reg.example.com:5000": {"auth": "dGVhbTpzMzpjcmV0"}, "https://index.docker.io/v1/": {"auth": "aHViOnB3"},
+                "az.example.com": {"auth": "MDA6", "identitytoken": "refresh"}, "helped.example.com": {}}}"#,
+        );
+        assert_eq!(config.written("reg.example.com:5000").unwrap(), password("team", "s3:cret"));
+        assert_eq!(config.written("docker.io").unwrap(), password("hub", "pw"));
+        assert_eq!(config.written("az.example.com").unwrap(), Credentials::Identity("refresh".to_owned()));
+        assert_eq!(config.written("reg.example.com").unwrap(), Credentials::Anonymous);
+        assert_eq!(config.written("helped.example.com").unwrap(), Credentials::Anonymous);
+    }
+
+    #[test]
+    fn a_registrys_own_helper_comes_before_the_one_for_all() {
+        let config = config(r#"{"credsStore": "desktop", "credHelpers": {"gcr.io": "gcloud"}}"#);
+        assert_eq!((config.helper("gcr.io"), config.helper("ghcr.io")), (Some("gcloud"), Some("desktop")));
+    }
+
+    #[test]
+    fn an_entry_that_is_none_is_told_without_its_content() {
+        let config = config(r#"{"auths": {"a": {"auth": "bm9jb2xvbg=="}}}"#);
+        let told = config.written("a").unwrap_err().to_string();
+        assert!(told.contains("the entry for a") && !told.contains("nocolon") && !told.contains("bm9j"), "{told}");
+        assert!(!format!("{config:?}{:?}", password("u", "s3cret")).contains("s3cret"));
+    }
+
+    async fn helper(script: &str) -> Result<Credentials, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("docker-credential-test");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        ask(&path.display().to_string(), "reg.example.com", Duration::from_millis(500)).await
+    }
+
+    #[tokio::test]
+    async fn helpers_answer_know_nothing_fail_or_hang() {
+        let found =
+            helper(r#"read host; echo "{\"ServerURL\":\"$host\",\"Username\":\"me\",\"Secret\":\"pw-$host\"}""#);
+        assert_eq!(found.await.unwrap(), password("me", "pw-reg.example.com"));
+        let token = helper(r#"echo '{"Username":"<token>","Secret":"t"}'"#).await.unwrap();
+        assert_eq!(token, Credentials::Identity("t".to_owned()));
+        let none = helper("echo 'credentials not found in native keychain'; exit 1").await.unwrap();
+        assert_eq!(none, Credentials::Anonymous);
+        assert!(helper("echo locked; exit 1").await.unwrap_err().to_string().contains("failed: locked"));
+        assert!(helper("sleep 5").await.unwrap_err().to_string().contains("no answer within"));
+        let missing = ask("docker-credential-none-such", "a", HELPER_LIMIT).await.unwrap_err();
+        assert!(missing.to_string().contains("not on the PATH"), "{missing}");
+    }
+}

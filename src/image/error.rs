@@ -1,0 +1,205 @@
+use crate::git;
+use miette::Diagnostic;
+
+/// What can go wrong with an image.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    /// The repository could not be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Git(#[from] git::Error),
+
+    /// No container engine answers.
+    #[error("no container engine answers; looked at\n{looked}")]
+    #[diagnostic(
+        code(environment),
+        help("start Docker (or Podman, Colima, OrbStack), or say where it is with DOCKER_HOST")
+    )]
+    NoEngine {
+        /// A line for each place, with what was found there.
+        looked: String,
+    },
+
+    /// The engine did not do what it was asked.
+    #[error("the container engine failed while {doing}: {}", engine_message(source))]
+    #[diagnostic(code(environment), help("`docker info` tells whether the engine is well"))]
+    Engine {
+        /// What it was asked for, as a participle.
+        doing: String,
+        /// What it answered.
+        source: bollard::errors::Error,
+    },
+
+    /// The commit has no Dockerfile where the configuration says.
+    #[error("the commit has no file {path}")]
+    #[diagnostic(code(config), help("commit it, or name another one with `dockerfile` in .gitops-hooks.yaml"))]
+    NoDockerfile {
+        /// From the root of the repository.
+        path: String,
+    },
+
+    /// A submodule lies in the context.
+    #[error("{path} is a submodule, which an image cannot be built from yet")]
+    #[diagnostic(
+        code(config),
+        help("leave it out with a line in .dockerignore, or copy its files into the repository")
+    )]
+    Submodule {
+        /// From the root of the repository.
+        path: String,
+    },
+
+    /// A line of `.dockerignore` that is no pattern.
+    #[error("{file}:{line}: {pattern:?} is no pattern: {reason}")]
+    #[diagnostic(code(config), help("mend or remove the line"))]
+    Pattern {
+        /// Which file.
+        file: String,
+        /// Which line, from 1.
+        line: usize,
+        /// What stands there.
+        pattern: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+
+    /// A step of the Dockerfile failed.
+    #[error("{place}: {command}: {reason}")]
+    #[diagnostic(code(check), help("mend the Dockerfile, commit, and try again"))]
+    Step {
+        /// `Dockerfile:12`, or only the file where the line is not known.
+        place: String,
+        /// The instruction as it is written there, on one line.
+        command: String,
+        /// Why it failed, in the engine's words.
+        reason: String,
+        /// The last lines that the step printed.
+        tail: String,
+    },
+
+    /// The build failed outside any step: a syntax error, a base image that is not there.
+    #[error("{dockerfile}: {reason}")]
+    #[diagnostic(code(check), help("mend the Dockerfile, commit, and try again"))]
+    Build {
+        /// The Dockerfile's path.
+        dockerfile: String,
+        /// Why, in the engine's words.
+        reason: String,
+    },
+
+    /// The image was started and did not answer as it should.
+    #[error("the image {name} started, but {reason}")]
+    #[diagnostic(code(check), help("its log is above; `smoke` in .gitops-hooks.yaml says what was expected"))]
+    Smoke {
+        /// The image's name in the configuration.
+        name: String,
+        /// What happened instead: it ended with exit code 1; GET / answered 500, not 200; …
+        reason: String,
+        /// The last lines of its log.
+        tail: String,
+    },
+
+    /// The registry does not let the user in.
+    #[error("the registry {registry} refuses {}", who(user.as_deref()))]
+    #[diagnostic(code(environment), help("log in with `docker login {registry}`, as a user who may push there"))]
+    Refused {
+        /// Its host and port.
+        registry: String,
+        /// The user that was tried; without one, none was known.
+        user: Option<String>,
+    },
+
+    /// The registry cannot be reached, or stopped answering.
+    #[error("cannot reach the registry {registry} while {doing}: {reason}")]
+    #[diagnostic(
+        code(environment),
+        help(
+            "is the address right, and the registry up? One without TLS needs `plain_http: true` under the image; nothing was published, try again when it answers"
+        )
+    )]
+    Unreachable {
+        /// Its host and port.
+        registry: String,
+        /// What was asked of it, as a participle.
+        doing: String,
+        /// Why, as far as known.
+        reason: String,
+    },
+
+    /// The registry answered with something else than expected.
+    #[error("the registry {registry} failed while {doing}: {reason}")]
+    #[diagnostic(code(environment), help("nothing was published; ask the registry's keeper, or try again"))]
+    Registry {
+        /// Its host and port.
+        registry: String,
+        /// What was asked of it, as a participle.
+        doing: String,
+        /// What it said.
+        reason: String,
+    },
+
+    /// Docker's configuration cannot be used.
+    #[error("cannot use {path}: {reason}")]
+    #[diagnostic(code(environment), help("docker writes this file; `docker login` mends it"))]
+    DockerConfig {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// A credential helper gave no answer.
+    #[error("the credential helper {helper} failed: {reason}")]
+    #[diagnostic(
+        code(environment),
+        help("`echo {registry} | {helper} get` shows what it says; `docker login {registry}` may mend it")
+    )]
+    Helper {
+        /// The program.
+        helper: String,
+        /// The registry it was asked about.
+        registry: String,
+        /// What happened.
+        reason: String,
+    },
+
+    /// A file of the machine could not be read.
+    #[error("cannot read {path}")]
+    #[diagnostic(code(environment))]
+    File {
+        /// Which one.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+fn who(user: Option<&str>) -> String {
+    user.map_or_else(|| "to let anyone in without a password".to_owned(), |user| format!("the user {user}"))
+}
+
+/// The engine's own sentence, without the HTTP around it.
+fn engine_message(error: &bollard::errors::Error) -> String {
+    use bollard::errors::Error as Engine;
+    match error {
+        Engine::DockerResponseServerError { message, .. } => message.trim().to_owned(),
+        Engine::DockerStreamError { error } => error.trim().to_owned(),
+        other => chain(other),
+    }
+}
+
+/// An error and its causes on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
