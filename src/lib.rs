@@ -1,5 +1,6 @@
 //! gitops-hooks: a CI/CD pipeline with no CI server. `docs/design.md` names the rooms and what flows between them.
 
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod git;

@@ -2,18 +2,26 @@
 //! of steps, images or manifests.
 
 mod ancestry;
+mod changes;
 mod environment;
+mod index;
+mod linked_tree;
 mod program;
 mod repository;
 mod tree;
 mod upstream;
+mod work_tree;
 
 pub use ancestry::Ancestry;
+pub use changes::{Change, ChangeKind};
 pub use environment::{is_private, scrub};
+pub use index::{Index, Trust};
+pub use linked_tree::LinkedTree;
 pub use program::{Git, Output};
 pub use repository::Repository;
 pub use tree::{EntryKind, TreeEntry};
 pub use upstream::Upstream;
+pub use work_tree::WorkTreeState;
 
 use miette::Diagnostic;
 

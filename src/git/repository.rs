@@ -10,6 +10,7 @@ pub struct Repository {
     git_dir: PathBuf,
     common_dir: PathBuf,
     work_dir: Option<PathBuf>,
+    pub(super) index: Option<PathBuf>,
 }
 
 impl Repository {
@@ -19,7 +20,12 @@ impl Repository {
     /// [`Error::NoRepository`], or a repository that cannot be read.
     pub fn discover() -> Result<Self, Error> {
         let here = std::env::current_dir().map_err(|source| Error::File { path: ".".into(), source })?;
-        Self::wrap(gix::discover_with_environment_overrides(&here), &here)
+        let found = Self::wrap(gix::discover_with_environment_overrides(&here), &here)?;
+        // git gives the path from the folder that it calls the hook in.
+        Ok(match std::env::var_os("GIT_INDEX_FILE") {
+            Some(index) => found.with_index(here.join(index)),
+            None => found,
+        })
     }
 
     /// The repository at a folder: a work tree, a `.git` folder or a bare one.
@@ -42,7 +48,7 @@ impl Repository {
         let git_dir = absolute(inner.git_dir())?;
         let common_dir = absolute(inner.common_dir())?;
         let work_dir = inner.workdir().map(absolute).transpose()?;
-        Ok(Self { inner: inner.into_sync(), git_dir, common_dir, work_dir })
+        Ok(Self { inner: inner.into_sync(), git_dir, common_dir, work_dir, index: None })
     }
 
     /// gix's own view, for this room's other files.
@@ -131,13 +137,7 @@ impl Repository {
         let mut recorder = gix::traverse::tree::Recorder::default();
         tree.traverse().depthfirst(&mut recorder).map_err(|error| failed(error.into()))?;
         let entries = recorder.records.into_iter().filter_map(|entry| {
-            let kind = match entry.mode.kind() {
-                gix::object::tree::EntryKind::Blob => EntryKind::File,
-                gix::object::tree::EntryKind::BlobExecutable => EntryKind::Executable,
-                gix::object::tree::EntryKind::Link => EntryKind::Link,
-                gix::object::tree::EntryKind::Commit => EntryKind::Submodule,
-                gix::object::tree::EntryKind::Tree => return None,
-            };
+            let kind = EntryKind::of(entry.mode)?;
             Some((entry.filepath, kind, entry.oid))
         });
         entries

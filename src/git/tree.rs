@@ -15,6 +15,17 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
+    /// What a mode stands for; `None` for a tree.
+    pub(super) fn of(mode: gix::object::tree::EntryMode) -> Option<Self> {
+        match mode.kind() {
+            gix::object::tree::EntryKind::Blob => Some(Self::File),
+            gix::object::tree::EntryKind::BlobExecutable => Some(Self::Executable),
+            gix::object::tree::EntryKind::Link => Some(Self::Link),
+            gix::object::tree::EntryKind::Commit => Some(Self::Submodule),
+            gix::object::tree::EntryKind::Tree => None,
+        }
+    }
+
     /// git's mode in octal, as `git ls-tree` prints it.
     #[must_use]
     pub const fn mode(self) -> &'static str {

@@ -9,7 +9,7 @@ PATH=$PATH:/usr/local/go/bin
 BUILDS=(
 	"containers|3 minutes|containerd %containers/github.com/containerd/containerd/v2, dockerd %containers/github.com/moby/moby/v2"
 	"runc|20 seconds|runc %containers/github.com/opencontainers/runc"
-	"gitserver|10 seconds|git over HTTPS"
+	"gitserver|30 seconds|git over HTTPS"
 	"pause|1 second|pause image"
 	"busybox|1 second|base image busybox"
 	"python|20 seconds|base image python"
@@ -24,12 +24,16 @@ version() {
 
 # key NAME: a hash of what decides the build's outcome, these functions included.
 key() {
-	local name=$1 folder=$1
-	[[ $name != runc ]] || folder=containers
+	local folder=$TESTBED/$1
+	[[ $1 != runc ]] || folder=$TESTBED/containers
 	{
-		declare -f "build_$name" go_build image_layer image_config unpack
-		if [[ -d $TESTBED/$folder ]]; then cat "$TESTBED/$folder"/*; fi
-		if [[ -e $TESTBED/$folder/go.mod ]]; then printf '%s' "$GO_VERSION"; fi
+		if [[ -d $folder ]]; then cat "$folder"/*; fi
+		if [[ -e $folder/go.mod ]]; then
+			declare -f "build_$1" go_build
+			say "$GO_VERSION"
+		else
+			declare -f "build_$1" image_layer image_config unpack busybox_root
+		fi
 	} | sha256sum | cut -c1-16
 }
 

@@ -23,7 +23,7 @@ write_environment() {
 		printf 'GITOPS_HOOKS_TEST_PASSWORD=%s\n' "$(<"$PASSWORD_FILE")"
 		printf 'GITOPS_HOOKS_TEST_CA=%s\n' "$PKI/ca.crt"
 		if runs sshd; then
-			printf 'GITOPS_HOOKS_TEST_GIT_SSH=ssh://root@%s:%s/\n' "$ADDRESS" "$GIT_SSH_PORT"
+			printf 'GITOPS_HOOKS_TEST_GIT_SSH=%s\n' "$GIT_SSH"
 			printf 'GITOPS_HOOKS_TEST_GIT_HTTPS=https://%s/\n' "$GIT_HTTPS"
 			printf 'GITOPS_HOOKS_TEST_GIT_ROOT=%s\n' "$GIT_ROOT"
 			printf 'GITOPS_HOOKS_TEST_SSH_KEY=%s\n' "$SSH/laptop"

@@ -8,18 +8,19 @@ gitserver_healthy() {
 }
 
 sshd_start() {
-	mkdir -p "$GIT_ROOT" "$SSH" /run/sshd # the last one is compiled into sshd
+	mkdir -p "$GIT_ROOT" "$SSH"
+	if ((EUID == 0)); then mkdir -p /run/sshd; fi # compiled into sshd
 	chmod 700 "$SSH"
 	[[ -e $SSH/known_hosts ]] || ssh_keys
 	# Without PAM, sshd refuses a root account that has no password, as Debian's
 	# installer leaves it; with PAM, it lets a key in.
 	local pam=no
-	[[ $(passwd --status root) != 'root L'* ]] || pam=yes
+	[[ $(passwd --status 2>/dev/null) != 'root L'* ]] || pam=yes
 	cat >"$SSH/sshd_config" <<-END
 		ListenAddress $ADDRESS:$GIT_SSH_PORT
 		HostKey $SSH/host
 		AuthorizedKeysFile $SSH/authorized_keys
-		AllowUsers root
+		AllowUsers $(id -un)
 		PermitRootLogin forced-commands-only
 		AuthenticationMethods publickey
 		DisableForwarding yes

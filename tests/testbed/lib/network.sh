@@ -3,6 +3,7 @@
 # their undoing. Nothing of another program's is changed or removed.
 
 network_up() {
+	((EUID == 0)) || return 0
 	[[ ! -e /sys/class/net/$BRIDGE/bridge || ! -e /sys/class/net/$ENGINE_BRIDGE/bridge ]] || return 0
 	bridge "$BRIDGE" "$ADDRESS/16"
 	bridge "$ENGINE_BRIDGE" "$ENGINE_ADDRESS/16"
@@ -41,6 +42,7 @@ switch() {
 }
 
 network_down() {
+	((EUID == 0)) || return 0
 	local name old ours link command
 	for link in $(our_links); do ip link delete "$link" 2>/dev/null || true; done
 	for command in iptables ip6tables; do forget_rules "$command"; done
@@ -55,6 +57,7 @@ network_down() {
 # Bridges, what is plugged into them, and networks that tests made in the engine.
 our_links() {
 	local link
+	((EUID == 0)) || return 0
 	for link in "$BRIDGE" "$ENGINE_BRIDGE"; do
 		[[ -e /sys/class/net/$link ]] || continue
 		[[ ! -d /sys/class/net/$link/brif ]] || ls "/sys/class/net/$link/brif"

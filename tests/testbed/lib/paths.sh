@@ -12,6 +12,7 @@ ENV_FILE=$CACHE/env
 # server: nothing listens on an interface that leads out of the machine.
 BRIDGE=ghbed0
 ADDRESS=10.88.0.1
+((EUID == 0)) || ADDRESS=127.0.0.1 # no bridge, and only the git server: see check_machine
 POD_NET=10.88.0.0/16
 POD_RANGE_START=10.88.1.0 # below it: the node's own
 SERVICE_NET=10.96.0.0/16
@@ -28,6 +29,7 @@ REGISTRY_OPEN=$ADDRESS:5000
 REGISTRY_AUTH=$ADDRESS:5001
 REGISTRY_TLS=$ADDRESS:5002
 GIT_SSH_PORT=2222
+GIT_SSH=ssh://$(id -un)@$ADDRESS:$GIT_SSH_PORT/
 GIT_HTTPS=$ADDRESS:8443
 NODE=testbed
 TEAM=team # the user of whatever asks for a password

@@ -36,6 +36,7 @@ end_pods() {
 end_containers() {
 	pid_of dockerd >/dev/null && pid_of containerd >/dev/null || return 0
 	local id
+	# shellcheck disable=SC2034 # engine reads it
 	ENGINE=unix://$DOCKER_SOCKET
 	for id in $(engine '/containers/json?all=1' | grep -oE '"Id":"[0-9a-f]{64}"' | grep -oE '[0-9a-f]{64}'); do
 		engine "/containers/$id?force=1&v=1" --request DELETE --output /dev/null || true
@@ -81,6 +82,7 @@ note_outside() {
 }
 
 remove_outside() {
+	((EUID == 0)) || return 0
 	local link folder
 	for link in /var/log/containers/*; do
 		[[ $(readlink "$link") != "$STATE"/* ]] || rm -f "$link"
@@ -93,8 +95,12 @@ remove_outside() {
 		done <"$STATE/outside"
 	fi
 	# rmdir leaves alone what still has processes in it.
-	find /sys/fs/cgroup -depth -type d \( -path '*/kubepods/*' -o -name kubepods -o -path '*/docker/*' -o -name docker \) \
-		-exec rmdir {} + 2>/dev/null || true
+	if [[ -e $STATE/kubelet ]]; then remove_cgroups kubepods; fi
+	if [[ -e $STATE/docker ]]; then remove_cgroups docker; fi
+}
+
+remove_cgroups() {
+	find /sys/fs/cgroup -depth -type d \( -path "*/$1/*" -o -name "$1" \) -exec rmdir {} + 2>/dev/null || true
 }
 
 # leftovers: one line for each thing that is still there.

@@ -1,0 +1,184 @@
+//! Plans, runs and times steps on a snapshot. A step runs in the work tree only where that provably is the snapshot, else
+//! in a scratch tree; what passed on the same inputs before is not run again. This room knows nothing of images,
+//! manifests or clusters: work that is no command is handed in.
+
+mod command;
+mod interrupt;
+mod links;
+mod place;
+mod plan;
+mod process;
+mod record;
+mod run;
+mod scratch;
+mod snapshot;
+
+pub use interrupt::Interrupt;
+pub use plan::{Action, Decision, Plan, Planned, RunReason, SkipReason, plan};
+pub use record::Key;
+pub use run::{Outcome, Report, Reported, Work, passed, run};
+pub use scratch::is_scratch;
+pub use snapshot::{Kind, Snapshot};
+
+use crate::{config, git, ui, values::HookName};
+use miette::Diagnostic;
+use std::{ffi::OsString, io, path::Path};
+
+/// All that a run of steps is about.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The repository as the hook sees it.
+    pub repository: &'a git::Repository,
+    /// The hook whose steps these are.
+    pub hook: HookName,
+    /// What is judged.
+    pub snapshot: &'a Snapshot,
+    /// How a scratch tree gets what git does not track.
+    pub scratch: &'a config::Scratch,
+    /// The arguments that git gave the hook.
+    pub arguments: &'a [OsString],
+    /// The file of the commit message, where the hook has one.
+    pub message_file: Option<&'a Path>,
+    /// Where steps are shown.
+    pub progress: &'a ui::Progress,
+    /// Whether records of earlier runs count.
+    pub cache: CachePolicy,
+    /// The folder for scratch trees; `None` for the user's own, below `XDG_CACHE_HOME`.
+    pub cache_folder: Option<&'a Path>,
+    /// What ends the run early.
+    pub interrupt: &'a Interrupt,
+}
+
+/// Whether records of earlier runs count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CachePolicy {
+    /// A step that passed on the same inputs is not run again.
+    #[default]
+    Use,
+    /// Every step runs; records are still made.
+    Ignore,
+}
+
+impl Context<'_> {
+    /// Whether the hook's steps judge a snapshot. The others act on the user's work tree (an `npm ci` after a checkout):
+    /// they run there, every time.
+    #[must_use]
+    pub fn judges(&self) -> bool {
+        judges(self.hook)
+    }
+}
+
+fn judges(hook: HookName) -> bool {
+    use HookName::{ApplypatchMsg, CommitMsg, PreApplypatch, PreCommit, PreMergeCommit, PrePush};
+    matches!(hook, PreCommit | PreMergeCommit | CommitMsg | ApplypatchMsg | PreApplypatch | PrePush)
+}
+
+/// What can go wrong with checks.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    /// Steps failed; their output has been shown.
+    #[error("{} failed: {}", counted(.steps.len()), .steps.join(", "))]
+    #[diagnostic(code(check), help("mend what they say and try again"))]
+    Failed {
+        /// Their names.
+        steps: Vec<String>,
+    },
+
+    /// A signal ended the run; every step has been stopped.
+    #[error("stopped by a signal")]
+    #[diagnostic(code(check))]
+    Interrupted {
+        /// The signal's number; a shell's exit code for it is 128 more.
+        signal: i32,
+    },
+
+    /// A step's command that cannot be filled in safely.
+    #[error("step {step:?}: {problem}")]
+    #[diagnostic(code(config), help("write {placeholder} outside of quotes: its value is quoted already"))]
+    Placeholder {
+        /// The step.
+        step: String,
+        /// The placeholder.
+        placeholder: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+
+    /// A step names the message file in a hook that has none.
+    #[error("step {step:?}: {hook} has no message file")]
+    #[diagnostic(code(config), help("{{message_file}} is for commit-msg, prepare-commit-msg and applypatch-msg"))]
+    NoMessageFile {
+        /// The step.
+        step: String,
+        /// The hook.
+        hook: HookName,
+    },
+
+    /// A step that is no command, and nothing was handed in for it.
+    #[error("step {step:?} cannot be run here")]
+    #[diagnostic(code(usage))]
+    NoWork {
+        /// The step.
+        step: String,
+    },
+
+    /// A command could not be started, or not be watched.
+    #[error("cannot run step {step:?}")]
+    #[diagnostic(code(environment), help("see that `sh` is on the PATH and that processes can be started"))]
+    Process {
+        /// The step.
+        step: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+
+    /// The signals could not be watched.
+    #[error("cannot watch for signals")]
+    #[diagnostic(code(environment))]
+    Signals(#[source] io::Error),
+
+    /// There is no folder for scratch trees.
+    #[error("there is no cache folder for a scratch tree")]
+    #[diagnostic(code(environment), help("set HOME or XDG_CACHE_HOME to a folder"))]
+    NoCacheFolder,
+
+    /// Every scratch tree is in use.
+    #[error("all {count} scratch trees of this repository are in use")]
+    #[diagnostic(code(environment), help("wait until other runs in this repository have ended"))]
+    ScratchBusy {
+        /// How many there may be.
+        count: usize,
+    },
+
+    /// The commands of `scratch.setup` failed; their output has been shown.
+    #[error("the setup of the scratch tree failed")]
+    #[diagnostic(code(check), help("run the command of `scratch.setup` by hand to see what it needs"))]
+    Setup,
+
+    /// A file of ours.
+    #[error("cannot use {path}")]
+    #[diagnostic(code(environment))]
+    File {
+        /// Which one.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+
+    /// The repository.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Git(#[from] git::Error),
+}
+
+impl Error {
+    fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::File { path: path.display().to_string(), source }
+    }
+}
+
+fn counted(steps: usize) -> String {
+    if steps == 1 { "1 step".to_owned() } else { format!("{steps} steps") }
+}

@@ -1,0 +1,239 @@
+//! Records: a step passed on exactly these inputs. They are the cache and the audit log, one small JSON file each in the
+//! clone's state folder, never more than a bounded number of them.
+
+use super::Error;
+use crate::{git, values::Oid};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::{
+    fmt, fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+/// Changes whenever what a key covers changes, so that older records are never mistaken for newer ones.
+const FORMAT: u32 = 1;
+const KEPT: usize = 10_000;
+const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
+const PRUNED_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// A record is a few hundred bytes; what is larger is none.
+const RECORD_BYTES: u64 = 64 * 1024;
+
+/// The hash of all that decided a result: the command, the environment that the step declares, its inputs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key(String);
+
+impl Key {
+    /// The whole hash in hexadecimal.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first digits, as people read them.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A key in the making. Every field carries its name and its length, so that no two lists of fields hash alike.
+pub(super) struct KeyBuilder(Sha256);
+
+impl KeyBuilder {
+    pub(super) fn new(what: &str) -> Self {
+        let mut builder = Self(Sha256::new());
+        builder.field("format", &FORMAT.to_be_bytes());
+        builder.field("what", what.as_bytes());
+        builder
+    }
+
+    pub(super) fn field(&mut self, name: &str, value: &[u8]) {
+        for part in [name.as_bytes(), value] {
+            self.0.update((part.len() as u64).to_be_bytes());
+            self.0.update(part);
+        }
+    }
+
+    pub(super) fn entry(&mut self, entry: &git::TreeEntry) {
+        self.field("path", &entry.path);
+        self.field(entry.kind.mode(), entry.oid.as_str().as_bytes());
+    }
+
+    pub(super) fn finish(self) -> Key {
+        let hash = self.0.finalize();
+        let digits = hash.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        Key(digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect())
+    }
+}
+
+/// That something passed, when and on what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) hook: String,
+    /// The step's name; none for the whole of a hook.
+    pub(super) step: Option<String>,
+    pub(super) command: Option<String>,
+    pub(super) tree: Oid,
+    pub(super) commit: Option<Oid>,
+    /// Where it ran; none where nothing had to.
+    pub(super) place: Option<String>,
+    pub(super) passed_at: Timestamp,
+    pub(super) seconds: f64,
+}
+
+/// What the store says of a key.
+#[derive(Debug)]
+pub(super) enum Found {
+    Record(Record),
+    Nothing,
+    /// There is a file, and it is no record: it counts as nothing, and people are told.
+    Unreadable(String),
+}
+
+/// The records of a clone.
+pub(super) struct Records(PathBuf);
+
+impl Records {
+    pub(super) fn of(repository: &git::Repository) -> Self {
+        Self(repository.state_dir().join("records"))
+    }
+
+    fn file(&self, key: &Key) -> PathBuf {
+        self.0.join(format!("{key}.json"))
+    }
+
+    pub(super) fn find(&self, key: &Key) -> Found {
+        let file = self.file(key);
+        let read = || -> io::Result<Record> {
+            if fs::metadata(&file)?.len() > RECORD_BYTES {
+                return Err(io::Error::other("it is too large to be a record"));
+            }
+            serde_json::from_slice(&fs::read(&file)?).map_err(io::Error::other)
+        };
+        match read() {
+            Ok(record) => Found::Record(record),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
+            Err(error) => Found::Unreadable(format!("{}: {error}", file.display())),
+        }
+    }
+
+    /// Keeps a record. It is there whole or not at all.
+    pub(super) fn keep(&self, key: &Key, record: &Record) -> Result<(), Error> {
+        let write = || -> io::Result<()> {
+            fs::create_dir_all(&self.0)?;
+            let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
+            file.write_all(&serde_json::to_vec(record)?)?;
+            file.persist(self.file(key))?;
+            Ok(())
+        };
+        write().map_err(Error::file(&self.0))?;
+        self.prune(SystemTime::now(), KEPT).map_err(Error::file(&self.0))
+    }
+
+    /// Once a day, removes what is old, and the oldest of what is too much.
+    fn prune(&self, now: SystemTime, kept: usize) -> io::Result<()> {
+        // A clock that was set back makes ages of nothing, never of everything.
+        let age = |time: SystemTime| now.duration_since(time).unwrap_or_default();
+        let stamp = self.0.join("pruned");
+        match fs::metadata(&stamp).and_then(|metadata| metadata.modified()) {
+            Ok(last) if age(last) < PRUNED_EVERY => return Ok(()),
+            _ => fs::write(&stamp, b"")?,
+        }
+        let mut records = Vec::new();
+        for entry in fs::read_dir(&self.0)? {
+            let entry = entry?;
+            let path = entry.path();
+            if path != stamp
+                && let Ok(modified) = entry.metadata().and_then(|metadata| metadata.modified())
+            {
+                records.push((age(modified), path));
+            }
+        }
+        records.sort();
+        for (at, (age, path)) in records.iter().enumerate() {
+            if at >= kept || *age > KEPT_FOR {
+                remove(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Another process may prune at the same time.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(fields: &[(&str, &str)]) -> Key {
+        let mut builder = KeyBuilder::new("test");
+        for (name, value) in fields {
+            builder.field(name, value.as_bytes());
+        }
+        builder.finish()
+    }
+
+    fn record() -> Record {
+        Record {
+            hook: "pre-push".into(),
+            step: Some("test".into()),
+            command: Some("pytest -q".into()),
+            tree: "a".repeat(40).parse().unwrap(),
+            commit: None,
+            place: None,
+            passed_at: Timestamp::UNIX_EPOCH,
+            seconds: 1.5,
+        }
+    }
+
+    #[test]
+    fn fields_never_run_into_each_other() {
+        assert_ne!(key(&[("a", "bc")]), key(&[("ab", "c")]));
+        assert_ne!(key(&[("a", "b"), ("c", "d")]), key(&[("a", "bcd")]));
+        assert_eq!(key(&[("a", "b")]).as_str().len(), 64);
+    }
+
+    #[test]
+    fn a_record_is_found_again_and_a_broken_one_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records(folder.path().join("records"));
+        let key = key(&[]);
+        assert!(matches!(records.find(&key), Found::Nothing));
+        records.keep(&key, &record()).unwrap();
+        assert!(matches!(records.find(&key), Found::Record(found) if found == record()));
+        fs::write(records.file(&key), b"{").unwrap();
+        assert!(matches!(records.find(&key), Found::Unreadable(told) if told.contains(key.as_str())));
+    }
+
+    #[test]
+    fn the_old_and_the_surplus_are_pruned() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records(folder.path().to_owned());
+        let count = || fs::read_dir(folder.path()).unwrap().count() - 1;
+        for n in 0..8 {
+            fs::write(folder.path().join(format!("{n}.json")), b"{}").unwrap();
+        }
+        let now = SystemTime::now();
+        records.prune(now, 5).unwrap();
+        assert_eq!(count(), 5);
+        records.prune(now, 2).unwrap();
+        assert_eq!(count(), 5, "not twice a day");
+        records.prune(now + KEPT_FOR + PRUNED_EVERY, 5).unwrap();
+        assert_eq!(count(), 0);
+    }
+}

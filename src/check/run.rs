@@ -1,0 +1,397 @@
+//! Runs a plan: what needs nothing side by side, a step after those that it needs, each shown as it ends. What passed is
+//! recorded once it is certain that the snapshot was still there afterwards.
+
+use super::{
+    Context, Error, Kind,
+    place::Place,
+    plan::{Action, Decision, Plan, Planned, RunReason},
+    process::{self, End, Shell},
+    record::{Found, Key, KeyBuilder, Record, Records},
+};
+use crate::{
+    config::Step,
+    git::Repository,
+    ui::{self, Task},
+    values::{HookName, Oid},
+};
+use std::{
+    collections::HashMap,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Work that is no command, by the step's place in the configuration's list. It gives a note for the step's line.
+pub type Work =
+    HashMap<usize, Box<dyn FnOnce(&Task) -> Result<String, Box<dyn miette::Diagnostic + Send + Sync>> + Send>>;
+
+/// How long work that was handed in may take to stop after a signal.
+const WORK_GRACE: Duration = Duration::from_secs(10);
+
+/// What became of a plan.
+#[derive(Debug)]
+pub struct Report {
+    /// Each step, in the plan's order.
+    pub entries: Vec<Reported>,
+    /// Why nothing was recorded, if so.
+    pub unrecorded: Option<String>,
+}
+
+/// What became of a step.
+#[derive(Debug, Clone)]
+pub struct Reported {
+    /// Its place in the configuration's list for the hook.
+    pub step: usize,
+    /// What people call it.
+    pub label: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it ran.
+    pub duration: Duration,
+    /// The record that says that it passed.
+    pub record: Option<Key>,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what it should.
+    Passed,
+    /// It failed, and why.
+    Failed(String),
+    /// It was not run, and had no need to.
+    Skipped(String),
+    /// It was not run because another step failed or the run was ended.
+    Withheld(String),
+}
+
+impl Report {
+    /// Nothing where every step passed or had no need to run.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with the steps that failed.
+    pub fn verdict(&self) -> Result<(), Error> {
+        let failed = self.entries.iter().filter(|entry| matches!(entry.outcome, Outcome::Failed(_)));
+        let steps: Vec<String> = failed.map(|entry| entry.label.clone()).collect();
+        if steps.is_empty() { Ok(()) } else { Err(Error::Failed { steps }) }
+    }
+}
+
+/// Runs a plan. That steps failed is no error here: [`Report::verdict`] says it.
+///
+/// # Errors
+/// A signal, a scratch tree that cannot be made, work that is missing.
+pub fn run(plan: Plan, work: Work, context: &Context<'_>) -> Result<Report, Error> {
+    let runs = |entry: &&Planned| matches!(entry.decision, Decision::Run(_));
+    let commands = plan.entries.iter().filter(runs).any(|entry| matches!(entry.action, Action::Command { .. }));
+    if let Some(entry) = plan.entries.iter().filter(runs).find(|entry| entry.action == Action::Work)
+        && !work.contains_key(&entry.step)
+    {
+        return Err(Error::NoWork { step: entry.label.clone() });
+    }
+    let place = if commands { Some(Place::find(context)?) } else { None };
+    let mut entries = Runner::new(&plan, work, context, place.as_ref()).run();
+    if let Some(signal) = context.interrupt.signal() {
+        return Err(Error::Interrupted { signal });
+    }
+    let unrecorded = match &place {
+        Some(place) if context.judges() => place.changed(context)?,
+        _ => None,
+    };
+    if let Some(why) = &unrecorded {
+        context.progress.line(&format!("not recorded: {why} while the steps ran"));
+    } else if let Err(error) = record(&plan, &mut entries, place.as_ref(), context) {
+        // The result stands; only the next run is slower.
+        context.progress.line(&format!("not recorded: {}", ui::clean(&explained(&error))));
+    }
+    Ok(Report { entries, unrecorded })
+}
+
+/// Everything that a run knows while it runs.
+struct Runner<'a> {
+    plan: &'a Plan,
+    work: Work,
+    context: &'a Context<'a>,
+    place: Option<&'a Place>,
+    /// The outcome of each entry of the plan, once it has one.
+    ended: Vec<Option<Reported>>,
+    started: Vec<Started>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Started {
+    No,
+    Command,
+    Work,
+}
+
+impl<'a> Runner<'a> {
+    fn new(plan: &'a Plan, work: Work, context: &'a Context<'a>, place: Option<&'a Place>) -> Self {
+        let count = plan.entries.len();
+        Self { plan, work, context, place, ended: vec![None; count], started: vec![Started::No; count] }
+    }
+
+    fn run(mut self) -> Vec<Reported> {
+        let limit = thread::available_parallelism().map_or(2, usize::from).max(2);
+        let (sender, receiver) = mpsc::channel::<(usize, Reported)>();
+        thread::scope(|scope| {
+            let mut interrupted: Option<Instant> = None;
+            loop {
+                if self.context.interrupt.signal().is_some() {
+                    interrupted.get_or_insert_with(Instant::now);
+                }
+                while let Some(at) = self.ready(limit, interrupted) {
+                    self.start(at, scope, &sender);
+                }
+                let running =
+                    |kind| (0..self.ended.len()).any(|at| self.started[at] == kind && self.ended[at].is_none());
+                let patience = interrupted.is_none_or(|since| since.elapsed() < WORK_GRACE);
+                if !running(Started::Command) && !(running(Started::Work) && patience) {
+                    break;
+                }
+                if let Ok((at, reported)) = receiver.recv_timeout(Duration::from_millis(50)) {
+                    self.ended[at] = Some(reported);
+                }
+            }
+        });
+        let entries = self.plan.entries.iter().zip(self.ended);
+        entries
+            .map(|(entry, ended)| {
+                ended.unwrap_or_else(|| reported(entry, Outcome::Withheld("the run was ended".to_owned())))
+            })
+            .collect()
+    }
+
+    /// The next entry to start. Those that will not run are ended on the way.
+    fn ready(&mut self, limit: usize, interrupted: Option<Instant>) -> Option<usize> {
+        for at in 0..self.plan.entries.len() {
+            if self.ended[at].is_some() || self.started[at] != Started::No {
+                continue;
+            }
+            let entry = &self.plan.entries[at];
+            if let Decision::Skip(reason) = &entry.decision {
+                self.end(at, Outcome::Skipped(reason.to_string()));
+                continue;
+            }
+            let needs: Vec<Option<&Reported>> = entry
+                .needs
+                .iter()
+                .filter_map(|need| self.plan.entries.iter().position(|other| other.step == *need))
+                .map(|need| self.ended[need].as_ref())
+                .collect();
+            let unmet = needs.iter().flatten().find(|need| need.outcome.is_unmet()).map(|need| need.label.clone());
+            if let Some(need) = unmet {
+                self.end(at, Outcome::Withheld(format!("it needs {need}, which did not pass")));
+            } else if interrupted.is_some() {
+                self.end(at, Outcome::Withheld("the run was ended".to_owned()));
+            } else if needs.iter().all(Option::is_some) {
+                let commands = (0..self.ended.len())
+                    .filter(|at| self.started[*at] == Started::Command && self.ended[*at].is_none())
+                    .count();
+                // Work that is handed in mostly waits for somebody else: it takes no command's turn.
+                if entry.action == Action::Work || commands < limit {
+                    return Some(at);
+                }
+            }
+        }
+        None
+    }
+
+    /// Ends an entry that was not run.
+    fn end(&mut self, at: usize, outcome: Outcome) {
+        let entry = &self.plan.entries[at];
+        let reason = match &outcome {
+            Outcome::Skipped(reason) | Outcome::Withheld(reason) | Outcome::Failed(reason) => reason.clone(),
+            Outcome::Passed => String::new(),
+        };
+        self.context.progress.task(&entry.label).end(&ui::Outcome::Skipped(reason));
+        self.ended[at] = Some(reported(entry, outcome));
+    }
+
+    fn start<'scope>(
+        &mut self,
+        at: usize,
+        scope: &'scope thread::Scope<'scope, 'a>,
+        sender: &mpsc::Sender<(usize, Reported)>,
+    ) where
+        'a: 'scope,
+    {
+        let (entry, context, sender) = (&self.plan.entries[at], self.context, sender.clone());
+        if let Decision::Run(RunReason::UnreadableRecord(why)) = &entry.decision {
+            context.progress.line(&format!("{}: its record cannot be read: {}", entry.label, ui::clean(why)));
+        }
+        match (&entry.action, self.place, self.work.remove(&entry.step)) {
+            (Action::Command { scripts, env, .. }, Some(place), _) => {
+                self.started[at] = Started::Command;
+                // A repository may not cross threads: a command's thread gets only what it needs.
+                let (progress, interrupt, folder) = (context.progress, context.interrupt, place.folder());
+                scope.spawn(move || {
+                    let task = progress.task(&entry.label);
+                    let deadline = Instant::now() + entry.timeout;
+                    let shell = |script| Shell { script, folder, env, deadline };
+                    let ends = scripts
+                        .iter()
+                        .map(|script| process::run(shell(script), interrupt, &|bytes| task.output(bytes)));
+                    let outcome = first_failure(ends, entry.timeout);
+                    let mut ended = reported(entry, outcome);
+                    ended.duration = task.elapsed();
+                    task.end(&shown(&ended.outcome, String::new()));
+                    // The receiver is gone only when the run has been ended.
+                    let _ = sender.send((at, ended));
+                });
+            }
+            (Action::Work, _, Some(work)) => {
+                self.started[at] = Started::Work;
+                let task = context.progress.task(&entry.label);
+                let mut ended = reported(entry, Outcome::Passed);
+                // Not of the scope: work that does not stop at a signal is left to the end of the process.
+                thread::spawn(move || {
+                    // Work that panics must not leave the run waiting.
+                    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&task)));
+                    let note = match result {
+                        Ok(Ok(note)) => note,
+                        Ok(Err(error)) => {
+                            ended.outcome = Outcome::Failed(explained(error.as_ref()));
+                            String::new()
+                        }
+                        Err(_) => {
+                            ended.outcome = Outcome::Failed("it ended unexpectedly".to_owned());
+                            String::new()
+                        }
+                    };
+                    ended.duration = task.elapsed();
+                    task.end(&shown(&ended.outcome, note));
+                    let _ = sender.send((at, ended));
+                });
+            }
+            // `run` has seen to it that every entry that runs has what it needs.
+            _ => self.end(at, Outcome::Failed("there is nothing to run".to_owned())),
+        }
+    }
+}
+
+impl Outcome {
+    fn is_unmet(&self) -> bool {
+        matches!(self, Self::Failed(_) | Self::Withheld(_))
+    }
+}
+
+fn reported(entry: &Planned, outcome: Outcome) -> Reported {
+    let record = match &entry.decision {
+        Decision::Skip(super::SkipReason::Passed { record, .. }) => Some(record.clone()),
+        _ => None,
+    };
+    Reported { step: entry.step, label: entry.label.clone(), outcome, duration: Duration::ZERO, record }
+}
+
+fn shown(outcome: &Outcome, note: String) -> ui::Outcome {
+    match outcome {
+        Outcome::Passed => ui::Outcome::Done(note),
+        Outcome::Failed(why) => ui::Outcome::Failed(why.clone()),
+        Outcome::Skipped(why) | Outcome::Withheld(why) => ui::Outcome::Skipped(why.clone()),
+    }
+}
+
+/// Runs the scripts of a step one after the other; the first that fails is the last.
+fn first_failure(ends: impl Iterator<Item = std::io::Result<End>>, limit: Duration) -> Outcome {
+    let mut failures = ends.map(|end| match end {
+        Ok(end) => end.failure(limit),
+        Err(error) => Some(format!("it could not be run: {error}")),
+    });
+    failures.find_map(|failure| failure).map_or(Outcome::Passed, Outcome::Failed)
+}
+
+impl End {
+    /// Why it did not pass, if so.
+    pub(super) fn failure(self, limit: Duration) -> Option<String> {
+        match self {
+            Self::Exited(0) => None,
+            Self::Exited(code) => Some(format!("exit code {code}")),
+            Self::Signalled(signal) => Some(format!("killed by signal {signal}")),
+            Self::TimedOut => Some(format!("stopped after its time limit of {}", ui::seconds(limit))),
+            Self::Interrupted => Some("interrupted".to_owned()),
+        }
+    }
+}
+
+/// Records each command that passed and, where all did, the hook as a whole.
+fn record(plan: &Plan, entries: &mut [Reported], place: Option<&Place>, context: &Context<'_>) -> Result<(), Error> {
+    if !context.judges() {
+        return Ok(());
+    }
+    let records = Records::of(context.repository);
+    let new = |step: Option<String>, command: Option<String>, duration: Duration| Record {
+        hook: context.hook.to_string(),
+        step,
+        command,
+        tree: context.snapshot.tree.clone(),
+        commit: match &context.snapshot.kind {
+            Kind::Commit(commit) => Some(commit.clone()),
+            Kind::Index => None,
+        },
+        place: place.map(|place| place.name().to_owned()),
+        passed_at: jiff::Timestamp::now(),
+        seconds: duration.as_secs_f64(),
+    };
+    for (planned, ended) in plan.entries.iter().zip(entries.iter_mut()) {
+        if let (Outcome::Passed, Some(key), Action::Command { written, .. }) =
+            (&ended.outcome, &planned.key, &planned.action)
+        {
+            records.keep(key, &new(Some(planned.label.clone()), Some(written.clone()), ended.duration))?;
+            ended.record = Some(key.clone());
+        }
+    }
+    let proven = plan.entries.iter().zip(entries.iter()).all(|(planned, ended)| {
+        let left_out = matches!(planned.decision, Decision::Skip(super::SkipReason::LeftOut(_)));
+        planned.action == Action::Work || (!left_out && !ended.outcome.is_unmet())
+    });
+    if proven && matches!(records.find(&plan.whole), Found::Nothing | Found::Unreadable(_)) {
+        records.keep(&plan.whole, &new(None, None, entries.iter().map(|entry| entry.duration).sum()))?;
+    }
+    Ok(())
+}
+
+/// Whether the records say that every command of a hook passed, or had no need to run, on this commit's tree with these
+/// steps as they are written.
+///
+/// # Errors
+/// A commit that cannot be read.
+pub fn passed(repository: &Repository, hook: HookName, steps: &[Step], commit: &Oid) -> Result<bool, Error> {
+    let key = whole(hook, steps, &repository.tree_of(commit)?);
+    Ok(matches!(Records::of(repository).find(&key), Found::Record(_)))
+}
+
+/// What a hook's passing as a whole is called: its commands as they are written, and the tree.
+pub(super) fn whole(hook: HookName, steps: &[Step], tree: &Oid) -> Key {
+    let mut key = KeyBuilder::new("hook");
+    key.field("hook", hook.as_str().as_bytes());
+    key.field("tree", tree.as_str().as_bytes());
+    for step in steps {
+        let Some(run) = &step.run else { continue };
+        key.field("run", run.as_bytes());
+        for (name, value) in &step.env {
+            key.field("env", name.as_bytes());
+            key.field("value", value.as_bytes());
+        }
+        for (name, globs) in [("files", &step.files), ("inputs", &step.inputs)] {
+            for pattern in globs.iter().flat_map(|globs| globs.written()) {
+                key.field(name, pattern.as_bytes());
+            }
+        }
+    }
+    key.finish()
+}
+
+/// An error, its causes and what to do next, for a step's line.
+fn explained(error: &(dyn miette::Diagnostic + Send + Sync)) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.extend([": ", &cause.to_string()]);
+        source = cause.source();
+    }
+    if let Some(help) = error.help() {
+        text.extend(["; next: ", &help.to_string()]);
+    }
+    text
+}

@@ -1,0 +1,50 @@
+use super::Error;
+use crate::{
+    git::{Change, Repository, Trust},
+    values::Oid,
+};
+
+/// The exact tree that is judged, whatever the work tree looks like.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Its tree.
+    pub tree: Oid,
+    /// What it is the tree of.
+    pub kind: Kind,
+    /// The paths that this event changes: staged against `HEAD`, or in the commit against what the remote has.
+    pub changed: Vec<Change>,
+    /// Whether git looks at every file before it calls the work tree equal to the index.
+    pub(super) trust: Trust,
+}
+
+/// What a snapshot is the tree of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// The index that the hook was given.
+    Index,
+    /// A commit.
+    Commit(Oid),
+}
+
+impl Snapshot {
+    /// What the next commit holds: the index that the hook was given, which for `git commit FILE` is a temporary one.
+    ///
+    /// # Errors
+    /// An index that cannot be read or that has unmerged entries.
+    pub fn of_index(repository: &Repository) -> Result<Self, Error> {
+        let index = repository.index()?;
+        let head = repository.commit("HEAD");
+        let changed = repository.changes(head.as_ref(), &index.tree)?;
+        Ok(Self { tree: index.tree, kind: Kind::Index, changed, trust: index.trust })
+    }
+
+    /// A commit, and what it changes against `base`; without one, every path counts as changed.
+    ///
+    /// # Errors
+    /// A commit that cannot be read.
+    pub fn of_commit(repository: &Repository, commit: Oid, base: Option<&Oid>) -> Result<Self, Error> {
+        let tree = repository.tree_of(&commit)?;
+        let changed = repository.changes(base, &tree)?;
+        Ok(Self { tree, kind: Kind::Commit(commit), changed, trust: Trust::Looks })
+    }
+}
