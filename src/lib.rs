@@ -2,10 +2,12 @@
 
 pub mod check;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod git;
 pub mod hook;
 pub mod image;
+pub mod sync;
 pub mod tls;
 pub mod ui;
 pub mod values;
