@@ -1,12 +1,14 @@
 //! The command line: one file per subcommand, each of which parses its arguments, calls a room and prints. How anything is
 //! done is the rooms' business.
 
+mod cluster;
 mod config;
 mod exit;
 mod init;
 mod install;
+mod sync;
 
-use crate::{config as config_room, git};
+use crate::{config as config_room, git, ui::Verbosity};
 use clap::{Args, Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -31,6 +33,16 @@ struct Global {
     verbose: bool,
 }
 
+impl Global {
+    fn verbosity(self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Write a configuration that fits this repository.
@@ -39,6 +51,11 @@ enum Command {
     Install(install::Arguments),
     /// Take the hooks away and put back what was there before.
     Uninstall,
+    /// Put the sync of an environment into the cluster, or take it away.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Make the cluster what the repository says. Runs in the pod that `cluster install` makes.
+    Sync(sync::Arguments),
     /// Check the configuration, or print its schema.
     #[command(subcommand)]
     Config(config::Command),
@@ -59,14 +76,28 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> miette::Result<()> {
-    let _global = arguments.global;
+    let verbosity = arguments.global.verbosity();
     match arguments.command {
         Command::Init(arguments) => init::run(&arguments),
         Command::Install(arguments) => install::install(&arguments),
         Command::Uninstall => install::uninstall(),
+        Command::Cluster(command) => cluster::run(&command, verbosity),
+        Command::Sync(arguments) => sync::run(&arguments),
         Command::Config(command) => config::run(&command),
     }
 }
+
+/// Runs what needs the asynchronous runtime, which nothing else of the program starts.
+fn block_on<T>(work: impl Future<Output = miette::Result<T>>) -> miette::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NoRuntime)?;
+    runtime.block_on(work)
+}
+
+/// The operating system gives us no way to wait.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("cannot start the asynchronous runtime")]
+#[diagnostic(code(environment))]
+struct NoRuntime(#[source] std::io::Error);
 
 /// The configuration in the work tree, with the path it was found at.
 fn configuration(repository: &git::Repository) -> miette::Result<(String, config_room::Config)> {
