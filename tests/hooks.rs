@@ -78,7 +78,9 @@ fn a_linked_work_tree_shares_the_hooks() {
     context.git(&["commit", "-q", "-m", "x"]);
     let linked = context.beside("linked");
     context.git(&["worktree", "add", "-q", linked.to_str().unwrap(), "-b", "other"]);
-    let install = context.run(context.command(assert_cmd::cargo::cargo_bin!("gitops-hooks")).args(["install", "--yes"]).current_dir(&linked));
+    let install = context.run(
+        context.command(assert_cmd::cargo::cargo_bin!("gitops-hooks")).args(["install", "--yes"]).current_dir(&linked),
+    );
     assert_eq!(install.code, Some(0), "{install:?}");
     std::fs::write(linked.join("bad"), "x").unwrap();
     let add = context.run(context.command("git").args(["add", "."]).current_dir(&linked));
@@ -124,7 +126,9 @@ fn a_branch_cannot_aim_deliveries_elsewhere() {
     context.git(&["init", "-q", "--bare", remote.to_str().unwrap()]);
     context.git(&["remote", "add", "origin", remote.to_str().unwrap()]);
     let config = |host: &str| {
-        format!("images: {{web: {{repository: registry.example.com/web}}}}\nenvironments:\n  staging:\n    branch: main\n    manifests: {{url: \"https://{host}/m.git\"}}\n    images: [web]\n")
+        format!(
+            "images: {{web: {{repository: registry.example.com/web}}}}\nenvironments:\n  staging:\n    branch: main\n    manifests: {{url: \"https://{host}/m.git\"}}\n    images: [web]\n"
+        )
     };
     context.write(".gitops-hooks.yaml", &config("git.example.com"));
     context.must(&["install", "--yes"]);

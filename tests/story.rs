@@ -11,7 +11,9 @@ const PORT: &str = "32001";
 
 #[test]
 fn a_change_goes_from_commit_to_pods() {
-    let (Some(_), Some(_)) = (testbed::value("GITOPS_HOOKS_TEST_GIT_SSH"), testbed::value("KUBECONFIG")) else { return };
+    let (Some(_), Some(_)) = (testbed::value("GITOPS_HOOKS_TEST_GIT_SSH"), testbed::value("KUBECONFIG")) else {
+        return;
+    };
     let Some(binary) = testbed::value("GITOPS_HOOKS_RELEASE") else { return };
     let root = env!("CARGO_MANIFEST_DIR");
     let home = tempfile::tempdir().unwrap();
@@ -27,7 +29,14 @@ fn a_change_goes_from_commit_to_pods() {
     assert!(played.status.success(), "the demo failed");
 
     // Every replica answers with the merged version, asked one by one past the Service.
-    let pods = kubectl(&["get", "pods", "-l", "app=flask-app", "-o", "jsonpath={range .items[*]}{.status.podIP}{\"\\n\"}{end}"]);
+    let pods = kubectl(&[
+        "get",
+        "pods",
+        "-l",
+        "app=flask-app",
+        "-o",
+        "jsonpath={range .items[*]}{.status.podIP}{\"\\n\"}{end}",
+    ]);
     let addresses: Vec<&str> = pods.lines().collect();
     assert_eq!(addresses.len(), 2, "{pods}");
     for address in addresses {
@@ -39,10 +48,7 @@ fn a_change_goes_from_commit_to_pods() {
     let after = std::fs::read_to_string(home.path().join("demo/manifests/staging/deployment.yaml")).unwrap();
     let changed: Vec<(&str, &str)> = before.lines().zip(after.lines()).filter(|(a, b)| a != b).collect();
     assert_eq!(before.lines().count(), after.lines().count());
-    assert!(
-        changed.iter().all(|(line, _)| line.contains("image: ") || line.contains("nodePort: ")),
-        "{changed:#?}"
-    );
+    assert!(changed.iter().all(|(line, _)| line.contains("image: ") || line.contains("nodePort: ")), "{changed:#?}");
 
     // The delivery says where it comes from.
     let message = Command::new("git")

@@ -18,7 +18,7 @@ use std::{
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// Put the sync of an environment into the cluster; again, with what changed, to change it.
-    Install(Install),
+    Install(Box<Install>),
     /// Take the sync of an environment away. Its workloads stay.
     Uninstall(Uninstall),
 }

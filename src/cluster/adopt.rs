@@ -97,7 +97,7 @@ pub async fn adopt(client: &Client, kinds: &Kinds, existing: &Existing) -> Resul
 /// or `scale` stays theirs (the method of client-go's `csaupgrade`).
 fn moved(live: &Json, api_version: &str) -> Json {
     let entries = live.pointer("/metadata/managedFields").and_then(Json::as_array).cloned().unwrap_or_default();
-    let (theirs, stay): (Vec<Json>, Vec<Json>) = entries.into_iter().partition(|entry| is_movable(entry));
+    let (theirs, stay): (Vec<Json>, Vec<Json>) = entries.into_iter().partition(is_movable);
     let mut fields = Json::Object(Map::new());
     for entry in &theirs {
         unite(&mut fields, &entry["fieldsV1"]);

@@ -79,13 +79,13 @@ pub async fn wait(
     loop {
         let health = health(client, kinds, environment).await?;
         let reason = match health {
-            sync::Health::Healthy => match sync::read(client, environment).await? {
-                Some(report) => return Ok(report),
-                None => {
-                    doubtful = None;
-                    "its first report".to_owned()
+            sync::Health::Healthy => {
+                if let Some(report) = sync::read(client, environment).await? {
+                    return Ok(report);
                 }
-            },
+                doubtful = None;
+                "its first report".to_owned()
+            }
             sync::Health::Progressing(reason) => {
                 doubtful = None;
                 reason

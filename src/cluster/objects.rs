@@ -133,7 +133,7 @@ fn fingerprint(settings: &str, credentials: Option<&Credentials>) -> String {
         hash.update(name.as_bytes());
         hash.update(Sha256::digest(text.as_bytes()));
     }
-    hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    sync::hex(&hash.finalize()[..8])
 }
 
 fn parse((name, text): (&str, &str)) -> Result<Json, Error> {

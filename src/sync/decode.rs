@@ -91,7 +91,7 @@ fn decode_file(file: &File) -> Result<Vec<Manifest>, Vec<Problem>> {
     let documents = match yaml::parse(text) {
         Ok(documents) => documents,
         // Not every JSON is YAML (tabs): what the YAML parser refuses may still be sound.
-        Err(_) if file.path.ends_with(".json") && serde_json::from_str::<Json>(text).is_ok() => {
+        Err(_) if file.path.strip_suffix(".json").is_some() && serde_json::from_str::<Json>(text).is_ok() => {
             return decode_json(file, text);
         }
         Err(error) => {

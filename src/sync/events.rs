@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::PostParams};
 use serde_json::{Map, Value as Json};
-use std::collections::HashMap;
+use std::{collections::HashMap, io::Write as _};
 
 /// Whether an Event is news or a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,6 @@ impl Voice {
         for (name, value) in fields {
             line.insert((*name).to_owned(), super::report::shorten(value).into());
         }
-        use std::io::Write as _;
         // A closed standard output must not stop the loop.
         let _ = writeln!(std::io::stdout().lock(), "{}", Json::Object(line));
     }

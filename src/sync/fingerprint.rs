@@ -4,13 +4,22 @@
 
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
 
 /// The fingerprint of a value; the order of keys does not count.
 #[must_use]
 pub fn of(value: &Json) -> String {
     let mut hash = Sha256::new();
     feed(value, &mut hash);
-    hash.finalize()[..12].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize()[..12])
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// The fingerprint of `live` in the fields that `manifest` has.

@@ -14,6 +14,9 @@ pub struct Applied {
     /// The fingerprint of the manifest; empty until it was applied.
     #[serde(default)]
     pub manifest: String,
+    /// Which object it is: one that was deleted and made again by another has the same name and is not ours.
+    #[serde(default)]
+    pub uid: String,
     /// The fingerprint of the server's answer in the manifest's fields: what is right there until the next apply.
     #[serde(default)]
     pub answer: String,
@@ -48,6 +51,7 @@ impl Inventory {
             let applied = self.objects.entry(object.clone()).or_insert_with(|| Applied {
                 api_version: String::new(),
                 manifest: String::new(),
+                uid: String::new(),
                 answer: String::new(),
             });
             api_version.clone_into(&mut applied.api_version);

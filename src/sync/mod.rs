@@ -26,6 +26,7 @@ mod validate;
 
 pub use checkout::{Checkout, read as read_commit};
 pub use decode::{Decoded, File, decode};
+pub(crate) use fingerprint::hex;
 pub use health::{Health, assess};
 pub use inventory::Inventory;
 pub use kinds::{Kind, Kinds, Scope, WRITABLE};

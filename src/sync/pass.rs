@@ -212,6 +212,7 @@ impl Sync {
                     let applied = Applied {
                         api_version: manifest.api_version.clone(),
                         manifest: fingerprint::of(sent),
+                        uid: live["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
                         answer: fingerprint::through(sent, &live),
                     };
                     self.inventory.objects.insert(object.clone(), applied);
@@ -268,7 +269,7 @@ impl Sync {
 
     /// Looks at the health of what is there and ours.
     async fn judge(&mut self, revision: &Revision, observed: &Observed, findings: &mut Findings) -> Result<(), Error> {
-        let ours = |object: &ObjectId| observed.get(object).filter(|live| plan::is_ours(live));
+        let ours = |object: &ObjectId| observed.get(object).filter(|live| plan::owns(&self.inventory, object, live));
         let live: Vec<(&ObjectId, &Json)> =
             revision.wanted.keys().filter_map(|object| Some((object, ours(object)?))).collect();
         findings.workloads = live.iter().filter_map(|(object, live)| workload(object, live)).collect();
@@ -312,7 +313,7 @@ impl Sync {
         let footing = if findings.refused.is_empty() { Footing::Sound } else { Footing::Doubtful };
         let before = self.inventory.clone();
         for (object, fate) in prune::plan(&before, &wanted, &revision.approval, footing) {
-            let Some(live) = observed.get(&object).filter(|live| plan::is_ours(live)) else {
+            let Some(live) = observed.get(&object).filter(|live| plan::owns(&before, &object, live)) else {
                 // Gone, or somebody else's by now.
                 self.inventory.objects.remove(&object);
                 continue;

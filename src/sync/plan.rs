@@ -136,7 +136,7 @@ fn verdict(manifest: &Manifest, owned: &Inventory, live: Option<&Json>) -> (Verd
             if applied.is_some_and(|applied| !applied.manifest.is_empty()) { "it is gone" } else { "it is new" };
         return (Verdict::Create, reason.to_owned());
     };
-    let Some(applied) = applied.filter(|_| is_ours(live)) else {
+    let Some(applied) = applied.filter(|_| owns(owned, &manifest.id, live)) else {
         return if is_ours(live) {
             (Verdict::Change, "it was adopted".to_owned())
         } else {
@@ -153,6 +153,15 @@ fn verdict(manifest: &Manifest, owned: &Inventory, live: Option<&Json>) -> (Verd
     } else {
         (Verdict::Unchanged, "it is as it should be".to_owned())
     }
+}
+
+/// Whether an object of the cluster is the one that the inventory has. Our managed fields alone do not tell: who overwrites
+/// the only field that we have takes our entry away with it.
+#[must_use]
+pub fn owns(owned: &Inventory, object: &ObjectId, live: &Json) -> bool {
+    owned.objects.get(object).is_some_and(|applied| {
+        is_ours(live) || (!applied.uid.is_empty() && live["metadata"]["uid"] == applied.uid.as_str())
+    })
 }
 
 /// Whether our field manager has applied it.
@@ -231,6 +240,7 @@ mod tests {
             let applied = Applied {
                 api_version: manifest.api_version.clone(),
                 manifest: fingerprint::of(&manifest.value),
+                uid: "1".to_owned(),
                 answer: fingerprint::through(&manifest.value, answer),
             };
             (id.clone(), applied)
@@ -293,6 +303,9 @@ mod tests {
         let refused = one(&wanted, &nothing, Some(live("kubectl-client-side-apply", 2)));
         assert_eq!(refused.verdict, Verdict::Refuse);
         assert!(refused.reason.contains("made by kubectl-client-side-apply"));
+        let mut overwritten = live("kubectl-edit", 5);
+        overwritten["metadata"]["uid"] = "1".into();
+        assert_eq!(one(&wanted, &known, Some(overwritten)).verdict, Verdict::Correct, "every field of ours was taken");
         // Deleted and made again by somebody else: no longer ours, whatever the inventory says.
         assert_eq!(one(&wanted, &known, Some(live("kubectl", 2))).verdict, Verdict::Refuse);
     }
