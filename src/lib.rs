@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod deliver;
 pub mod git;
@@ -9,6 +10,7 @@ pub mod hook;
 pub mod image;
 pub mod manifest;
 pub mod pipeline;
+pub mod sync;
 pub mod tls;
 pub mod ui;
 pub mod values;

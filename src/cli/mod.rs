@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, each of which parses its arguments, calls a room and prints. How anything is
 //! done is the rooms' business.
 
+mod cluster;
 mod config;
 mod deliver;
 mod exit;
@@ -8,6 +9,7 @@ mod hook;
 mod init;
 mod install;
 mod run;
+mod sync;
 
 use crate::{
     config as config_room, git,
@@ -38,12 +40,16 @@ struct Global {
 }
 
 impl Global {
-    fn progress(self) -> Progress {
-        Progress::new(match self {
+    fn verbosity(self) -> Verbosity {
+        match self {
             Self { quiet: true, .. } => Verbosity::Quiet,
             Self { verbose: true, .. } => Verbosity::Verbose,
             Self { .. } => Verbosity::Normal,
-        })
+        }
+    }
+
+    fn progress(self) -> Progress {
+        Progress::new(self.verbosity())
     }
 }
 
@@ -62,6 +68,11 @@ enum Command {
     /// What the hooks call.
     #[command(hide = true)]
     Hook(hook::Arguments),
+    /// Put the sync of an environment into the cluster, or take it away.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Make the cluster what the repository says. Runs in the pod that `cluster install` makes.
+    Sync(sync::Arguments),
     /// Check the configuration, or print its schema.
     #[command(subcommand)]
     Config(config::Command),
@@ -99,9 +110,23 @@ fn dispatch(arguments: Arguments) -> miette::Result<()> {
         Command::Run(arguments) => run::run(&arguments, global),
         Command::Deliver(arguments) => deliver::run(&arguments, global),
         Command::Hook(arguments) => hook::run(&arguments, global),
+        Command::Cluster(command) => cluster::run(&command, global.verbosity()),
+        Command::Sync(arguments) => sync::run(&arguments),
         Command::Config(command) => config::run(&command),
     }
 }
+
+/// Runs what needs the asynchronous runtime, which nothing else of the program starts.
+fn block_on<T>(work: impl Future<Output = miette::Result<T>>) -> miette::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NoRuntime)?;
+    runtime.block_on(work)
+}
+
+/// The operating system gives us no way to wait.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("cannot start the asynchronous runtime")]
+#[diagnostic(code(environment))]
+struct NoRuntime(#[source] std::io::Error);
 
 /// The configuration in the work tree, with the path it was found at.
 fn configuration(repository: &git::Repository) -> miette::Result<(String, config_room::Config)> {
