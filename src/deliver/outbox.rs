@@ -2,7 +2,10 @@
 //! written before anything is delivered and removed last; a note written meanwhile is never removed with the old one.
 
 use super::Error;
-use crate::{git, values::EnvironmentName};
+use crate::{
+    git,
+    values::{EnvironmentName, Oid},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -12,11 +15,11 @@ use std::{
 };
 
 /// Why an environment may be behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// The user pushed its branch.
-    Push,
+    /// The user is pushing this commit to its branch.
+    Push(Oid),
     /// A pull or a merge moved its branch.
     Merge,
     /// The remote-tracking branch moved otherwise, as by a fetch.
@@ -221,7 +224,7 @@ mod tests {
         let repository = repository(folder.path());
         let staging = "staging".parse().unwrap();
         assert!(waiting(&repository).unwrap().is_empty());
-        note(&repository, &staging, Reason::Push).unwrap();
+        note(&repository, &staging, Reason::Push("a".repeat(40).parse().unwrap())).unwrap();
         let open = begin(&repository, &staging).unwrap();
         note(&repository, &staging, Reason::Fetch).unwrap();
         open.done().unwrap();
