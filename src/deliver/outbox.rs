@@ -18,7 +18,7 @@ use std::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// The user pushes this commit to its branch.
+    /// The user is pushing this commit to its branch.
     Push(Oid),
     /// A pull or a merge moved its branch.
     Merge,
