@@ -10,6 +10,7 @@ pub mod hook;
 pub mod image;
 pub mod manifest;
 pub mod pipeline;
+pub mod status;
 pub mod sync;
 pub mod tls;
 pub mod ui;

@@ -1,5 +1,7 @@
 //! Hooks as their users meet them: installed, chained, taken away, and run by the real git.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod context;
 
 use context::TestContext;
@@ -25,9 +27,9 @@ fn a_failing_step_stops_the_commit_and_a_passing_one_does_not() {
 fn a_hook_that_was_there_is_kept_run_first_and_restored_byte_for_byte() {
     let context = TestContext::new();
     let hooks = context.work.join(".git/hooks");
-    context.script(&hooks.join("pre-commit"), "#!/bin/sh\necho kept ran\n");
-    context.script(&hooks.join("pre-push"), "#!/bin/sh\ncat\n");
-    let before = context.tree(&hooks);
+    TestContext::script(&hooks.join("pre-commit"), "#!/bin/sh\necho kept ran\n");
+    TestContext::script(&hooks.join("pre-push"), "#!/bin/sh\ncat\n");
+    let before = TestContext::tree(&hooks);
     context.write(".gitops-hooks.yaml", PASSES);
     context.must(&["install", "--yes"]);
     context.must(&["install", "--yes"]);
@@ -35,13 +37,13 @@ fn a_hook_that_was_there_is_kept_run_first_and_restored_byte_for_byte() {
     let done = context.try_git(&["commit", "-m", "x"]);
     assert!(done.code == Some(0) && (done.stdout.clone() + &done.stderr).contains("kept ran"), "{done:?}");
     context.must(&["uninstall"]);
-    assert_eq!(context.tree(&hooks), before);
+    assert_eq!(TestContext::tree(&hooks), before);
 }
 
 #[test]
 fn a_kept_hook_that_fails_stops_git() {
     let context = TestContext::new();
-    context.script(&context.work.join(".git/hooks/pre-commit"), "#!/bin/sh\nexit 3\n");
+    TestContext::script(&context.work.join(".git/hooks/pre-commit"), "#!/bin/sh\nexit 3\n");
     context.write(".gitops-hooks.yaml", PASSES);
     context.must(&["install", "--yes"]);
     context.git(&["add", "."]);
@@ -53,10 +55,10 @@ fn a_kept_hook_that_fails_stops_git() {
 fn a_hooks_folder_of_the_users_is_left_alone_and_passed_through() {
     let context = TestContext::new();
     let theirs = context.beside("their-hooks");
-    context.script(&theirs.join("pre-commit"), "#!/bin/sh\necho theirs ran\n");
-    context.script(&theirs.join("post-commit"), "#!/bin/sh\necho theirs after >&2\n");
+    TestContext::script(&theirs.join("pre-commit"), "#!/bin/sh\necho theirs ran\n");
+    TestContext::script(&theirs.join("post-commit"), "#!/bin/sh\necho theirs after >&2\n");
     context.git(&["config", "core.hooksPath", theirs.to_str().unwrap()]);
-    let before = context.tree(&theirs);
+    let before = TestContext::tree(&theirs);
     let config = context.read(".git/config");
     context.write(".gitops-hooks.yaml", PASSES);
     context.must(&["install", "--yes"]);
@@ -64,10 +66,10 @@ fn a_hooks_folder_of_the_users_is_left_alone_and_passed_through() {
     let done = context.try_git(&["commit", "-m", "x"]);
     let said = done.stdout.clone() + &done.stderr;
     assert!(said.contains("theirs ran") && said.contains("theirs after") && said.contains("✓ check"), "{done:?}");
-    assert_eq!(context.tree(&theirs), before);
+    assert_eq!(TestContext::tree(&theirs), before);
     context.must(&["uninstall"]);
     assert_eq!(context.read(".git/config"), config);
-    assert_eq!(context.tree(&theirs), before);
+    assert_eq!(TestContext::tree(&theirs), before);
 }
 
 #[test]
@@ -78,14 +80,14 @@ fn a_linked_work_tree_shares_the_hooks() {
     context.git(&["commit", "-q", "-m", "x"]);
     let linked = context.beside("linked");
     context.git(&["worktree", "add", "-q", linked.to_str().unwrap(), "-b", "other"]);
-    let install = context.run(
+    let install = TestContext::run(
         context.command(assert_cmd::cargo::cargo_bin!("gitops-hooks")).args(["install", "--yes"]).current_dir(&linked),
     );
     assert_eq!(install.code, Some(0), "{install:?}");
     std::fs::write(linked.join("bad"), "x").unwrap();
-    let add = context.run(context.command("git").args(["add", "."]).current_dir(&linked));
+    let add = TestContext::run(context.command("git").args(["add", "."]).current_dir(&linked));
     assert_eq!(add.code, Some(0));
-    let done = context.run(context.command("git").args(["commit", "-m", "bad"]).current_dir(&linked));
+    let done = TestContext::run(context.command("git").args(["commit", "-m", "bad"]).current_dir(&linked));
     assert_eq!(done.code, Some(1), "{done:?}");
 }
 
@@ -95,7 +97,7 @@ fn what_a_gone_program_may_stop_it_stops_with_one_sentence() {
     context.write(".gitops-hooks.yaml", PASSES);
     let copy = context.beside("gitops-hooks");
     std::fs::copy(assert_cmd::cargo::cargo_bin!("gitops-hooks"), &copy).unwrap();
-    let done = context.run(context.command(&copy).args(["install", "--yes"]));
+    let done = TestContext::run(context.command(&copy).args(["install", "--yes"]));
     assert_eq!(done.code, Some(0), "{done:?}");
     std::fs::remove_file(&copy).unwrap();
     context.git(&["add", "."]);
@@ -179,10 +181,10 @@ fn a_fetch_of_many_references_does_not_start_the_program() {
     );
     let copy = context.beside("gitops-hooks");
     std::fs::copy(assert_cmd::cargo::cargo_bin!("gitops-hooks"), &copy).unwrap();
-    context.run(context.command(&copy).args(["install", "--yes"]));
+    TestContext::run(context.command(&copy).args(["install", "--yes"]));
     // Whoever calls the program now leaves a trace.
     let trace = context.beside("called");
-    context.script(&copy, &format!("#!/bin/sh\necho \"$@\" >> {}\n", trace.display()));
+    TestContext::script(&copy, &format!("#!/bin/sh\necho \"$@\" >> {}\n", trace.display()));
     context.git(&["add", "."]);
     context.git(&["commit", "-q", "--no-verify", "-m", "x"]);
     for n in 0..50 {

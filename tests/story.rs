@@ -1,6 +1,8 @@
 //! The story of the README against the real engine, registry, git server and cluster: the demo is played in a namespace of
 //! its own, and what its pods answer is read from the pods themselves.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 #[path = "context/testbed.rs"]
 mod testbed;
 

@@ -2,7 +2,7 @@
 
 use super::Global;
 use crate::{
-    check::{CachePolicy, Interrupt},
+    check::{self, CachePolicy, Interrupt},
     git::{self, Repository},
     hook::{self, Event},
     pipeline::{self, Pipeline},
@@ -25,6 +25,10 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
     let input = hook::input(hook)?;
     let event = Event::parse(hook, &arguments.arguments, &input)?;
     let repository = Repository::discover()?;
+    // A step's own git commands in a scratch tree find the user's hooks: they have nothing to judge there.
+    if check::is_scratch(&repository) {
+        return Ok(());
+    }
     hook::run_kept(&repository, hook, &arguments.arguments, &input)?;
     let progress = global.progress();
     let interrupt = Interrupt::listen()?;

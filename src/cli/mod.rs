@@ -9,6 +9,7 @@ mod hook;
 mod init;
 mod install;
 mod run;
+mod status;
 mod sync;
 
 use crate::{
@@ -68,6 +69,8 @@ enum Command {
     /// What the hooks call.
     #[command(hide = true)]
     Hook(hook::Arguments),
+    /// Show each environment from commit to pods.
+    Status(status::Arguments),
     /// Put the sync of an environment into the cluster, or take it away.
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -110,6 +113,7 @@ fn dispatch(arguments: Arguments) -> miette::Result<()> {
         Command::Run(arguments) => run::run(&arguments, global),
         Command::Deliver(arguments) => deliver::run(&arguments, global),
         Command::Hook(arguments) => hook::run(&arguments, global),
+        Command::Status(arguments) => status::run(&arguments),
         Command::Cluster(command) => cluster::run(&command, global.verbosity()),
         Command::Sync(arguments) => sync::run(&arguments),
         Command::Config(command) => config::run(&command),

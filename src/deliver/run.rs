@@ -16,6 +16,9 @@ const TRIES: u32 = 40;
 /// Why the images of a commit could not be had, in the words of who should have given them.
 pub type ResolveError = Box<dyn miette::Diagnostic + Send + Sync>;
 
+/// The images of a commit with what they are called in the registry.
+pub type References = Vec<(ImageName, ImageRef)>;
+
 /// How a delivery ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
@@ -58,7 +61,7 @@ pub fn deliver(
     repository: &Repository,
     target: &Target<'_>,
     tip: &Oid,
-    references: &mut dyn FnMut(&Oid) -> Result<Vec<(ImageName, ImageRef)>, ResolveError>,
+    references: &mut dyn FnMut(&Oid) -> Result<References, ResolveError>,
     task: &Task,
 ) -> Result<Delivery, Error> {
     let note = outbox::begin(repository, target.name)?;
@@ -98,7 +101,7 @@ enum Attempt {
 impl Run<'_> {
     fn run(
         &self,
-        references: &mut dyn FnMut(&Oid) -> Result<Vec<(ImageName, ImageRef)>, ResolveError>,
+        references: &mut dyn FnMut(&Oid) -> Result<References, ResolveError>,
     ) -> Result<Delivery, Error> {
         let branch = self.target.environment.manifests.branch.as_str();
         self.task.message("fetching the manifests");

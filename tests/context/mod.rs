@@ -1,6 +1,7 @@
 //! A repository of its own for each test, with the real git and the real binary, and nothing of the user's configuration.
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{
     path::{Path, PathBuf},
@@ -44,7 +45,7 @@ impl TestContext {
         std::fs::write(path, text).unwrap();
     }
 
-    pub fn script(&self, path: &Path, text: &str) {
+    pub fn script(path: &Path, text: &str) {
         use std::os::unix::fs::PermissionsExt;
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
@@ -86,12 +87,12 @@ impl TestContext {
 
     /// git, whatever comes of it.
     pub fn try_git(&self, args: &[&str]) -> Done {
-        self.run(self.command("git").args(args))
+        Self::run(self.command("git").args(args))
     }
 
     /// gitops-hooks, whatever comes of it.
     pub fn hooks(&self, args: &[&str]) -> Done {
-        self.run(self.command(assert_cmd::cargo::cargo_bin!("gitops-hooks")).args(args))
+        Self::run(self.command(assert_cmd::cargo::cargo_bin!("gitops-hooks")).args(args))
     }
 
     /// gitops-hooks, which must succeed.
@@ -101,7 +102,7 @@ impl TestContext {
         done.stdout
     }
 
-    pub fn run(&self, command: &mut Command) -> Done {
+    pub fn run(command: &mut Command) -> Done {
         let Output { status, stdout, stderr } = command.output().unwrap();
         Done {
             code: status.code(),
@@ -111,7 +112,7 @@ impl TestContext {
     }
 
     /// Every file below a folder with its bytes and mode, to see that nothing changed.
-    pub fn tree(&self, folder: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
+    pub fn tree(folder: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
         use std::os::unix::fs::PermissionsExt;
         let mut found = Vec::new();
         let mut waiting = vec![folder.to_owned()];

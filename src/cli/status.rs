@@ -1,0 +1,189 @@
+//! `gitops-hooks status`: one table from commit to pods.
+
+use crate::{
+    check::Interrupt,
+    cluster, config,
+    git::Repository,
+    status::{self, Checks, Status, Trace, Verdict},
+    ui::{Table, Tone, clean, paint, seconds},
+};
+use jiff::Timestamp;
+use miette::{IntoDiagnostic, Result};
+use std::{
+    io::{IsTerminal, Write},
+    time::Duration,
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Go on until nothing moves any more. Exit code 1 where something is stuck.
+    #[arg(long, short)]
+    follow: bool,
+    /// Print it as JSON.
+    #[arg(long, conflicts_with = "follow")]
+    json: bool,
+    /// The context of the kubeconfig; the current one without it.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+/// Something waits for somebody.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{environment}: {why}")]
+#[diagnostic(code(check), help("mend what it says; `gitops-hooks deliver` tries a delivery again"))]
+struct Stuck {
+    environment: String,
+    why: String,
+}
+
+/// How often a follower looks again.
+const INTERVAL: Duration = Duration::from_millis(700);
+
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let repository = Repository::discover()?;
+    let (_, config) = super::configuration(&repository)?;
+    if config.environments.is_empty() {
+        anstream::println!("the configuration has no environments");
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
+    runtime.block_on(async {
+        let client = cluster::connect(arguments.context.as_deref()).await.map_err(|error| error.to_string());
+        if arguments.follow {
+            return follow(&repository, &config, &client).await;
+        }
+        let status = status::gather(&repository, &config, &client).await;
+        if arguments.json {
+            anstream::println!("{}", serde_json::to_string_pretty(&status).into_diagnostic()?);
+        } else {
+            anstream::println!("{}", table(&status));
+            for line in waits(&status) {
+                anstream::println!("{line}");
+            }
+        }
+        Ok(())
+    })
+}
+
+/// On a terminal the table stays in place; elsewhere a line for each change.
+async fn follow(
+    repository: &Repository,
+    config: &config::Config,
+    client: &Result<kube::Client, String>,
+) -> Result<()> {
+    let live = std::io::stdout().is_terminal();
+    let interrupt = Interrupt::listen()?;
+    let (mut height, mut told) = (0, Vec::new());
+    let status = loop {
+        let status = status::gather(repository, config, client).await;
+        if live {
+            if height > 0 {
+                // Back to the first line of the last table, and away with it (ECMA-48: CPL, ED).
+                anstream::print!("\x1b[{height}F\x1b[J");
+            }
+            let mut text = table(&status).to_string();
+            for line in waits(&status) {
+                text.extend(["\n", &line]);
+            }
+            height = text.lines().count();
+            anstream::println!("{text}");
+            std::io::stdout().flush().into_diagnostic()?;
+        } else {
+            for (at, trace) in status.environments.iter().enumerate() {
+                let line = format!("{}: {}", trace.environment, sentence(trace));
+                if told.get(at) != Some(&line) {
+                    anstream::println!("{}", clean(&line));
+                    told.resize(at + 1, String::new());
+                    told[at] = line;
+                }
+            }
+        }
+        if status.environments.iter().all(|trace| trace.verdict.is_settled()) || interrupt.signal().is_some() {
+            break status;
+        }
+        tokio::time::sleep(INTERVAL).await;
+    };
+    interrupt.die();
+    let stuck = status.environments.into_iter().find_map(|trace| match trace.verdict {
+        Verdict::Stuck(why) => Some(Stuck { environment: trace.environment.to_string(), why }),
+        _ => None,
+    });
+    stuck.map_or(Ok(()), |stuck| Err(stuck.into()))
+}
+
+fn table(status: &Status) -> Table {
+    let mut table = Table::new(&["ENVIRONMENT", "COMMIT", "CHECKS", "IMAGE", "MANIFEST", "CLUSTER", "SINCE"]);
+    for trace in &status.environments {
+        table.row(row(trace));
+    }
+    table
+}
+
+fn row(trace: &Trace) -> Vec<(String, Tone)> {
+    let nothing = || ("–".to_owned(), Tone::Faint);
+    let commit = trace.commit.as_ref();
+    let commit = commit.map_or_else(nothing, |commit| {
+        (format!("{} {}", commit.id.short(), commit.subject), Tone::Plain)
+    });
+    let checks = match trace.checks {
+        Checks::Passed => ("passed".to_owned(), Tone::Good),
+        Checks::Unknown => ("not run here".to_owned(), Tone::Faint),
+    };
+    let (image, manifest) = match &trace.delivery {
+        Ok(Some(delivery)) => {
+            let images: Vec<String> = delivery
+                .images
+                .iter()
+                .map(|(name, running)| {
+                    let digest = running.reference.digest.as_ref().map_or("", |digest| digest.short());
+                    format!("{name} {} @{digest}", running.source.short())
+                })
+                .collect();
+            let manifest = delivery.commit.as_ref().unwrap_or(&delivery.tip).short().to_owned();
+            ((images.join("\n"), Tone::Plain), (manifest, Tone::Plain))
+        }
+        Ok(None) => (nothing(), nothing()),
+        Err(_) => (nothing(), ("does not answer".to_owned(), Tone::Bad)),
+    };
+    let cluster = match &trace.verdict {
+        Verdict::Live => ("healthy".to_owned(), Tone::Good),
+        Verdict::Moving(_) => ("on its way".to_owned(), Tone::Warn),
+        Verdict::Stuck(_) => ("stuck".to_owned(), Tone::Bad),
+        Verdict::Unknown(_) => ("not known".to_owned(), Tone::Faint),
+    };
+    let since = match &trace.cluster {
+        Ok(Some(report)) => (ago(report.since), Tone::Faint),
+        _ => nothing(),
+    };
+    vec![(trace.environment.to_string(), Tone::Strong), commit, checks, image, manifest, cluster, since]
+}
+
+/// A trace on one line, for where no table can stay in place.
+fn sentence(trace: &Trace) -> String {
+    let running = trace.delivery.as_ref().ok().and_then(Option::as_ref).map(|delivery| {
+        let sources: Vec<&str> = delivery.images.values().map(|running| running.source.short()).collect();
+        format!("{} by {}", sources.join(", "), delivery.commit.as_ref().unwrap_or(&delivery.tip).short())
+    });
+    let running = running.unwrap_or_else(|| "nothing delivered".to_owned());
+    match &trace.verdict {
+        Verdict::Live => format!("{running}: healthy"),
+        Verdict::Moving(why) | Verdict::Stuck(why) | Verdict::Unknown(why) => format!("{running}: {why}"),
+    }
+}
+
+/// What each environment that is not live waits for.
+fn waits(status: &Status) -> Vec<String> {
+    let lines = status.environments.iter().filter_map(|trace| match &trace.verdict {
+        Verdict::Live => None,
+        Verdict::Moving(why) | Verdict::Unknown(why) => {
+            Some(format!("{}: {}", trace.environment, paint(&clean(why), Tone::Faint)))
+        }
+        Verdict::Stuck(why) => Some(format!("{}: {}", trace.environment, paint(&clean(why), Tone::Bad))),
+    });
+    lines.collect()
+}
+
+fn ago(time: Timestamp) -> String {
+    let elapsed = Timestamp::now().duration_since(time);
+    seconds(Duration::try_from(elapsed).unwrap_or_default())
+}

@@ -1,0 +1,77 @@
+use super::{Checks, Commit, Delivery, Running, Status, Trace, Verdict, Waiting};
+use crate::{
+    check,
+    config::{Config, Environment},
+    deliver,
+    git::{Prompts, Repository},
+    sync,
+    values::{EnvironmentName, HookName, Oid},
+};
+use kube::Client;
+use std::time::Duration;
+
+/// How long a cluster may take to answer before it counts as absent.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks everybody about every environment. `cluster` is the client, or why there is none.
+pub async fn gather(repository: &Repository, config: &Config, cluster: &Result<Client, String>) -> Status {
+    let notes = deliver::waiting(repository).unwrap_or_default();
+    let mut environments = Vec::new();
+    for (name, environment) in &config.environments {
+        let note = notes.iter().find(|note| note.environment == *name);
+        let outbox = note.map(|note| Waiting { since: note.since, error: note.last_error.clone() });
+        let commit = repository
+            .upstream(&environment.branch)
+            .and_then(|upstream| repository.reference(&upstream.tracking))
+            .map(|id| Commit { subject: repository.subject(&id).unwrap_or_default(), id });
+        let delivery = delivery(repository, config, name);
+        let cluster = report(cluster, name).await;
+        let checks = checks(repository, config, commit.as_ref().map(|commit| &commit.id), &delivery, environment);
+        let verdict = Verdict::of(outbox.as_ref(), &delivery, &cluster);
+        environments.push(Trace { environment: name.clone(), commit, checks, delivery, outbox, cluster, verdict });
+    }
+    Status { version: 1, environments }
+}
+
+fn delivery(repository: &Repository, config: &Config, name: &EnvironmentName) -> Result<Option<Delivery>, String> {
+    let Some(target) = deliver::Target::of(config, name, Prompts::Never) else { return Ok(None) };
+    let delivered = deliver::delivered(repository, &target).map_err(|error| error.to_string())?;
+    if delivered.state.images.is_empty() {
+        return Ok(None);
+    }
+    let images = delivered.state.images.into_iter().map(|(image, running)| {
+        (image, Running { source: running.source, reference: running.reference })
+    });
+    Ok(Some(Delivery {
+        tip: delivered.tip,
+        commit: delivered.commit.as_ref().map(|commit| commit.oid.clone()),
+        time: delivered.commit.map(|commit| commit.time),
+        images: images.collect(),
+    }))
+}
+
+async fn report(cluster: &Result<Client, String>, name: &EnvironmentName) -> Result<Option<sync::Report>, String> {
+    let client = cluster.as_ref().map_err(Clone::clone)?;
+    match tokio::time::timeout(PATIENCE, sync::report::read(client, name)).await {
+        Ok(Ok(report)) => Ok(report),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the cluster does not answer".to_owned()),
+    }
+}
+
+/// A published image is proof that its commit's checks passed, wherever they ran; else this clone's records are asked.
+fn checks(
+    repository: &Repository,
+    config: &Config,
+    commit: Option<&Oid>,
+    delivery: &Result<Option<Delivery>, String>,
+    environment: &Environment,
+) -> Checks {
+    let Some(commit) = commit else { return Checks::Unknown };
+    let delivered = delivery.as_ref().ok().and_then(Option::as_ref).is_some_and(|delivery| {
+        !environment.images.is_empty() && delivery.images.values().any(|running| running.source == *commit)
+    });
+    let steps = config.hooks.get(&HookName::PrePush).map(Vec::as_slice).unwrap_or_default();
+    let recorded = || check::passed(repository, HookName::PrePush, steps, commit).unwrap_or(false);
+    if delivered || recorded() { Checks::Passed } else { Checks::Unknown }
+}

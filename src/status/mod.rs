@@ -1,0 +1,94 @@
+//! One view from commit to pods: what the upstream has, whether its checks passed, what was delivered, what the cluster
+//! says. It asks the other rooms and changes nothing; what could not be asked is said, never guessed.
+
+mod gather;
+mod verdict;
+
+pub use gather::gather;
+pub use verdict::Verdict;
+
+use crate::{
+    sync::Report,
+    values::{EnvironmentName, ImageName, ImageRef, Oid},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The shape of `status --json`. A change that breaks readers raises `version`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// 1.
+    pub version: u32,
+    /// Each environment of the configuration, by name.
+    pub environments: Vec<Trace>,
+}
+
+/// One environment, from its branch to its pods.
+#[derive(Debug, Clone, Serialize)]
+pub struct Trace {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// What its branch's upstream has, as far as this clone knows.
+    pub commit: Option<Commit>,
+    /// Whether that commit's checks passed, as far as this clone and the registry know.
+    pub checks: Checks,
+    /// What was delivered; the error where the manifest repository could not be asked.
+    pub delivery: Result<Option<Delivery>, String>,
+    /// What waits in this clone's outbox.
+    pub outbox: Option<Waiting>,
+    /// The sync's report; the error where no cluster could be asked.
+    pub cluster: Result<Option<Report>, String>,
+    /// What all of it means.
+    pub verdict: Verdict,
+}
+
+/// A commit as people know it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Commit {
+    /// Its id.
+    pub id: Oid,
+    /// The first line of its message.
+    pub subject: String,
+}
+
+/// What is known of a commit's checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checks {
+    /// They passed: here, or where the delivered image was published.
+    Passed,
+    /// Nothing here says so.
+    Unknown,
+}
+
+/// What the state of an environment says.
+#[derive(Debug, Clone, Serialize)]
+pub struct Delivery {
+    /// The tip of the manifest branch.
+    pub tip: Oid,
+    /// The commit that delivered last.
+    pub commit: Option<Oid>,
+    /// When, by the clock of who delivered.
+    pub time: Option<Timestamp>,
+    /// What runs, image by image.
+    pub images: BTreeMap<ImageName, Running>,
+}
+
+/// An image as it was delivered.
+#[derive(Debug, Clone, Serialize)]
+pub struct Running {
+    /// The source commit.
+    pub source: Oid,
+    /// The reference in the manifests.
+    pub reference: ImageRef,
+}
+
+/// A note in the outbox.
+#[derive(Debug, Clone, Serialize)]
+pub struct Waiting {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why the last attempt failed, if one was made.
+    pub error: Option<String>,
+}

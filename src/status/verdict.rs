@@ -1,0 +1,126 @@
+use super::{Delivery, Waiting};
+use crate::sync::{Phase, Report};
+use serde::Serialize;
+
+/// What a trace means, in one word and one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", content = "why", rename_all = "lowercase")]
+pub enum Verdict {
+    /// The cluster runs what was delivered, and is healthy.
+    Live,
+    /// Something is under way.
+    Moving(String),
+    /// Nothing moves until somebody acts.
+    Stuck(String),
+    /// Nobody could be asked.
+    Unknown(String),
+}
+
+impl Verdict {
+    /// Whether waiting would change it.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        !matches!(self, Self::Moving(_))
+    }
+
+    /// Reads a verdict off what was gathered.
+    #[must_use]
+    pub fn of(
+        outbox: Option<&Waiting>,
+        delivery: &Result<Option<Delivery>, String>,
+        cluster: &Result<Option<Report>, String>,
+    ) -> Self {
+        if let Some(waiting) = outbox {
+            return match &waiting.error {
+                Some(error) => Self::Stuck(format!("delivery waits: {error}")),
+                None => Self::Moving("delivery is under way".to_owned()),
+            };
+        }
+        let delivery = match delivery {
+            Ok(Some(delivery)) => delivery,
+            Ok(None) => return Self::Stuck("nothing was delivered yet".to_owned()),
+            Err(error) => return Self::Unknown(error.clone()),
+        };
+        let report = match cluster {
+            Ok(Some(report)) => report,
+            Ok(None) => return Self::Unknown("no sync reports from this cluster".to_owned()),
+            Err(error) => return Self::Unknown(error.clone()),
+        };
+        if report.phase == Phase::Unreachable {
+            return Self::Stuck(reason(report, "the sync cannot reach the manifest repository"));
+        }
+        // Other paths of the repository may have moved its tip on: what counts is whether the delivery is in what was read.
+        if report.manifest_commit.as_ref() != Some(&delivery.tip) {
+            return Self::Moving("the sync has not read the newest manifests yet".to_owned());
+        }
+        match report.phase {
+            Phase::Healthy => Self::Live,
+            Phase::Syncing => Self::Moving(reason(report, "rolling out")),
+            Phase::Unhealthy => Self::Stuck(reason(report, "not healthy")),
+            Phase::Failed => Self::Stuck(reason(report, "refused")),
+            Phase::Unreachable => Self::Stuck(reason(report, "unreachable")),
+        }
+    }
+}
+
+/// The report's own words for what is wrong.
+fn reason(report: &Report, otherwise: &str) -> String {
+    let note = report.refused.iter().chain(&report.unhealthy).next();
+    match (&report.message, note) {
+        (Some(message), _) => message.clone(),
+        (None, Some(note)) => {
+            let object = note.object.as_deref().or(note.origin.as_deref()).unwrap_or_default();
+            format!("{object}: {}", note.reason)
+        }
+        (None, None) => otherwise.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn delivery(tip: char) -> Result<Option<Delivery>, String> {
+        let tip = tip.to_string().repeat(40).parse().unwrap();
+        Ok(Some(Delivery { tip, commit: None, time: None, images: BTreeMap::new() }))
+    }
+
+    fn report(phase: &str, commit: char) -> Result<Option<Report>, String> {
+        let commit = commit.to_string().repeat(40);
+        let json = serde_json::json!({
+            "environment": "staging", "namespace": "default", "phase": phase,
+            "since": "2026-01-01T00:00:00Z", "manifest_commit": commit,
+            "refused": [{ "object": "Deployment web", "reason": "is damaged" }],
+        });
+        Ok(Some(serde_json::from_value(json).unwrap()))
+    }
+
+    #[test]
+    fn healthy_counts_only_for_what_was_delivered() {
+        assert_eq!(Verdict::of(None, &delivery('a'), &report("healthy", 'a')), Verdict::Live);
+        assert!(!Verdict::of(None, &delivery('b'), &report("healthy", 'a')).is_settled());
+    }
+
+    #[test]
+    fn a_note_without_an_error_is_under_way_and_with_one_it_waits_for_somebody() {
+        let since = jiff::Timestamp::UNIX_EPOCH;
+        let quiet = Waiting { since, error: None };
+        assert!(!Verdict::of(Some(&quiet), &delivery('a'), &report("healthy", 'a')).is_settled());
+        let failed = Waiting { since, error: Some("no route".to_owned()) };
+        let verdict = Verdict::of(Some(&failed), &delivery('a'), &report("healthy", 'a'));
+        assert_eq!(verdict, Verdict::Stuck("delivery waits: no route".to_owned()));
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_syncs_words() {
+        let verdict = Verdict::of(None, &delivery('a'), &report("failed", 'a'));
+        assert_eq!(verdict, Verdict::Stuck("Deployment web: is damaged".to_owned()));
+    }
+
+    #[test]
+    fn a_cluster_that_does_not_answer_is_not_called_healthy() {
+        let verdict = Verdict::of(None, &delivery('a'), &Err("no cluster answers".to_owned()));
+        assert_eq!(verdict, Verdict::Unknown("no cluster answers".to_owned()));
+    }
+}
