@@ -72,7 +72,7 @@ pub enum Error {
     Images(ResolveError),
 
     /// No manifest names an image.
-    #[error("no manifest under {path} of {url} names {repository}{hint}")]
+    #[error("no manifest under {place} names {repository}{hint}")]
     #[diagnostic(
         code(config),
         help("write `image: {repository}:TAG` into the manifest of {environment}, or take {image} out of its images")
@@ -84,10 +84,8 @@ pub enum Error {
         image: ImageName,
         /// What was looked for.
         repository: String,
-        /// The manifest repository, for people.
-        url: String,
-        /// Where it was looked for.
-        path: String,
+        /// Where it was looked for: path and repository, for people.
+        place: String,
         /// What stands there instead, where that may be the reason.
         hint: String,
     },

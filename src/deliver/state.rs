@@ -176,9 +176,12 @@ mod tests {
     fn what_is_broken_is_refused_with_its_place() {
         let good = State { images: [("web".parse().unwrap(), running(&"1a".repeat(20), None))].into() }.render();
         let cases = [
-            (good.replace("version: 1", "version: 2"), ":3:10: this version"),
+            (good.replace("version: 1", "version: 2"), ":3:10: this state file"),
             (good.replace("version: 1\n", ""), "it has no version"),
-            (good.replace("    source:", "    sauce:"), ":6:5: unknown key \"sauce\""),
+            (
+                good.replace("    source:", "    sauce:"),
+                ":6:5: this state file cannot be trusted: unknown key \"sauce\"",
+            ),
             (good.replace("@sha256", "#sha256"), "expected"),
             (format!("{good}<<<<<<< HEAD\n"), "conflict marks"),
             (format!("{good}version: 1\n"), "twice"),
