@@ -2,12 +2,15 @@
 
 pub mod check;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod deliver;
 pub mod git;
 pub mod hook;
 pub mod image;
 pub mod manifest;
+pub mod pipeline;
+pub mod sync;
 pub mod tls;
 pub mod ui;
 pub mod values;

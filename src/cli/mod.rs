@@ -1,12 +1,20 @@
 //! The command line: one file per subcommand, each of which parses its arguments, calls a room and prints. How anything is
 //! done is the rooms' business.
 
+mod cluster;
 mod config;
+mod deliver;
 mod exit;
+mod hook;
 mod init;
 mod install;
+mod run;
+mod sync;
 
-use crate::{config as config_room, git};
+use crate::{
+    config as config_room, git,
+    ui::{Progress, Verbosity},
+};
 use clap::{Args, Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -31,6 +39,20 @@ struct Global {
     verbose: bool,
 }
 
+impl Global {
+    fn verbosity(self) -> Verbosity {
+        match self {
+            Self { quiet: true, .. } => Verbosity::Quiet,
+            Self { verbose: true, .. } => Verbosity::Verbose,
+            Self { .. } => Verbosity::Normal,
+        }
+    }
+
+    fn progress(self) -> Progress {
+        Progress::new(self.verbosity())
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Write a configuration that fits this repository.
@@ -39,6 +61,18 @@ enum Command {
     Install(install::Arguments),
     /// Take the hooks away and put back what was there before.
     Uninstall,
+    /// Run a hook's steps by hand.
+    Run(run::Arguments),
+    /// Deliver what the upstream branches have and environments do not run yet.
+    Deliver(deliver::Arguments),
+    /// What the hooks call.
+    #[command(hide = true)]
+    Hook(hook::Arguments),
+    /// Put the sync of an environment into the cluster, or take it away.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Make the cluster what the repository says. Runs in the pod that `cluster install` makes.
+    Sync(sync::Arguments),
     /// Check the configuration, or print its schema.
     #[command(subcommand)]
     Config(config::Command),
@@ -55,18 +89,44 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    exit::report(run(arguments))
+    let hook = match &arguments.command {
+        Command::Hook(hook) => Some(hook.hook),
+        _ => None,
+    };
+    let code = exit::report(dispatch(arguments));
+    // A hook that cannot stop git has said what is wrong; its exit code would only break other commands.
+    match hook {
+        Some(hook) if !crate::hook::may_stop_git(hook) => ExitCode::SUCCESS,
+        _ => code,
+    }
 }
 
-fn run(arguments: Arguments) -> miette::Result<()> {
-    let _global = arguments.global;
+fn dispatch(arguments: Arguments) -> miette::Result<()> {
+    let global = arguments.global;
     match arguments.command {
         Command::Init(arguments) => init::run(&arguments),
         Command::Install(arguments) => install::install(&arguments),
         Command::Uninstall => install::uninstall(),
+        Command::Run(arguments) => run::run(&arguments, global),
+        Command::Deliver(arguments) => deliver::run(&arguments, global),
+        Command::Hook(arguments) => hook::run(&arguments, global),
+        Command::Cluster(command) => cluster::run(&command, global.verbosity()),
+        Command::Sync(arguments) => sync::run(&arguments),
         Command::Config(command) => config::run(&command),
     }
 }
+
+/// Runs what needs the asynchronous runtime, which nothing else of the program starts.
+fn block_on<T>(work: impl Future<Output = miette::Result<T>>) -> miette::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NoRuntime)?;
+    runtime.block_on(work)
+}
+
+/// The operating system gives us no way to wait.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("cannot start the asynchronous runtime")]
+#[diagnostic(code(environment))]
+struct NoRuntime(#[source] std::io::Error);
 
 /// The configuration in the work tree, with the path it was found at.
 fn configuration(repository: &git::Repository) -> miette::Result<(String, config_room::Config)> {

@@ -21,7 +21,7 @@ pub use environment::{is_private, scrub};
 pub use index::{Index, Trust};
 pub use linked_tree::LinkedTree;
 pub use mirror::{Mirror, Prompts, Subtree};
-pub use program::{Git, Output};
+pub use program::{Git, Output, WITHOUT_PROMPTS};
 pub use publish::Pushed;
 pub use repository::Repository;
 pub use tree::{EntryKind, TreeEntry};

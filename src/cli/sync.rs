@@ -1,0 +1,34 @@
+//! `gitops-hooks sync`: the loop that runs in the pod.
+
+use crate::{
+    cluster,
+    sync::{self, Settings, Times},
+};
+use miette::Result;
+use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The settings that `cluster install` wrote.
+    #[arg(long, value_name = "FILE", default_value = "/etc/gitops-hooks/sync.yaml")]
+    config: PathBuf,
+    /// Sync once, wait until it is healthy, and end; for a `CronJob` or by hand.
+    #[arg(long)]
+    once: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let settings = Settings::read(&arguments.config)?;
+    sync::establish(&settings)?;
+    let times = if arguments.once { Times::Once } else { Times::Forever };
+    super::block_on(async {
+        let client = cluster::connect(None).await?;
+        // The first process of a container ignores signals that it has no handler for.
+        let mut end = signal(SignalKind::terminate()).map_err(super::NoRuntime)?;
+        tokio::select! {
+            result = sync::run(client, settings, times) => Ok(result?),
+            _ = end.recv() => Ok(()),
+        }
+    })
+}

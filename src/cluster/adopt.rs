@@ -1,0 +1,157 @@
+//! What stands in the cluster already and is named in the repository too: made by hand, with `kubectl apply`, by another tool.
+//! It is listed, and where the user asks for it its managed fields become ours, so that the sync may change and prune it.
+
+use super::Error;
+use crate::{
+    config::Manifests,
+    git::{Git, Repository},
+    sync::{self, Kinds, ObjectId},
+};
+use kube::{
+    Api, Client,
+    api::{DynamicObject, Patch, PatchParams},
+};
+use serde_json::{Map, Value as Json, json};
+
+/// An object that is there and not ours.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Existing {
+    /// What it is called.
+    pub object: ObjectId,
+    api_version: String,
+    live: Json,
+}
+
+/// The objects that the repository names, that are in the namespace, and that the sync has never applied. The laptop's own
+/// git fetches, so that the user's credentials count.
+///
+/// # Errors
+/// A repository or a cluster that does not answer, and a commit without the path.
+pub async fn existing(
+    client: &Client,
+    kinds: &Kinds,
+    repository: &Repository,
+    manifests: &Manifests,
+    namespace: &str,
+) -> Result<Vec<Existing>, Error> {
+    let folder = tempfile::tempdir().map_err(|source| Error::File { path: "a temporary folder".into(), source })?;
+    let path = folder.path();
+    let bare = git2::Repository::init_bare(path).map_err(|error| unreadable(&error))?;
+    let mut git = Git::on(path);
+    if let Some(command) = repository.config("core.sshCommand") {
+        git = git.config("core.sshCommand", &command);
+    }
+    let branch = format!("+refs/heads/{}:refs/heads/look", manifests.branch.as_str());
+    git.args(["fetch", "--quiet", "--depth=1", "--no-tags", "--", manifests.url.reveal(), &branch]).run()?;
+    let tip = bare.refname_to_id("refs/heads/look").map_err(|error| unreadable(&error))?;
+    let commit = tip.to_string().parse().map_err(|_| sync::Error::Repository { reason: "no commit id".into() })?;
+    let checkout = sync::read_commit(&bare, &commit, &manifests.path)?;
+    let (wanted, _) = sync::resolve(sync::decode(&checkout.files).manifests, namespace, kinds);
+    let mut listed = Vec::new();
+    for manifest in wanted.values() {
+        if let Some(kind) = kinds.find(&manifest.api_version, &manifest.id.kind)
+            && !listed.iter().any(|known: &sync::Kind| known.resource == kind.resource)
+        {
+            listed.push(kind.clone());
+        }
+    }
+    let observed = sync::observe(client, namespace, &listed, |object| wanted.contains_key(object)).await?;
+    let mut found: Vec<Existing> = observed
+        .into_iter()
+        .filter(|(_, live)| !sync::is_ours(live))
+        .filter_map(|(object, live)| {
+            let api_version = wanted.get(&object)?.api_version.clone();
+            Some(Existing { object, api_version, live })
+        })
+        .collect();
+    found.sort_by(|a, b| a.object.cmp(&b.object));
+    Ok(found)
+}
+
+fn unreadable(error: &git2::Error) -> Error {
+    sync::Error::Repository { reason: error.message().to_owned() }.into()
+}
+
+/// Makes the managed fields of an object ours. The object itself does not change.
+///
+/// # Errors
+/// A cluster that refuses, and an object that changed meanwhile.
+pub async fn adopt(client: &Client, kinds: &Kinds, existing: &Existing) -> Result<(), Error> {
+    let doing = format!("adopting {}", existing.object);
+    let Some(kind) = kinds.find(&existing.api_version, &existing.object.kind) else { return Ok(()) };
+    let namespace = existing.object.namespace.as_deref().unwrap_or_default();
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.resource);
+    let patch = json!({ "metadata": {
+        "managedFields": moved(&existing.live, &existing.api_version),
+        // Whoever changed it meanwhile is asked again.
+        "resourceVersion": existing.live["metadata"]["resourceVersion"],
+    } });
+    let parameters = PatchParams { field_manager: Some(super::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch(&existing.object.name, &parameters, &Patch::Merge(&patch))
+        .await
+        .map(drop)
+        .map_err(|error| Error::refused(&doing, error))
+}
+
+/// The managed fields after the move: what people and their tools own becomes ours, what controllers own through `status`
+/// or `scale` stays theirs (the method of client-go's `csaupgrade`).
+fn moved(live: &Json, api_version: &str) -> Json {
+    let entries = live.pointer("/metadata/managedFields").and_then(Json::as_array).cloned().unwrap_or_default();
+    let (theirs, stay): (Vec<Json>, Vec<Json>) = entries.into_iter().partition(is_movable);
+    let mut fields = Json::Object(Map::new());
+    for entry in &theirs {
+        unite(&mut fields, &entry["fieldsV1"]);
+    }
+    let ours = json!({
+        "manager": sync::FIELD_MANAGER,
+        "operation": "Apply",
+        "apiVersion": theirs.first().map_or_else(|| api_version.into(), |entry| entry["apiVersion"].clone()),
+        "fieldsType": "FieldsV1",
+        "fieldsV1": fields,
+    });
+    stay.into_iter().chain([ours]).collect()
+}
+
+fn is_movable(entry: &Json) -> bool {
+    let manager = entry["manager"].as_str().unwrap_or_default();
+    // `kubectl rollout restart` owns an annotation of the pod template; taking it would restart the pods once more.
+    entry["subresource"].as_str().unwrap_or_default().is_empty()
+        && manager != "kube-controller-manager"
+        && manager != "kubectl-rollout"
+}
+
+/// The union of two sets of fields, which are trees of keys.
+fn unite(into: &mut Json, from: &Json) {
+    let (Some(into), Some(from)) = (into.as_object_mut(), from.as_object()) else { return };
+    for (key, value) in from {
+        match into.get_mut(key) {
+            Some(there) => unite(there, value),
+            None => {
+                into.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_own_becomes_ours_and_controllers_keep_theirs() {
+        let live = json!({ "metadata": { "managedFields": [
+            { "manager": "kubectl-client-side-apply", "operation": "Update", "apiVersion": "apps/v1",
+              "fieldsV1": { "f:spec": { "f:replicas": {} } } },
+            { "manager": "kubectl-edit", "operation": "Update", "apiVersion": "apps/v1",
+              "fieldsV1": { "f:spec": { "f:paused": {} }, "f:metadata": {} } },
+            { "manager": "kube-controller-manager", "operation": "Update", "subresource": "status", "fieldsV1": {} },
+            { "manager": "hpa", "operation": "Update", "subresource": "scale", "fieldsV1": {} },
+        ] } });
+        let moved = moved(&live, "apps/v1");
+        let moved = moved.as_array().unwrap();
+        assert_eq!(moved.len(), 3);
+        assert_eq!(moved[2]["manager"], sync::FIELD_MANAGER);
+        assert_eq!(moved[2]["fieldsV1"], json!({ "f:spec": { "f:replicas": {}, "f:paused": {} }, "f:metadata": {} }));
+        assert!(sync::is_ours(&json!({ "metadata": { "managedFields": moved } })));
+    }
+}

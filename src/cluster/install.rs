@@ -1,0 +1,126 @@
+//! Applying an installation and waiting until its pod runs and reports.
+
+use super::{Error, FIELD_MANAGER, objects::sync_name};
+use crate::{
+    sync::{self, Kinds, Report},
+    values::EnvironmentName,
+};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{
+    Api, Client,
+    api::{DynamicObject, ListParams, Patch, PatchParams},
+};
+use serde_json::Value as Json;
+use std::time::{Duration, Instant};
+
+/// How long the pod may take to be pulled, to start and to report.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// How long a failing pod may go on failing: a Secret that is a moment late is no failure.
+const DOUBT: Duration = Duration::from_secs(20);
+
+/// Sees that the environment's namespace is there: whoever made it says who rules it.
+///
+/// # Errors
+/// A namespace that is not there, and a cluster that does not answer.
+pub async fn expect_namespace(client: &Client, namespace: &str) -> Result<(), Error> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    match api.get_metadata_opt(namespace).await {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(sync::Error::NoNamespace { namespace: namespace.to_owned() }.into()),
+        Err(error) => Err(Error::refused("looking for the namespace", error)),
+    }
+}
+
+/// Whether an earlier installation left credentials.
+///
+/// # Errors
+/// A cluster that does not answer.
+pub async fn has_credentials(client: &Client, environment: &EnvironmentName) -> Result<bool, Error> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), sync::NAMESPACE);
+    let found = api.get_metadata_opt(&sync_name(environment)).await;
+    found.map(|found| found.is_some()).map_err(|error| Error::refused("looking for the credentials", error))
+}
+
+/// Applies the objects one after the other; each may need the one before.
+///
+/// # Errors
+/// The first object that the cluster refuses, by name.
+pub async fn apply(client: &Client, kinds: &Kinds, objects: &[Json]) -> Result<(), Error> {
+    for object in objects {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Json::as_str).unwrap_or_default();
+        let (api_version, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
+        let shown = format!("applying {kind} {name}");
+        let served = kinds.find(api_version, kind).ok_or_else(|| Error::Refused {
+            doing: shown.clone(),
+            reason: format!("it serves no {api_version} {kind}"),
+        })?;
+        let api: Api<DynamicObject> = match text("/metadata/namespace") {
+            "" => Api::all_with(client.clone(), &served.resource),
+            namespace => Api::namespaced_with(client.clone(), namespace, &served.resource),
+        };
+        let parameters = PatchParams::apply(FIELD_MANAGER).force().validation_strict();
+        api.patch(name, &parameters, &Patch::Apply(object)).await.map_err(|error| Error::refused(&shown, error))?;
+    }
+    Ok(())
+}
+
+/// Waits until the pod runs and has reported; `said` is told what it waits for.
+///
+/// # Errors
+/// [`Error::NotRunning`] with the pod's own words.
+pub async fn wait(
+    client: &Client,
+    kinds: &Kinds,
+    environment: &EnvironmentName,
+    said: impl Fn(&str),
+) -> Result<Report, Error> {
+    let started = Instant::now();
+    let mut doubtful: Option<Instant> = None;
+    loop {
+        let health = health(client, kinds, environment).await?;
+        let reason = match health {
+            sync::Health::Healthy => {
+                if let Some(report) = sync::read(client, environment).await? {
+                    return Ok(report);
+                }
+                doubtful = None;
+                "its first report".to_owned()
+            }
+            sync::Health::Progressing(reason) => {
+                doubtful = None;
+                reason
+            }
+            sync::Health::Failed(reason) => {
+                let since = *doubtful.get_or_insert_with(Instant::now);
+                if since.elapsed() > DOUBT {
+                    return Err(Error::NotRunning { environment: environment.to_string(), reason });
+                }
+                reason
+            }
+        };
+        said(&reason);
+        if started.elapsed() > PATIENCE {
+            let reason = format!("after {} seconds: {reason}", PATIENCE.as_secs());
+            return Err(Error::NotRunning { environment: environment.to_string(), reason });
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+async fn health(client: &Client, kinds: &Kinds, environment: &EnvironmentName) -> Result<sync::Health, Error> {
+    let name = sync_name(environment);
+    let (Some(deployment), Some(pod)) = (kinds.find("apps/v1", "Deployment"), kinds.find("v1", "Pod")) else {
+        return Ok(sync::Health::Progressing("the cluster to serve Deployments".to_owned()));
+    };
+    let doing = "looking at the sync";
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), sync::NAMESPACE, &deployment.resource);
+    let live = api.get(&name).await.map_err(|error| Error::refused(doing, error))?;
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), sync::NAMESPACE, &pod.resource);
+    let selector = format!("{}={environment}", super::ENVIRONMENT_LABEL);
+    let pods =
+        api.list(&ListParams::default().labels(&selector)).await.map_err(|error| Error::refused(doing, error))?;
+    let pods: Vec<Json> = pods.items.into_iter().map(|pod| serde_json::to_value(pod).unwrap_or_default()).collect();
+    let mut live = serde_json::to_value(live).unwrap_or_default();
+    live["kind"] = "Deployment".into();
+    Ok(sync::assess(&live, &pods.iter().collect::<Vec<_>>()))
+}

@@ -1,0 +1,172 @@
+//! The laptop's side of the cluster: put the sync there, take it away, look at what stands there already. A room apart from
+//! `sync`, because it runs where the kubeconfig, the registry and the files with the keys are, and the pod has none of
+//! these. What it applies is in `templates/cluster/`.
+
+mod adopt;
+mod binary;
+mod credentials;
+mod install;
+mod objects;
+mod uninstall;
+
+pub use adopt::{Existing, adopt, existing};
+pub use binary::{Platform, check_static};
+pub use credentials::{Credentials, Files};
+pub use install::{apply, expect_namespace, has_credentials, wait};
+pub use objects::{Installation, objects};
+pub use uninstall::{Removed, uninstall};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use miette::Diagnostic;
+use std::time::Duration;
+
+/// The label of everything that an installation made, with the environment's name.
+pub const ENVIRONMENT_LABEL: &str = "gitops-hooks.dev/environment";
+/// The label with the namespace that the environment runs in.
+pub const NAMESPACE_LABEL: &str = "gitops-hooks.dev/namespace";
+/// The name under which an installation owns fields.
+const FIELD_MANAGER: &str = "gitops-hooks-install";
+
+/// What can go wrong with an installation.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    /// No cluster answers.
+    #[error("no cluster answers{context}: {reason}")]
+    #[diagnostic(
+        code(environment),
+        help("see that `kubectl get nodes` works; KUBECONFIG or --context says which cluster is meant")
+    )]
+    NoCluster {
+        /// ` in context NAME`, where one was asked for.
+        context: String,
+        /// Why.
+        reason: String,
+    },
+
+    /// The API server did not do what was asked.
+    #[error("the cluster failed at {doing}: {reason}")]
+    #[diagnostic(
+        code(environment),
+        help("an installation needs an account that may make namespaces, roles and role bindings")
+    )]
+    Refused {
+        /// What was asked, as a participle.
+        doing: String,
+        /// What it says.
+        reason: String,
+    },
+
+    /// A file that was named.
+    #[error("cannot read {path}")]
+    #[diagnostic(code(usage), help("name a file that is there"))]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// Options that do not fit together.
+    #[error("{message}")]
+    #[diagnostic(code(usage), help("{help}"))]
+    Usage {
+        /// What does not fit.
+        message: String,
+        /// What would.
+        help: String,
+    },
+
+    /// The running program cannot be put into an image.
+    #[error("this program cannot run in an image of its own: {reason}")]
+    #[diagnostic(code(usage), help("name an image that holds a static gitops-hooks for Linux with --image REFERENCE"))]
+    NotStatic {
+        /// Why.
+        reason: String,
+    },
+
+    /// The pod does not come up.
+    #[error("the sync does not run: {reason}")]
+    #[diagnostic(
+        code(environment),
+        help(
+            "look at it with `kubectl -n gitops-hooks-system describe pod -l gitops-hooks.dev/environment={environment}` and `kubectl -n gitops-hooks-system logs deployment/sync-{environment}`"
+        )
+    )]
+    NotRunning {
+        /// The environment.
+        environment: String,
+        /// What its pod says.
+        reason: String,
+    },
+
+    /// A template of ours; only a broken build has one.
+    #[error("the template {name} cannot be read: {reason}")]
+    #[diagnostic(code(environment), help("this build of gitops-hooks is broken; install another"))]
+    Template {
+        /// Which.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+
+    /// What the sync room says.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Sync(#[from] crate::sync::Error),
+
+    /// What git says.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Git(#[from] crate::git::Error),
+}
+
+impl Error {
+    fn refused(doing: &str, error: kube::Error) -> Self {
+        match crate::sync::Error::cluster(doing, error) {
+            crate::sync::Error::Cluster { doing, reason } => Self::Refused { doing, reason },
+            other => Self::Sync(other),
+        }
+    }
+
+    fn usage(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), help: help.into() }
+    }
+}
+
+/// The longest time that a cluster may take to say that it is there.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The cluster of a context of the kubeconfig; without one the current context, and in a pod the pod's own cluster.
+///
+/// # Errors
+/// [`Error::NoCluster`], when there is no configuration or nobody answers.
+pub async fn connect(context: Option<&str>) -> Result<Client, Error> {
+    crate::tls::choose_provider();
+    let shown = context.map(|name| format!(" in context {name}")).unwrap_or_default();
+    let none = |reason: String| Error::NoCluster { context: shown.clone(), reason };
+    let config = match context {
+        Some(name) => {
+            let options = KubeConfigOptions { context: Some(name.to_owned()), ..KubeConfigOptions::default() };
+            let file = Kubeconfig::read().map_err(|error| none(error.to_string()))?;
+            Config::from_custom_kubeconfig(file, &options).await.map_err(|error| none(error.to_string()))?
+        }
+        None => Config::infer().await.map_err(|error| none(error.to_string()))?,
+    };
+    let server = config.cluster_url.to_string();
+    let client = Client::try_from(config).map_err(|error| none(error.to_string()))?;
+    match tokio::time::timeout(PATIENCE, client.apiserver_version()).await {
+        Ok(Ok(_)) => Ok(client),
+        Ok(Err(error)) => {
+            let reason = match crate::sync::Error::cluster("", error) {
+                crate::sync::Error::Cluster { reason, .. } => reason,
+                other => other.to_string(),
+            };
+            Err(none(format!("{server} {reason}")))
+        }
+        Err(_) => Err(none(format!("{server} is silent for {} seconds", PATIENCE.as_secs()))),
+    }
+}

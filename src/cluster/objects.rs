@@ -1,0 +1,199 @@
+//! The objects of an installation as values: each template is parsed and its fields are set, never its text, so that no name
+//! or address can become YAML. Pure.
+
+use super::{Credentials, ENVIRONMENT_LABEL, Error, NAMESPACE_LABEL};
+use crate::{
+    sync::{self, Settings, WRITABLE},
+    values::EnvironmentName,
+};
+use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
+
+/// What is installed.
+#[derive(Debug, Clone)]
+pub struct Installation {
+    /// What the pod is told.
+    pub settings: Settings,
+    /// What it shows to the repository; `None` keeps what is there.
+    pub credentials: Option<Credentials>,
+    /// The image that it runs.
+    pub image: String,
+}
+
+macro_rules! template {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../../templates/cluster/", $name, ".yaml")))
+    };
+}
+
+/// The name of the account, the Deployment, the Secret.
+pub(super) fn sync_name(environment: &EnvironmentName) -> String {
+    format!("sync-{environment}")
+}
+
+/// Every object of an installation, in the order in which they are applied.
+///
+/// # Errors
+/// A template of ours that is no YAML.
+pub fn objects(installation: &Installation) -> Result<Vec<Json>, Error> {
+    let settings = &installation.settings;
+    let environment = &settings.environment;
+    let name = sync_name(environment);
+    let stored = [sync::inventory_name(environment), sync::name(environment)];
+    let named = |template: (&str, &str), namespace: &str, name: &str| -> Result<Json, Error> {
+        let mut object = parse(template)?;
+        object["metadata"]["name"] = name.into();
+        object["metadata"]["namespace"] = namespace.into();
+        object["metadata"]["labels"] = labels(settings);
+        Ok(object)
+    };
+    let own = |template, name: &str| named(template, sync::NAMESPACE, name);
+    let mut all = vec![parse(template!("namespace"))?, own(template!("service-account"), &name)?];
+
+    if let Some(credentials) = &installation.credentials {
+        let mut secret = own(template!("credentials"), &name)?;
+        secret["stringData"] = credentials.entries().map(|(name, text)| (name.to_owned(), Json::from(text))).collect();
+        all.push(secret);
+    }
+    let text = serde_yaml::to_string(settings)
+        .map_err(|error| Error::Template { name: "settings".to_owned(), reason: error.to_string() })?;
+    let mut map = own(template!("settings"), &sync::settings_name(environment))?;
+    map["data"] = json!({ "sync.yaml": text });
+    all.push(map);
+    for name in &stored {
+        all.push(own(template!("store"), name)?);
+    }
+
+    let mut role = own(template!("role-own"), &name)?;
+    role["rules"][0]["resourceNames"] = json!([sync::settings_name(environment)]);
+    role["rules"][1]["resourceNames"] = json!(stored);
+    all.push(role);
+    all.push(binding(own(template!("role-binding"), &name)?, &name, &name));
+
+    let target_name = format!("gitops-hooks-{environment}");
+    let mut role = named(template!("role-target"), &settings.namespace, &target_name)?;
+    let verbs = ["get", "list", "watch", "create", "patch", "delete"];
+    let rules = WRITABLE
+        .iter()
+        .map(|(group, resources)| json!({ "apiGroups": [group], "resources": resources, "verbs": verbs }));
+    if let Some(written) = role["rules"].as_array_mut() {
+        written.extend(rules);
+    }
+    all.push(role);
+    all.push(binding(named(template!("role-binding"), &settings.namespace, &target_name)?, &target_name, &name));
+
+    let mut policy = own(template!("network-policy"), &name)?;
+    policy["spec"]["podSelector"] = json!({ "matchLabels": { ENVIRONMENT_LABEL: environment } });
+    all.push(policy);
+    all.push(deployment(own(template!("deployment"), &name)?, installation, &text));
+    Ok(all)
+}
+
+fn labels(settings: &Settings) -> Json {
+    json!({
+        "app.kubernetes.io/managed-by": "gitops-hooks",
+        ENVIRONMENT_LABEL: settings.environment,
+        NAMESPACE_LABEL: settings.namespace,
+    })
+}
+
+fn binding(mut binding: Json, role: &str, account: &str) -> Json {
+    binding["roleRef"]["name"] = role.into();
+    binding["subjects"][0]["name"] = account.into();
+    binding
+}
+
+fn deployment(mut deployment: Json, installation: &Installation, settings: &str) -> Json {
+    let environment = &installation.settings.environment;
+    let name = sync_name(environment);
+    let template = &mut deployment["spec"]["template"];
+    template["metadata"]["labels"] = labels(&installation.settings);
+    // A mounted file changes under a running pod some day; this changes the pod, at once and visibly.
+    template["metadata"]["annotations"] =
+        json!({ "gitops-hooks.dev/settings": fingerprint(settings, installation.credentials.as_ref()) });
+    let pod = &mut template["spec"];
+    pod["serviceAccountName"] = name.as_str().into();
+    pod["containers"][0]["image"] = installation.image.as_str().into();
+    for volume in pod["volumes"].as_array_mut().into_iter().flatten() {
+        match volume["name"].as_str() {
+            Some("settings") => volume["configMap"]["name"] = sync::settings_name(environment).into(),
+            Some("credentials") => volume["secret"]["secretName"] = name.as_str().into(),
+            _ => {}
+        }
+    }
+    deployment["spec"]["selector"] = json!({ "matchLabels": { ENVIRONMENT_LABEL: environment } });
+    deployment
+}
+
+/// A hash that tells nothing of the credentials but that they changed.
+fn fingerprint(settings: &str, credentials: Option<&Credentials>) -> String {
+    let mut hash = Sha256::new();
+    hash.update(settings.as_bytes());
+    for (name, text) in credentials.into_iter().flat_map(Credentials::entries) {
+        hash.update(name.as_bytes());
+        hash.update(Sha256::digest(text.as_bytes()));
+    }
+    sync::hex(&hash.finalize()[..8])
+}
+
+fn parse((name, text): (&str, &str)) -> Result<Json, Error> {
+    serde_yaml::from_str(text).map_err(|error| Error::Template { name: name.to_owned(), reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn installation() -> Installation {
+        let text = "environment: staging\nnamespace: shop\nurl: 'git@git.example.com:m.git'\nbranch: 'x: {y}'\n";
+        let settings = Settings::parse("s", &text.replace("x: {y}", "release/1")).unwrap();
+        Installation {
+            settings,
+            credentials: Some(Credentials::default()),
+            image: "registry.example.com/gitops-hooks:1".into(),
+        }
+    }
+
+    fn find<'o>(objects: &'o [Json], kind: &str, namespace: &str) -> Vec<&'o Json> {
+        objects.iter().filter(|o| o["kind"] == kind && o["metadata"]["namespace"] == namespace).collect()
+    }
+
+    #[test]
+    fn the_sync_lives_apart_and_may_little() {
+        let objects = objects(&installation()).unwrap();
+        let roles = find(&objects, "Role", "shop");
+        let text = roles[0]["rules"].to_string();
+        assert!(text.contains("deployments") && !text.contains("secrets") && !text.contains("roles"), "{text}");
+        assert!(!text.contains('*'));
+        let binding = find(&objects, "RoleBinding", "shop")[0];
+        assert_eq!(binding["subjects"][0]["namespace"], sync::NAMESPACE);
+        assert_eq!(binding["subjects"][0]["name"], "sync-staging");
+        let own = find(&objects, "Role", sync::NAMESPACE)[0];
+        assert_eq!(own["rules"][1]["verbs"], json!(["get", "patch"]));
+        // In the target namespace there is nothing else.
+        let target = objects.iter().filter(|o| o["metadata"]["namespace"] == "shop").count();
+        assert_eq!(target, 2);
+    }
+
+    #[test]
+    fn the_pod_is_what_the_restricted_standard_asks_for() {
+        let objects = objects(&installation()).unwrap();
+        let pod = &find(&objects, "Deployment", sync::NAMESPACE)[0]["spec"]["template"]["spec"];
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        let container = &pod["containers"][0]["securityContext"];
+        assert_eq!(container["readOnlyRootFilesystem"], true);
+        assert_eq!(container["allowPrivilegeEscalation"], false);
+        assert_eq!(container["capabilities"]["drop"], json!(["ALL"]));
+        assert_eq!(pod["volumes"][1]["secret"]["secretName"], "sync-staging");
+    }
+
+    #[test]
+    fn the_settings_come_back_as_they_went() {
+        let objects = objects(&installation()).unwrap();
+        let map = objects.iter().find(|o| o["metadata"]["name"] == "gitops-hooks-staging").unwrap();
+        let settings = Settings::parse("s", map["data"]["sync.yaml"].as_str().unwrap()).unwrap();
+        assert_eq!((settings.branch.as_str(), settings.namespace.as_str()), ("release/1", "shop"));
+        assert_eq!(settings.url.reveal(), "git@git.example.com:m.git");
+    }
+}

@@ -1,0 +1,195 @@
+//! What a commit holds for one environment, read from the object store without a checkout: the manifests below the path,
+//! and our own files beside them. Links are never followed, and counts, depths and sizes are bounded.
+
+use super::{
+    Error,
+    decode::{File, is_manifest},
+    object::{Problem, state_file},
+    prune::{APPROVAL_FILE, Approval},
+    report::Delivered,
+};
+use crate::values::{Oid, RelativePath};
+use git2::{ObjectType, Repository, Tree};
+use jiff::Timestamp;
+
+const MAX_DEPTH: usize = 32;
+const MAX_FILES: usize = 20_000;
+const MAX_FILE_BYTES: usize = 8 << 20;
+const MAX_BYTES: usize = 128 << 20;
+
+/// A commit as one environment sees it.
+#[derive(Debug)]
+pub struct Checkout {
+    /// The commit.
+    pub commit: Oid,
+    /// When it was committed.
+    pub time: Timestamp,
+    /// The files that may hold manifests.
+    pub files: Vec<File>,
+    /// What cannot be read as manifests.
+    pub problems: Vec<Problem>,
+    /// What is approved to be pruned.
+    pub approval: Approval,
+    /// What was delivered, as the state file says.
+    pub delivered: Delivered,
+}
+
+/// Reads a commit.
+///
+/// # Errors
+/// A commit without the path, and a repository that cannot be read.
+pub fn read(repository: &Repository, commit: &Oid, path: &RelativePath) -> Result<Checkout, Error> {
+    let failed = |error: git2::Error| Error::Repository { reason: error.message().to_owned() };
+    let id = git2::Oid::from_str(commit.as_str()).map_err(failed)?;
+    let found = repository.find_commit(id).map_err(failed)?;
+    let root = found.tree().map_err(failed)?;
+    let no_path = || Error::NoPath { path: path.to_string(), commit: commit.short().to_owned() };
+    let tree = if path.as_str().is_empty() {
+        root
+    } else {
+        let entry = root.get_path(std::path::Path::new(path.as_str())).map_err(|_| no_path())?;
+        let object = entry.to_object(repository).map_err(failed)?;
+        object.into_tree().map_err(|_| no_path())?
+    };
+    let mut walk = Walk { repository, files: Vec::new(), problems: Vec::new(), bytes: 0 };
+    walk.tree(&tree, path.as_str(), 0).map_err(failed)?;
+    let own = |name: &str| {
+        let inside = state_file(&RelativePath::root(), name);
+        let entry = tree.get_path(std::path::Path::new(&inside)).ok()?;
+        let blob = repository.find_blob(entry.id()).ok().filter(|blob| blob.size() <= MAX_FILE_BYTES)?;
+        String::from_utf8(blob.content().to_vec()).ok()
+    };
+    let approval = own(APPROVAL_FILE).map(|text| Approval::parse(&text)).unwrap_or_default();
+    let delivered = own("state.yaml").map(|text| Delivered::parse(&text)).unwrap_or_default();
+    let Walk { files, problems, .. } = walk;
+    let time = Timestamp::from_second(found.time().seconds()).unwrap_or_default();
+    Ok(Checkout { commit: commit.clone(), time, files, problems, approval, delivered })
+}
+
+struct Walk<'r> {
+    repository: &'r Repository,
+    files: Vec<File>,
+    problems: Vec<Problem>,
+    bytes: usize,
+}
+
+impl Walk<'_> {
+    fn tree(&mut self, tree: &Tree<'_>, folder: &str, depth: usize) -> Result<(), git2::Error> {
+        for entry in tree {
+            let Ok(name) = entry.name() else { continue };
+            // `.gitops-hooks`, `.github` and their like hold YAML that is not for the cluster.
+            if name.starts_with('.') {
+                continue;
+            }
+            let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+            match entry.kind() {
+                Some(ObjectType::Tree) if depth < MAX_DEPTH => {
+                    let object = entry.to_object(self.repository)?;
+                    if let Some(below) = object.as_tree() {
+                        self.tree(below, &path, depth + 1)?;
+                    }
+                }
+                Some(ObjectType::Tree) => {
+                    self.problems.push(Problem::file(&path, format!("folders nest deeper than {MAX_DEPTH}")));
+                }
+                Some(ObjectType::Blob) if is_manifest(name) => self.blob(&entry, path)?,
+                // A submodule is another repository, which nobody gave us.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn blob(&mut self, entry: &git2::TreeEntry<'_>, path: String) -> Result<(), git2::Error> {
+        const LINK: i32 = 0o120_000;
+        if entry.filemode() == LINK {
+            self.problems.push(Problem::file(&path, "a symbolic link, which is not followed; commit the file itself"));
+            return Ok(());
+        }
+        // The header first: what is too large is not even read.
+        let (size, _) = self.repository.odb()?.read_header(entry.id())?;
+        self.bytes += size;
+        let refused = if size > MAX_FILE_BYTES {
+            Some(format!("the file is larger than {} MiB", MAX_FILE_BYTES >> 20))
+        } else if self.bytes > MAX_BYTES {
+            Some(format!("the environment's files are larger than {} MiB together", MAX_BYTES >> 20))
+        } else if self.files.len() >= MAX_FILES {
+            Some(format!("the environment has more than {MAX_FILES} files"))
+        } else {
+            None
+        };
+        match refused {
+            // One is enough to say it and to forbid pruning.
+            Some(message) if self.problems.len() < 100 => self.problems.push(Problem::file(&path, message)),
+            Some(_) => {}
+            None => {
+                let bytes = self.repository.find_blob(entry.id())?.content().to_vec();
+                self.files.push(File { path, bytes });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A bare repository with one commit of these files; a path ending in `@` is a link.
+    fn commit(files: &[(&str, &str)]) -> (tempfile::TempDir, Repository, Oid) {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = Repository::init_bare(folder.path()).unwrap();
+        let mut builder = git2::build::TreeUpdateBuilder::new();
+        for (path, text) in files {
+            let blob = repository.blob(text.as_bytes()).unwrap();
+            let mode = if path.ends_with('@') { git2::FileMode::Link } else { git2::FileMode::Blob };
+            builder.upsert(path.trim_end_matches('@'), blob, mode);
+        }
+        let empty = repository.treebuilder(None).unwrap().write().unwrap();
+        let baseline = repository.find_tree(empty).unwrap();
+        let tree = builder.create_updated(&repository, &baseline).unwrap();
+        let who = git2::Signature::new("t", "t@example.com", &git2::Time::new(1_700_000_000, 0)).unwrap();
+        let id = {
+            let tree = repository.find_tree(tree).unwrap();
+            repository.commit(None, &who, &who, "m", &tree, &[]).unwrap()
+        };
+        drop(baseline);
+        (folder, repository, id.to_string().parse().unwrap())
+    }
+
+    #[test]
+    fn only_manifests_below_the_path_are_read() {
+        let (_folder, repository, id) = commit(&[
+            ("staging/app.yaml", "a"),
+            ("staging/deep/b.json", "b"),
+            ("staging/README.md", "x"),
+            ("staging/.gitops-hooks/state.yaml", "version: 1\n"),
+            ("staging/.gitops-hooks/approve-prune", "ConfigMap shop/a\n"),
+            ("staging/.github/workflow.yaml", "x"),
+            ("production/app.yaml", "x"),
+        ]);
+        let checkout = read(&repository, &id, &"staging".parse().unwrap()).unwrap();
+        let paths: Vec<_> = checkout.files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(paths, ["staging/app.yaml", "staging/deep/b.json"]);
+        assert_ne!(checkout.approval, Approval::default());
+        assert_eq!(checkout.time.as_second(), 1_700_000_000);
+    }
+
+    #[test]
+    fn a_link_is_told_and_not_followed() {
+        let (_folder, repository, id) = commit(&[("a.yaml@", "/var/run/secrets/x"), ("secrets@", "/var/run/secrets")]);
+        let checkout = read(&repository, &id, &RelativePath::root()).unwrap();
+        assert!(checkout.files.is_empty());
+        assert_eq!(checkout.problems.len(), 1);
+        assert!(checkout.problems[0].message.contains("not followed"));
+    }
+
+    #[test]
+    fn a_path_that_is_not_there_is_an_error_not_an_empty_environment() {
+        let (_folder, repository, id) = commit(&[("staging/app.yaml", "a"), ("file", "")]);
+        for path in ["production", "file"] {
+            let error = read(&repository, &id, &path.parse().unwrap()).unwrap_err();
+            assert!(matches!(error, Error::NoPath { .. }), "{error:?}");
+        }
+    }
+}

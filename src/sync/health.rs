@@ -1,0 +1,431 @@
+//! Whether an object does what it should: the rules of kstatus (`kubernetes-sigs/cli-utils`), the observed generation
+//! first, then one small function per kind, then the conditions that any kind may have. Pure: JSON in, a verdict out.
+//! Where pods fail to start, their own message is the reason, long before a deadline passes.
+
+use serde_json::Value as Json;
+
+/// How an object is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// It is as its manifest wants it.
+    Healthy,
+    /// It is on its way, with what it waits for.
+    Progressing(String),
+    /// It will not get there by itself, with the reason.
+    Failed(String),
+}
+
+/// The health of an object. `pods` are those of its namespace; the ones that belong to it are found by its selector.
+#[must_use]
+pub fn assess(object: &Json, pods: &[&Json]) -> Health {
+    let health = rule(object);
+    // A workload only says that it waits; why is told by its pods.
+    if matches!(health, Health::Progressing(_))
+        && let Some(reason) = pods.iter().filter(|pod| belongs(object, pod)).find_map(|pod| stuck(pod))
+    {
+        return Health::Failed(reason);
+    }
+    health
+}
+
+fn rule(object: &Json) -> Health {
+    if let Some(health) = being_deleted(object).or_else(|| unobserved(object)) {
+        return health;
+    }
+    match object["kind"].as_str().unwrap_or_default() {
+        "Deployment" => deployment(object),
+        "StatefulSet" => stateful_set(object),
+        "DaemonSet" => daemon_set(object),
+        "ReplicaSet" | "ReplicationController" => replica_set(object),
+        "Job" => job(object),
+        "Pod" => pod(object),
+        "Service" => service(object),
+        "PersistentVolumeClaim" => claim(object),
+        "PodDisruptionBudget" | "ConfigMap" | "CronJob" | "ServiceAccount" | "NetworkPolicy" | "Ingress" => {
+            Health::Healthy
+        }
+        _ => conditions(object),
+    }
+}
+
+fn waits(text: impl Into<String>) -> Health {
+    Health::Progressing(text.into())
+}
+
+fn number(object: &Json, pointer: &str) -> i64 {
+    object.pointer(pointer).and_then(Json::as_i64).unwrap_or(0)
+}
+
+fn number_or(object: &Json, pointer: &str, otherwise: i64) -> i64 {
+    object.pointer(pointer).and_then(Json::as_i64).unwrap_or(otherwise)
+}
+
+fn text<'o>(object: &'o Json, pointer: &str) -> &'o str {
+    object.pointer(pointer).and_then(Json::as_str).unwrap_or_default()
+}
+
+/// A condition of the given type, where there is one.
+fn condition<'o>(object: &'o Json, kind: &str) -> Option<&'o Json> {
+    let conditions = object.pointer("/status/conditions")?.as_array()?;
+    conditions.iter().find(|condition| condition["type"] == kind)
+}
+
+fn being_deleted(object: &Json) -> Option<Health> {
+    object.pointer("/metadata/deletionTimestamp").map(|_| waits("it is being deleted"))
+}
+
+/// A status that speaks of an older generation says nothing about this one.
+fn unobserved(object: &Json) -> Option<Health> {
+    let observed = object.pointer("/status/observedGeneration")?.as_i64()?;
+    let current = number(object, "/metadata/generation");
+    (observed < current).then(|| waits("its controller has not seen the change yet"))
+}
+
+fn deployment(object: &Json) -> Health {
+    if let Some(progressing) = condition(object, "Progressing")
+        && progressing["reason"] == "ProgressDeadlineExceeded"
+    {
+        return Health::Failed(text(progressing, "/message").to_owned());
+    }
+    if let Some(failure) = condition(object, "ReplicaFailure")
+        && failure["status"] == "True"
+    {
+        return Health::Failed(text(failure, "/message").to_owned());
+    }
+    // Without it no controller has looked yet: the counts below would all be zero and "equal".
+    if object.pointer("/status/observedGeneration").is_none() {
+        return waits("its controller has not seen it yet");
+    }
+    let wanted = number_or(object, "/spec/replicas", 1);
+    let total = number(object, "/status/replicas");
+    let updated = number(object, "/status/updatedReplicas");
+    let available = number(object, "/status/availableReplicas");
+    let ready = number(object, "/status/readyReplicas");
+    if updated < wanted {
+        return waits(format!("{updated} of {wanted} replicas are updated"));
+    }
+    if total > updated {
+        return waits(format!("{} old replicas are still running", total - updated));
+    }
+    if available < updated {
+        return waits(format!("{available} of {updated} updated replicas are available"));
+    }
+    if ready < wanted {
+        return waits(format!("{ready} of {wanted} replicas are ready"));
+    }
+    match condition(object, "Available") {
+        Some(available) if available["status"] != "True" => waits(text(available, "/message").to_owned()),
+        _ => Health::Healthy,
+    }
+}
+
+fn stateful_set(object: &Json) -> Health {
+    if text(object, "/spec/updateStrategy/type") == "OnDelete" {
+        return Health::Healthy;
+    }
+    if object.pointer("/status/observedGeneration").is_none() {
+        return waits("its controller has not seen it yet");
+    }
+    let wanted = number_or(object, "/spec/replicas", 1);
+    let ready = number(object, "/status/readyReplicas");
+    let current = number(object, "/status/currentReplicas");
+    if number(object, "/status/replicas") < wanted {
+        return waits(format!("{} of {wanted} replicas are made", number(object, "/status/replicas")));
+    }
+    if ready < wanted {
+        return waits(format!("{ready} of {wanted} replicas are ready"));
+    }
+    let partition = number(object, "/spec/updateStrategy/rollingUpdate/partition");
+    if partition > 0 {
+        let updated = number(object, "/status/updatedReplicas");
+        return if updated < wanted - partition {
+            waits(format!("{updated} of {} replicas above the partition are updated", wanted - partition))
+        } else {
+            Health::Healthy
+        };
+    }
+    if current < wanted {
+        return waits(format!("{current} of {wanted} replicas are current"));
+    }
+    if text(object, "/status/currentRevision") == text(object, "/status/updateRevision") {
+        Health::Healthy
+    } else {
+        waits("replicas of the old revision are still running")
+    }
+}
+
+fn daemon_set(object: &Json) -> Health {
+    let Some(wanted) = object.pointer("/status/desiredNumberScheduled").and_then(Json::as_i64) else {
+        return waits("its controller has not seen it yet");
+    };
+    if object.pointer("/status/observedGeneration").is_none() {
+        return waits("its controller has not seen it yet");
+    }
+    for (pointer, what) in [
+        ("/status/currentNumberScheduled", "scheduled"),
+        ("/status/updatedNumberScheduled", "updated"),
+        ("/status/numberAvailable", "available"),
+        ("/status/numberReady", "ready"),
+    ] {
+        let there = number(object, pointer);
+        if there < wanted && !(what == "updated" && text(object, "/spec/updateStrategy/type") == "OnDelete") {
+            return waits(format!("{there} of {wanted} pods are {what}"));
+        }
+    }
+    Health::Healthy
+}
+
+fn replica_set(object: &Json) -> Health {
+    if let Some(failure) = condition(object, "ReplicaFailure")
+        && failure["status"] == "True"
+    {
+        return Health::Failed(text(failure, "/message").to_owned());
+    }
+    let wanted = number_or(object, "/spec/replicas", 1);
+    let available = number(object, "/status/availableReplicas");
+    if available < wanted {
+        return waits(format!("{available} of {wanted} replicas are available"));
+    }
+    if number(object, "/status/replicas") > wanted {
+        return waits("surplus replicas are still running");
+    }
+    Health::Healthy
+}
+
+/// A Job is healthy once it ran to its end; kstatus calls a started one "current", but green means green.
+fn job(object: &Json) -> Health {
+    for kind in ["Failed", "FailureTarget"] {
+        if let Some(failed) = condition(object, kind)
+            && failed["status"] == "True"
+        {
+            return Health::Failed(text(failed, "/message").to_owned());
+        }
+    }
+    if condition(object, "Complete").is_some_and(|complete| complete["status"] == "True") {
+        return Health::Healthy;
+    }
+    if object.pointer("/spec/suspend") == Some(&Json::Bool(true)) {
+        return Health::Healthy;
+    }
+    waits(format!("{} running, {} failed so far", number(object, "/status/active"), number(object, "/status/failed")))
+}
+
+fn pod(object: &Json) -> Health {
+    match text(object, "/status/phase") {
+        "Succeeded" => Health::Healthy,
+        "Failed" => Health::Failed(match text(object, "/status/message") {
+            "" => "a container failed".to_owned(),
+            message => message.to_owned(),
+        }),
+        "Running" if condition(object, "Ready").is_some_and(|ready| ready["status"] == "True") => Health::Healthy,
+        phase => match stuck(object) {
+            Some(reason) => Health::Failed(reason),
+            None if phase == "Running" => waits("its containers are not ready"),
+            None => waits(unschedulable(object).unwrap_or_else(|| "it is starting".to_owned())),
+        },
+    }
+}
+
+fn unschedulable(pod: &Json) -> Option<String> {
+    let scheduled = condition(pod, "PodScheduled")?;
+    (scheduled["status"] == "False").then(|| text(scheduled, "/message").to_owned())
+}
+
+fn service(object: &Json) -> Health {
+    let waits_for_address = text(object, "/spec/type") == "LoadBalancer"
+        && object.pointer("/status/loadBalancer/ingress").and_then(Json::as_array).is_none_or(Vec::is_empty);
+    if waits_for_address { waits("its load balancer has no address yet") } else { Health::Healthy }
+}
+
+/// A claim of a class that binds only when a pod needs it would wait forever where no pod does, so only a lost one fails.
+fn claim(object: &Json) -> Health {
+    match text(object, "/status/phase") {
+        "Bound" => Health::Healthy,
+        "Lost" => Health::Failed("its volume is lost".to_owned()),
+        _ => waits("it is not bound to a volume"),
+    }
+}
+
+/// `Ready`, or `Stalled` and `Reconciling` (kstatus), for kinds that are not known here. Nothing said is healthy.
+fn conditions(object: &Json) -> Health {
+    let is_true = |kind: &str| condition(object, kind).filter(|condition| condition["status"] == "True");
+    if let Some(stalled) = is_true("Stalled").or_else(|| is_true("Failed")) {
+        return Health::Failed(text(stalled, "/message").to_owned());
+    }
+    if let Some(reconciling) = is_true("Reconciling") {
+        return waits(text(reconciling, "/message").to_owned());
+    }
+    match condition(object, "Ready") {
+        Some(ready) if ready["status"] != "True" => waits(match text(ready, "/message") {
+            "" => "it is not ready",
+            message => message,
+        }),
+        _ => Health::Healthy,
+    }
+}
+
+/// Whether a pod is one of the workload's, by the workload's own selector.
+#[must_use]
+pub fn belongs(workload: &Json, pod: &Json) -> bool {
+    let labels = match workload["kind"].as_str() {
+        Some("Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet") => {
+            workload.pointer("/spec/selector/matchLabels")
+        }
+        Some("Job") => workload.pointer("/spec/selector/matchLabels"),
+        Some("ReplicationController") => workload.pointer("/spec/selector"),
+        _ => None,
+    };
+    let Some(labels) = labels.and_then(Json::as_object).filter(|labels| !labels.is_empty()) else { return false };
+    labels.iter().all(|(key, value)| pod.pointer("/metadata/labels").and_then(|labels| labels.get(key)) == Some(value))
+}
+
+/// What a container waits for that does not come by itself.
+const STUCK: &[&str] = &[
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "CrashLoopBackOff",
+];
+
+/// Why a pod will not start, in its own words.
+#[must_use]
+pub fn stuck(pod: &Json) -> Option<String> {
+    if pod.pointer("/metadata/deletionTimestamp").is_some() {
+        return None;
+    }
+    let lists = ["/status/initContainerStatuses", "/status/containerStatuses"];
+    let statuses = lists.iter().filter_map(|list| pod.pointer(list)?.as_array()).flatten();
+    for status in statuses {
+        let waiting = text(status, "/state/waiting/reason");
+        if !STUCK.contains(&waiting) {
+            continue;
+        }
+        let container = format!("container {} of pod {}", text(status, "/name"), text(pod, "/metadata/name"));
+        // Of a crash the last end is the cause; "back-off restarting" is only what follows.
+        let said = if waiting == "CrashLoopBackOff" {
+            let code = number(status, "/lastState/terminated/exitCode");
+            let message = text(status, "/lastState/terminated/message").trim();
+            let last = message.lines().last().unwrap_or_default();
+            if last.is_empty() {
+                format!("it ended with exit code {code}")
+            } else {
+                format!("exit code {code}: {last}")
+            }
+        } else {
+            text(status, "/state/waiting/message").to_owned()
+        };
+        return Some(bounded(&format!("{container}: {waiting}: {said}")));
+    }
+    None
+}
+
+fn bounded(text: &str) -> String {
+    const MOST: usize = 500;
+    let mut short: String = text.chars().take(MOST).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn rolled(generation: i64, observed: i64, [total, updated, ready]: [i64; 3]) -> Json {
+        json!({ "kind": "Deployment", "metadata": { "generation": generation },
+            "spec": { "replicas": 2, "selector": { "matchLabels": { "app": "web" } } },
+            "status": { "observedGeneration": observed, "replicas": total, "updatedReplicas": updated,
+                "readyReplicas": ready, "availableReplicas": ready } })
+    }
+
+    fn is_waiting(health: &Health) -> bool {
+        matches!(health, Health::Progressing(_))
+    }
+
+    #[test]
+    fn a_deployment_is_healthy_only_for_its_current_generation() {
+        assert_eq!(assess(&rolled(2, 2, [2, 2, 2]), &[]), Health::Healthy);
+        assert!(is_waiting(&assess(&rolled(3, 2, [2, 2, 2]), &[])), "generation first");
+        assert!(is_waiting(&assess(&rolled(2, 2, [3, 2, 2]), &[])), "an old pod still answers");
+        assert!(is_waiting(&assess(&rolled(2, 2, [2, 1, 2]), &[])));
+        assert!(is_waiting(&assess(&rolled(2, 2, [2, 2, 1]), &[])));
+        assert!(is_waiting(&assess(&json!({ "kind": "Deployment", "spec": { "replicas": 0 } }), &[])), "nobody looked");
+    }
+
+    #[test]
+    fn a_deadline_that_passed_is_a_failure() {
+        let mut late = rolled(2, 2, [2, 1, 1]);
+        late["status"]["conditions"] = json!([{ "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out" }]);
+        assert_eq!(assess(&late, &[]), Health::Failed("timed out".into()));
+    }
+
+    #[test]
+    fn a_pod_that_cannot_start_is_told_in_its_own_words() {
+        let pod = json!({ "metadata": { "name": "web-1", "labels": { "app": "web", "x": "y" } }, "status": {
+            "containerStatuses": [{ "name": "web", "state": { "waiting":
+                { "reason": "ImagePullBackOff", "message": "manifest unknown" } } }] } });
+        let health = assess(&rolled(2, 2, [3, 1, 2]), &[&pod]);
+        assert_eq!(health, Health::Failed("container web of pod web-1: ImagePullBackOff: manifest unknown".into()));
+        assert_eq!(assess(&rolled(2, 2, [2, 2, 2]), &[&pod]), Health::Healthy, "its replicas are all there");
+        let crashed = json!({ "metadata": { "name": "web-1", "labels": { "app": "web" } }, "status": {
+            "containerStatuses": [{ "name": "web", "state": { "waiting": { "reason": "CrashLoopBackOff" } },
+                "lastState": { "terminated": { "exitCode": 3, "message": "a\nno database\n" } } }] } });
+        assert!(
+            matches!(assess(&rolled(2, 2, [2, 2, 0]), &[&crashed]), Health::Failed(m) if m.ends_with("exit code 3: no database"))
+        );
+        let other = json!({ "metadata": { "labels": { "app": "api" } }, "status": pod["status"] });
+        assert!(is_waiting(&assess(&rolled(2, 2, [3, 1, 2]), &[&other])));
+    }
+
+    #[test]
+    fn each_kind_has_its_rule() {
+        let table = [
+            (json!({ "kind": "ConfigMap" }), true),
+            (json!({ "kind": "Service", "spec": { "type": "NodePort" } }), true),
+            (json!({ "kind": "Service", "spec": { "type": "LoadBalancer" } }), false),
+            (json!({ "kind": "PersistentVolumeClaim", "status": { "phase": "Bound" } }), true),
+            (json!({ "kind": "PersistentVolumeClaim", "status": { "phase": "Pending" } }), false),
+            (json!({ "kind": "Job", "status": { "active": 1 } }), false),
+            (json!({ "kind": "Job", "status": { "conditions": [{ "type": "Complete", "status": "True" }] } }), true),
+            (json!({ "kind": "Pod", "status": { "phase": "Pending" } }), false),
+            (
+                json!({ "kind": "Pod", "status": { "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] } }),
+                true,
+            ),
+            (
+                json!({ "kind": "StatefulSet", "spec": { "replicas": 1 }, "status": { "observedGeneration": 1, "replicas": 1,
+                    "readyReplicas": 1, "currentReplicas": 1, "currentRevision": "a", "updateRevision": "a" } }),
+                true,
+            ),
+            (
+                json!({ "kind": "StatefulSet", "spec": { "replicas": 1 }, "status": { "observedGeneration": 1, "replicas": 1,
+                    "readyReplicas": 1, "currentReplicas": 1, "currentRevision": "a", "updateRevision": "b" } }),
+                false,
+            ),
+            (
+                json!({ "kind": "DaemonSet", "status": { "observedGeneration": 1, "desiredNumberScheduled": 1,
+                    "currentNumberScheduled": 1, "updatedNumberScheduled": 1, "numberAvailable": 1, "numberReady": 1 } }),
+                true,
+            ),
+            (json!({ "kind": "DaemonSet" }), false),
+            (json!({ "kind": "Widget", "status": { "conditions": [{ "type": "Ready", "status": "False" }] } }), false),
+            (json!({ "kind": "Widget" }), true),
+        ];
+        for (object, healthy) in table {
+            assert_eq!(assess(&object, &[]) == Health::Healthy, healthy, "{object}");
+        }
+    }
+
+    #[test]
+    fn a_failed_job_says_why() {
+        let failed = json!({ "kind": "Job", "status": { "conditions":
+            [{ "type": "Failed", "status": "True", "message": "it has reached the specified backoff limit" }] } });
+        assert!(matches!(assess(&failed, &[]), Health::Failed(message) if message.contains("backoff limit")));
+    }
+}

@@ -1,0 +1,285 @@
+//! What the sync says about itself: a `ConfigMap` for `gitops-hooks status`, bounded and written only when what it says
+//! changes. The laptop reads it with [`read`] and asks for a poll with [`nudge`].
+
+use super::{Error, FIELD_MANAGER, NAMESPACE, object::ObjectId};
+use crate::values::{EnvironmentName, ImageName, ImageRef, Oid};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// The key under which the report lies in its `ConfigMap`.
+pub const KEY: &str = "report.json";
+/// The annotation on the settings' `ConfigMap` whose change makes the sync poll at once.
+pub const NUDGE: &str = "gitops-hooks.dev/nudge";
+/// The most notes of one sort that a report holds.
+const MAX_NOTES: usize = 50;
+/// The longest reason that it holds.
+const MAX_REASON: usize = 600;
+
+/// The name of the `ConfigMap` that holds an environment's report.
+#[must_use]
+pub fn name(environment: &EnvironmentName) -> String {
+    format!("gitops-hooks-report-{environment}")
+}
+
+/// How the environment is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The newest commit is being applied, or its objects are on their way.
+    Syncing,
+    /// All that the newest commit asks for is there and does what it should.
+    Healthy,
+    /// All of it was applied; something does not come up.
+    Unhealthy,
+    /// Something of it was refused, here or by the API server.
+    Failed,
+    /// The repository does not answer; the cluster is left as it is.
+    Unreachable,
+}
+
+/// One environment, as the sync last saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// Its namespace.
+    pub namespace: String,
+    /// How it is.
+    pub phase: Phase,
+    /// Since when it is so with this commit (RFC 3339).
+    pub since: Timestamp,
+    /// The commit of the manifest repository that was last read; none before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_commit: Option<Oid>,
+    /// When that was committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_time: Option<Timestamp>,
+    /// What was delivered with that commit: for each image the source commit, from the state file.
+    #[serde(default)]
+    pub sources: BTreeMap<ImageName, DeliveredImage>,
+    /// What is in the way of the whole, where something is: the repository's or the API server's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// How many objects the commit asks for.
+    #[serde(default)]
+    pub objects: usize,
+    /// Objects that are not healthy, with the reason.
+    #[serde(default)]
+    pub unhealthy: Vec<Note>,
+    /// What was refused or failed, with the file and line.
+    #[serde(default)]
+    pub refused: Vec<Note>,
+    /// Objects that no manifest names any more and that wait to be pruned, with the reason.
+    #[serde(default)]
+    pub waiting: Vec<Note>,
+    /// The workloads and the images that they run.
+    #[serde(default)]
+    pub workloads: Vec<Workload>,
+}
+
+/// A line about one object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// The object as `Kind namespace/name`; none for a whole file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// `file:line`, where it was written somewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// What is to be said.
+    pub reason: String,
+}
+
+/// A workload and what it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    /// `Deployment shop/web`.
+    pub object: String,
+    /// The images of its pod template.
+    pub images: Vec<String>,
+    /// The replicas that are ready.
+    pub ready: i64,
+    /// The replicas that it wants.
+    pub wanted: i64,
+}
+
+/// An image as the state file says it was delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveredImage {
+    /// The commit that it was built from.
+    pub source: Oid,
+    /// What was written into the manifests.
+    pub reference: ImageRef,
+}
+
+/// The part of the state file that the sync reports. It decides nothing here, so what cannot be read is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Delivered {
+    /// By image.
+    #[serde(default)]
+    pub images: BTreeMap<ImageName, DeliveredImage>,
+}
+
+impl Delivered {
+    /// Reads the state file's text.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        serde_yaml::from_str(text).unwrap_or_default()
+    }
+}
+
+impl Note {
+    /// A note on an object.
+    pub(super) fn on(object: &ObjectId, reason: &str) -> Self {
+        Self { object: Some(object.to_string()), origin: None, reason: shorten(reason) }
+    }
+}
+
+impl From<&super::object::Problem> for Note {
+    fn from(problem: &super::object::Problem) -> Self {
+        Self {
+            object: problem.object.as_ref().map(ToString::to_string),
+            origin: Some(problem.origin.to_string()),
+            reason: shorten(&problem.message),
+        }
+    }
+}
+
+/// Text of bounded length.
+pub(super) fn shorten(text: &str) -> String {
+    let mut short: String = text.chars().take(MAX_REASON).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+impl Report {
+    /// A report with nothing in it yet.
+    pub(super) fn new(environment: EnvironmentName, namespace: String) -> Self {
+        Self {
+            environment,
+            namespace,
+            phase: Phase::Syncing,
+            since: Timestamp::now(),
+            manifest_commit: None,
+            manifest_time: None,
+            sources: BTreeMap::new(),
+            message: None,
+            objects: 0,
+            unhealthy: Vec::new(),
+            refused: Vec::new(),
+            waiting: Vec::new(),
+            workloads: Vec::new(),
+        }
+    }
+
+    /// The same with each list cut to what a `ConfigMap` and a reader can hold, saying how many are left out.
+    fn bounded(mut self) -> Self {
+        for notes in [&mut self.unhealthy, &mut self.refused, &mut self.waiting] {
+            if notes.len() > MAX_NOTES {
+                let more = notes.len() - MAX_NOTES;
+                notes.truncate(MAX_NOTES);
+                notes.push(Note { object: None, origin: None, reason: format!("and {more} more") });
+            }
+        }
+        self.workloads.truncate(MAX_NOTES);
+        self
+    }
+
+    /// This report after `earlier`: the time stays where phase and commit do.
+    fn after(mut self, earlier: Option<&Self>) -> Self {
+        if let Some(earlier) = earlier
+            && earlier.phase == self.phase
+            && earlier.manifest_commit == self.manifest_commit
+        {
+            self.since = earlier.since;
+        }
+        self
+    }
+}
+
+/// Writes the report where it says something else than the one before, and gives what is there now.
+pub(super) async fn write(client: &Client, report: Report, earlier: Option<Report>) -> Result<Report, Error> {
+    let report = report.bounded().after(earlier.as_ref());
+    if earlier.as_ref() == Some(&report) {
+        return Ok(report);
+    }
+    let text = serde_json::to_string(&report).unwrap_or_default();
+    super::store::write(client, &name(&report.environment), KEY, text).await?;
+    Ok(report)
+}
+
+/// The report of an environment; `None` where no sync has written one.
+///
+/// # Errors
+/// A cluster that does not answer, and a report that a newer version wrote.
+pub async fn read(client: &Client, environment: &EnvironmentName) -> Result<Option<Report>, Error> {
+    let Some(text) = super::store::read(client, &name(environment), KEY).await? else { return Ok(None) };
+    let report = serde_json::from_str(&text)
+        .map_err(|error| Error::Stored { name: name(environment), reason: error.to_string() })?;
+    Ok(Some(report))
+}
+
+/// The name of the `ConfigMap` that holds an environment's settings, and that is nudged.
+#[must_use]
+pub fn settings_name(environment: &EnvironmentName) -> String {
+    format!("gitops-hooks-{environment}")
+}
+
+/// Makes the sync of an environment ask the repository now, not at its next poll.
+///
+/// # Errors
+/// A cluster that does not answer or does not let us, and an environment without a sync.
+pub async fn nudge(client: &Client, environment: &EnvironmentName) -> Result<(), Error> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
+    let patch = json!({ "metadata": { "annotations": { NUDGE: Timestamp::now().to_string() } } });
+    let parameters = PatchParams { field_manager: Some(format!("{FIELD_MANAGER}-nudge")), ..PatchParams::default() };
+    api.patch_metadata(&settings_name(environment), &parameters, &Patch::Merge(&patch))
+        .await
+        .map(drop)
+        .map_err(|source| Error::cluster("nudging the sync", source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        Report::new("staging".parse().unwrap(), "shop".into())
+    }
+
+    #[test]
+    fn since_moves_only_with_phase_and_commit() {
+        let earlier = Report { since: Timestamp::from_second(1).unwrap(), ..report() };
+        assert_eq!(report().after(Some(&earlier)).since.as_second(), 1);
+        let healthy = Report { phase: Phase::Healthy, ..report() };
+        assert_ne!(healthy.after(Some(&earlier)).since.as_second(), 1);
+    }
+
+    #[test]
+    fn a_report_stays_small() {
+        let note = Note { object: None, origin: None, reason: "x".repeat(MAX_REASON) };
+        let report = Report { refused: vec![note; 1000], ..report() }.bounded();
+        assert_eq!(report.refused.len(), MAX_NOTES + 1);
+        assert_eq!(report.refused[MAX_NOTES].reason, "and 950 more");
+    }
+
+    #[test]
+    fn the_state_file_is_read_and_a_strange_one_ignored() {
+        let text = format!(
+            "version: 1\nimages:\n  web: {{source: {}, reference: 'registry.example.com/web:git-1@sha256:{}', hold: x}}\n",
+            "a".repeat(40),
+            "b".repeat(64)
+        );
+        assert_eq!(Delivered::parse(&text).images.len(), 1);
+        assert_eq!(Delivered::parse("images: [1]"), Delivered::default());
+    }
+}
