@@ -7,7 +7,7 @@ use gitops_hooks::{
     deliver::{self, Delivery, Error, Reason, State, Target},
     git::{Git, Prompts, Repository},
     ui::{Progress, Verbosity},
-    values::{ImageName, ImageRef, Oid},
+    values::{ImageRef, Oid},
 };
 use std::{
     collections::HashSet,
@@ -105,7 +105,7 @@ impl Clone {
         self.deliver_with(tip, &mut |tip| Ok(vec![("web".parse().unwrap(), built(tip))]))
     }
 
-    fn deliver_with(&self, tip: &Oid, references: &mut References<'_>) -> Result<Delivery, Error> {
+    fn deliver_with(&self, tip: &Oid, references: &mut deliver::Resolve<'_>) -> Result<Delivery, Error> {
         let config = config(&self.url);
         let target = Target::of(&config, &"staging".parse().unwrap(), Prompts::Never).unwrap();
         let task = Progress::new(Verbosity::Quiet).task("deliver");
@@ -124,8 +124,6 @@ impl Clone {
         command.output().unwrap().status.code()
     }
 }
-
-type References<'r> = dyn FnMut(&Oid) -> Result<Vec<(ImageName, ImageRef)>, deliver::ResolveError> + 'r;
 
 fn git(folder: &Path, args: &[&str]) -> String {
     let output = Git::at(folder).config("init.defaultBranch", "main").args(args).run().unwrap();

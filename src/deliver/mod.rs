@@ -12,7 +12,7 @@ mod state;
 
 pub use delivered::{Committed, Delivered, delivered};
 pub use outbox::{Note, Reason, note, waiting};
-pub use run::{Delivery, References, ResolveError, deliver};
+pub use run::{Delivery, Resolve, ResolveError, deliver};
 pub use state::{FILE as STATE_FILE, Running, State};
 
 use crate::{

@@ -16,8 +16,8 @@ const TRIES: u32 = 40;
 /// Why the images of a commit could not be had, in the words of who should have given them.
 pub type ResolveError = Box<dyn miette::Diagnostic + Send + Sync>;
 
-/// The images of a commit with what they are called in the registry.
-pub type References = Vec<(ImageName, ImageRef)>;
+/// Gives the images of a source commit, and may build them for it.
+pub type Resolve<'r> = dyn FnMut(&Oid) -> Result<Vec<(ImageName, ImageRef)>, ResolveError> + 'r;
 
 /// How a delivery ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub fn deliver(
     repository: &Repository,
     target: &Target<'_>,
     tip: &Oid,
-    references: &mut dyn FnMut(&Oid) -> Result<References, ResolveError>,
+    references: &mut Resolve<'_>,
     task: &Task,
 ) -> Result<Delivery, Error> {
     let note = outbox::begin(repository, target.name)?;
@@ -99,10 +99,7 @@ enum Attempt {
 }
 
 impl Run<'_> {
-    fn run(
-        &self,
-        references: &mut dyn FnMut(&Oid) -> Result<References, ResolveError>,
-    ) -> Result<Delivery, Error> {
+    fn run(&self, references: &mut Resolve<'_>) -> Result<Delivery, Error> {
         let branch = self.target.environment.manifests.branch.as_str();
         self.task.message("fetching the manifests");
         let mirror = self.open()?;
