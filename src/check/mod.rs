@@ -3,6 +3,7 @@
 //! manifests or clusters: work that is no command is handed in.
 
 mod command;
+mod groups;
 mod interrupt;
 mod links;
 mod place;

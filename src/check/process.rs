@@ -1,7 +1,7 @@
 //! One shell command in a process group of its own. It always ends: by itself, by its time limit or by a signal to us; and
 //! whatever it started in its group ends with it (promise 4).
 
-use super::Interrupt;
+use super::{Interrupt, groups::Groups};
 use crate::git;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -33,6 +33,8 @@ pub(super) struct Shell<'a> {
     pub(super) env: &'a BTreeMap<String, String>,
     /// When it must have ended.
     pub(super) deadline: Instant,
+    /// The list that its group stands on meanwhile.
+    pub(super) groups: &'a Groups,
 }
 
 /// How a command ended.
@@ -57,6 +59,7 @@ pub(super) fn run(shell: Shell<'_>, interrupt: &Interrupt, output: &dyn Fn(&[u8]
     let child = command.spawn()?;
     // It holds our copies of the writing end, without which the output would never end.
     drop(command);
+    let _listed = shell.groups.add(Pid::from_child(&child));
     let mut group = Group { leader: Pid::from_child(&child), child, ended: None };
     let mut pipe = Output { reader: Some(reader), buffer: vec![0; 64 * 1024] };
     let mut stopped: Option<Stopped> = None;
@@ -212,6 +215,7 @@ mod tests {
             folder: Path::new("/"),
             env: &BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
             deadline: started + limit,
+            groups: &Groups::default(),
         };
         let end = run(shell, interrupt, &|bytes| kept.lock().unwrap().extend_from_slice(bytes)).unwrap();
         Ran { end, output: String::from_utf8(kept.into_inner().unwrap()).unwrap(), took: started.elapsed() }

@@ -3,6 +3,7 @@
 
 use super::{
     Context, Error, Kind,
+    groups::Groups,
     place::Place,
     plan::{Action, Decision, Plan, Planned, RunReason},
     process::{self, End, Shell},
@@ -12,7 +13,7 @@ use crate::{
     config::Step,
     git::Repository,
     ui::{self, Task},
-    values::{HookName, Oid},
+    values::{Globs, HookName, Oid},
 };
 use std::{
     collections::HashMap,
@@ -25,6 +26,8 @@ use std::{
 pub type Work =
     HashMap<usize, Box<dyn FnOnce(&Task) -> Result<String, Box<dyn miette::Diagnostic + Send + Sync>> + Send>>;
 
+/// How often signals are looked for; what runs longer than this is watched over.
+const TICK: Duration = Duration::from_millis(50);
 /// How long work that was handed in may take to stop after a signal.
 const WORK_GRACE: Duration = Duration::from_secs(10);
 
@@ -81,7 +84,7 @@ impl Report {
 ///
 /// # Errors
 /// A signal, a scratch tree that cannot be made, work that is missing.
-pub fn run(plan: Plan, work: Work, context: &Context<'_>) -> Result<Report, Error> {
+pub fn run(plan: &Plan, work: Work, context: &Context<'_>) -> Result<Report, Error> {
     let runs = |entry: &&Planned| matches!(entry.decision, Decision::Run(_));
     let commands = plan.entries.iter().filter(runs).any(|entry| matches!(entry.action, Action::Command { .. }));
     if let Some(entry) = plan.entries.iter().filter(runs).find(|entry| entry.action == Action::Work)
@@ -90,7 +93,9 @@ pub fn run(plan: Plan, work: Work, context: &Context<'_>) -> Result<Report, Erro
         return Err(Error::NoWork { step: entry.label.clone() });
     }
     let place = if commands { Some(Place::find(context)?) } else { None };
-    let mut entries = Runner::new(&plan, work, context, place.as_ref()).run();
+    let groups = Groups::default();
+    let mut entries = Runner::new(plan, work, context, place.as_ref(), &groups).run();
+    drop(groups);
     if let Some(signal) = context.interrupt.signal() {
         return Err(Error::Interrupted { signal });
     }
@@ -100,7 +105,7 @@ pub fn run(plan: Plan, work: Work, context: &Context<'_>) -> Result<Report, Erro
     };
     if let Some(why) = &unrecorded {
         context.progress.line(&format!("not recorded: {why} while the steps ran"));
-    } else if let Err(error) = record(&plan, &mut entries, place.as_ref(), context) {
+    } else if let Err(error) = record(plan, &mut entries, place.as_ref(), context) {
         // The result stands; only the next run is slower.
         context.progress.line(&format!("not recorded: {}", ui::clean(&explained(&error))));
     }
@@ -113,6 +118,7 @@ struct Runner<'a> {
     work: Work,
     context: &'a Context<'a>,
     place: Option<&'a Place>,
+    groups: &'a Groups,
     /// The outcome of each entry of the plan, once it has one.
     ended: Vec<Option<Reported>>,
     started: Vec<Started>,
@@ -126,9 +132,9 @@ enum Started {
 }
 
 impl<'a> Runner<'a> {
-    fn new(plan: &'a Plan, work: Work, context: &'a Context<'a>, place: Option<&'a Place>) -> Self {
+    fn new(plan: &'a Plan, work: Work, context: &'a Context<'a>, place: Option<&'a Place>, groups: &'a Groups) -> Self {
         let count = plan.entries.len();
-        Self { plan, work, context, place, ended: vec![None; count], started: vec![Started::No; count] }
+        Self { plan, work, context, place, groups, ended: vec![None; count], started: vec![Started::No; count] }
     }
 
     fn run(mut self) -> Vec<Reported> {
@@ -146,11 +152,13 @@ impl<'a> Runner<'a> {
                 let running =
                     |kind| (0..self.ended.len()).any(|at| self.started[at] == kind && self.ended[at].is_none());
                 let patience = interrupted.is_none_or(|since| since.elapsed() < WORK_GRACE);
-                if !running(Started::Command) && !(running(Started::Work) && patience) {
+                let waits = running(Started::Command) || running(Started::Work) && patience;
+                if !waits {
                     break;
                 }
-                if let Ok((at, reported)) = receiver.recv_timeout(Duration::from_millis(50)) {
-                    self.ended[at] = Some(reported);
+                match receiver.recv_timeout(TICK) {
+                    Ok((at, reported)) => self.ended[at] = Some(reported),
+                    Err(_) => self.groups.watch(),
                 }
             }
         });
@@ -224,11 +232,12 @@ impl<'a> Runner<'a> {
             (Action::Command { scripts, env, .. }, Some(place), _) => {
                 self.started[at] = Started::Command;
                 // A repository may not cross threads: a command's thread gets only what it needs.
-                let (progress, interrupt, folder) = (context.progress, context.interrupt, place.folder());
+                let (progress, interrupt, folder, groups) =
+                    (context.progress, context.interrupt, place.folder(), self.groups);
                 scope.spawn(move || {
                     let task = progress.task(&entry.label);
                     let deadline = Instant::now() + entry.timeout;
-                    let shell = |script| Shell { script, folder, env, deadline };
+                    let shell = |script| Shell { script, folder, env, deadline, groups };
                     let ends = scripts
                         .iter()
                         .map(|script| process::run(shell(script), interrupt, &|bytes| task.output(bytes)));
@@ -374,7 +383,7 @@ pub(super) fn whole(hook: HookName, steps: &[Step], tree: &Oid) -> Key {
             key.field("value", value.as_bytes());
         }
         for (name, globs) in [("files", &step.files), ("inputs", &step.inputs)] {
-            for pattern in globs.iter().flat_map(|globs| globs.written()) {
+            for pattern in globs.iter().flat_map(Globs::written) {
                 key.field(name, pattern.as_bytes());
             }
         }

@@ -1,7 +1,7 @@
 //! Scratch trees: folders outside of the user's work tree that are made equal to a snapshot. Kept and updated by
 //! difference, healed when a run was cut short, used by one run at a time; a second run takes a second tree.
 
-use super::{Context, Error, Kind, links, process, process::Shell, record::KeyBuilder};
+use super::{Context, Error, Kind, groups::Groups, links, process, process::Shell, record::KeyBuilder};
 use crate::{
     config::Setup,
     git::{LinkedTree, Repository},
@@ -47,16 +47,12 @@ impl ScratchTree {
         let snapshot = &context.snapshot.tree;
         let links: Vec<&str> = context.scratch.link.iter().map(crate::values::RelativePath::as_str).collect();
         let place = folder.join(name);
-        let tree = repository.linked_tree(&place, &head, REASON)?;
-        let tree = match tree.set(snapshot, &head, &links) {
-            Ok(()) => tree,
+        let mut tree = repository.linked_tree(&place, &head, REASON)?;
+        if tree.set(snapshot, &head, &links).is_err() {
             // Cut short in a way that git cannot mend: made anew, once.
-            Err(_) => {
-                let tree = repository.make_linked_tree(&place, &head, REASON)?;
-                tree.set(snapshot, &head, &links)?;
-                tree
-            }
-        };
+            tree = repository.make_linked_tree(&place, &head, REASON)?;
+            tree.set(snapshot, &head, &links)?;
+        }
         let scratch = Self { tree, _lock: lock };
         if let Some(work_tree) = repository.work_dir() {
             for told in links::borrow(work_tree, scratch.folder(), &context.scratch.link)? {
@@ -94,6 +90,7 @@ impl ScratchTree {
             folder: self.folder(),
             env: &std::collections::BTreeMap::new(),
             deadline: Instant::now() + SETUP_LIMIT,
+            groups: &Groups::default(),
         };
         let end = process::run(shell, context.interrupt, &|bytes| task.output(bytes))
             .map_err(|source| Error::Process { step: "scratch.setup".to_owned(), source })?;

@@ -17,7 +17,7 @@ pub(super) fn report(result: miette::Result<()>) -> ExitCode {
 }
 
 /// What failed, why (each cause on a line), and what to do next.
-fn show(error: &miette::Report) {
+pub(super) fn show(error: &miette::Report) {
     use crate::ui::{Tone, clean, paint};
     anstream::eprintln!("{} {}", paint("error:", Tone::Bad), clean(&error.to_string()));
     for cause in error.chain().skip(1) {

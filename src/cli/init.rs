@@ -129,7 +129,7 @@ impl Found {
         }
         match (&self.dockerfile, self.port) {
             (Some(dockerfile), Some(port)) => {
-                told.push(format!("image: {} from {dockerfile}, listening on {port}", self.name))
+                told.push(format!("image: {} from {dockerfile}, listening on {port}", self.name));
             }
             (Some(dockerfile), None) => told.push(format!("image: {} from {dockerfile}", self.name)),
             (None, _) => told.push("no Dockerfile: no image is built".to_owned()),

@@ -3,12 +3,18 @@
 
 mod cluster;
 mod config;
+mod deliver;
 mod exit;
+mod hook;
 mod init;
 mod install;
+mod run;
 mod sync;
 
-use crate::{config as config_room, git, ui::Verbosity};
+use crate::{
+    config as config_room, git,
+    ui::{Progress, Verbosity},
+};
 use clap::{Args, Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -35,11 +41,15 @@ struct Global {
 
 impl Global {
     fn verbosity(self) -> Verbosity {
-        match (self.quiet, self.verbose) {
-            (true, _) => Verbosity::Quiet,
-            (_, true) => Verbosity::Verbose,
-            _ => Verbosity::Normal,
+        match self {
+            Self { quiet: true, .. } => Verbosity::Quiet,
+            Self { verbose: true, .. } => Verbosity::Verbose,
+            Self { .. } => Verbosity::Normal,
         }
+    }
+
+    fn progress(self) -> Progress {
+        Progress::new(self.verbosity())
     }
 }
 
@@ -51,6 +61,13 @@ enum Command {
     Install(install::Arguments),
     /// Take the hooks away and put back what was there before.
     Uninstall,
+    /// Run a hook's steps by hand.
+    Run(run::Arguments),
+    /// Deliver what the upstream branches have and environments do not run yet.
+    Deliver(deliver::Arguments),
+    /// What the hooks call.
+    #[command(hide = true)]
+    Hook(hook::Arguments),
     /// Put the sync of an environment into the cluster, or take it away.
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -72,16 +89,28 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    exit::report(run(arguments))
+    let hook = match &arguments.command {
+        Command::Hook(hook) => Some(hook.hook),
+        _ => None,
+    };
+    let code = exit::report(dispatch(arguments));
+    // A hook that cannot stop git has said what is wrong; its exit code would only break other commands.
+    match hook {
+        Some(hook) if !crate::hook::may_stop_git(hook) => ExitCode::SUCCESS,
+        _ => code,
+    }
 }
 
-fn run(arguments: Arguments) -> miette::Result<()> {
-    let verbosity = arguments.global.verbosity();
+fn dispatch(arguments: Arguments) -> miette::Result<()> {
+    let global = arguments.global;
     match arguments.command {
         Command::Init(arguments) => init::run(&arguments),
         Command::Install(arguments) => install::install(&arguments),
         Command::Uninstall => install::uninstall(),
-        Command::Cluster(command) => cluster::run(&command, verbosity),
+        Command::Run(arguments) => run::run(&arguments, global),
+        Command::Deliver(arguments) => deliver::run(&arguments, global),
+        Command::Hook(arguments) => hook::run(&arguments, global),
+        Command::Cluster(command) => cluster::run(&command, global.verbosity()),
         Command::Sync(arguments) => sync::run(&arguments),
         Command::Config(command) => config::run(&command),
     }

@@ -53,8 +53,8 @@ impl Repository {
         let options = Options::default();
         let index = gix::index::File::at(&path, repository.object_hash(), true, options)
             .map_err(|error| Error::read("the index", error))?;
-        let believed = Flags::ASSUME_VALID | Flags::SKIP_WORKTREE;
-        let believes = index.entries().iter().any(|entry| entry.flags.intersects(believed));
+        let unseen = Flags::ASSUME_VALID | Flags::SKIP_WORKTREE;
+        let believes = index.entries().iter().any(|entry| entry.flags.intersects(unseen));
         let trust = if believes { Trust::Believes } else { Trust::Looks };
         // `git commit` leaves the tree's id in the index before it calls a hook (the cache tree, gitformat-index(5)).
         let known = index.tree().filter(|tree| {

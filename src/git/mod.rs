@@ -6,7 +6,10 @@ mod changes;
 mod environment;
 mod index;
 mod linked_tree;
+mod mirror;
+mod passed_on;
 mod program;
+mod publish;
 mod repository;
 mod tree;
 mod upstream;
@@ -17,7 +20,9 @@ pub use changes::{Change, ChangeKind};
 pub use environment::{is_private, scrub};
 pub use index::{Index, Trust};
 pub use linked_tree::LinkedTree;
-pub use program::{Git, Output};
+pub use mirror::{Mirror, Prompts, Subtree};
+pub use program::{Git, Output, WITHOUT_PROMPTS};
+pub use publish::Pushed;
 pub use repository::Repository;
 pub use tree::{EntryKind, TreeEntry};
 pub use upstream::Upstream;
@@ -72,10 +77,106 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+
+    /// An object could not be written.
+    #[error("cannot write {what}")]
+    #[diagnostic(code(environment), help("see that the disk is not full and that the folder may be written to"))]
+    Write {
+        /// What was written.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// A remote that could not be reached.
+    #[error("cannot reach {url}: {message}")]
+    #[diagnostic(code(environment), help("see that `git ls-remote {url}` works, then run `gitops-hooks deliver`"))]
+    Unreachable {
+        /// Its address, for people.
+        url: String,
+        /// What git said.
+        message: String,
+    },
+
+    /// A remote that does not let us in.
+    #[error("{url} does not let you in: {message}")]
+    #[diagnostic(
+        code(environment),
+        help("see that `git ls-remote {url}` works without asking, then run `gitops-hooks deliver`")
+    )]
+    Denied {
+        /// Its address, for people.
+        url: String,
+        /// What git said.
+        message: String,
+    },
+
+    /// A host that shows another key than the one it is known by, or one that is not known yet.
+    #[error("the SSH host key of {url} {how}, so nothing was sent to it")]
+    #[diagnostic(
+        code(environment),
+        help(
+            "ask its administrator whether the key is right; then `ssh-keygen -R HOST`, and connect once with ssh to accept it"
+        )
+    )]
+    HostKey {
+        /// Its address, for people.
+        url: String,
+        /// `has changed` or `is not known`.
+        how: &'static str,
+    },
+
+    /// A remote without the branch.
+    #[error("{url} {why}")]
+    #[diagnostic(
+        code(config),
+        help("push a first commit to that branch, or name another branch in .gitops-hooks.yaml")
+    )]
+    NoBranch {
+        /// Its address, for people.
+        url: String,
+        /// `has no branch "main"`, or `is empty …`.
+        why: String,
+    },
+
+    /// A name that git does not accept for a branch.
+    #[error("{0:?} is no name of a branch")]
+    #[diagnostic(code(config))]
+    BranchName(String),
+
+    /// Another process of ours has been using a mirror for too long.
+    #[error("another gitops-hooks has been using {path} for {seconds} s")]
+    #[diagnostic(code(environment), help("wait for it, or end it if it hangs; then run `gitops-hooks deliver`"))]
+    Busy {
+        /// The mirror.
+        path: String,
+        /// How long we waited.
+        seconds: u64,
+    },
+
+    /// git does not know who commits.
+    #[error("git does not know who you are: {0}")]
+    #[diagnostic(code(environment), help("`git config user.name NAME` and `git config user.email ADDRESS`"))]
+    Identity(String),
+
+    /// A commit that was to be signed could not be.
+    #[error("cannot sign the commit: {0}")]
+    #[diagnostic(
+        code(environment),
+        help(
+            "unlock your signing key, for example with `git commit -S --allow-empty` on a scratch branch; then run `gitops-hooks deliver`"
+        )
+    )]
+    Signing(String),
 }
 
 impl Error {
     pub(crate) fn read(what: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Read { what: what.into(), source: source.into() }
+    }
+
+    pub(crate) fn write(what: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Write { what: what.into(), source: source.into() }
     }
 }

@@ -9,6 +9,11 @@ use std::{
     process::{Command, Stdio},
 };
 
+/// What keeps git and SSH from asking a person: they fail instead. For work that nobody watches; git hands its
+/// environment on to SSH (`git(1)`, `ssh(1)`).
+pub const WITHOUT_PROMPTS: &[(&str, &str)] =
+    &[("GIT_TERMINAL_PROMPT", "0"), ("GIT_ASKPASS", "true"), ("SSH_ASKPASS", "true"), ("SSH_ASKPASS_REQUIRE", "force")];
+
 /// One call of git, about to be made.
 pub struct Git {
     command: Command,
@@ -83,16 +88,10 @@ impl Git {
         self
     }
 
-    /// Never asks for a password or a host key: fails instead. For work that no person watches.
+    /// Never asks for a password, a passphrase or a host key: fails instead.
     #[must_use]
     pub fn without_prompts(self) -> Self {
-        let ssh = std::env::var("GIT_SSH_COMMAND").unwrap_or_else(|_| "ssh".to_owned());
-        let asks = self.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "true").env("SSH_ASKPASS_REQUIRE", "never");
-        if std::env::var_os("GIT_SSH").is_some() {
-            asks
-        } else {
-            asks.env("GIT_SSH_COMMAND", format!("{ssh} -o BatchMode=yes"))
-        }
+        WITHOUT_PROMPTS.iter().fold(self, |git, (name, value)| git.env(name, value))
     }
 
     /// Gives bytes to its standard input.
@@ -137,7 +136,8 @@ impl Git {
         }
     }
 
-    fn finish(mut self) -> Result<(Option<i32>, Output), Error> {
+    /// Runs it and gives its exit code, `None` where a signal ended it. Standard error is as git wrote it: secrets included.
+    pub(super) fn finish(mut self) -> Result<(Option<i32>, Output), Error> {
         let input = self.input.take();
         self.command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         let mut child = self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(Error::Start)?;
@@ -155,7 +155,7 @@ impl Git {
 }
 
 /// git repeats addresses as they were given to it; a password in one is cut out.
-fn without_secrets(said: &str) -> String {
+pub(super) fn without_secrets(said: &str) -> String {
     let mut shown = String::with_capacity(said.len());
     let mut rest = said;
     while let Some(at) = rest.find("://") {

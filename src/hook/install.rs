@@ -1,7 +1,7 @@
 //! Puts the shims in place and takes them away. Nothing of the user's is ever overwritten: a hook that stands there is
 //! renamed and still run; a `core.hooksPath` of the user's is left as it is, and ours is set over it in this clone only.
 
-use super::{Error, may_stop_git, needed, shim};
+use super::{Error, needed, shim};
 use crate::{config::Config, git::Repository, values::HookName};
 use std::{
     fs, io,
@@ -183,10 +183,4 @@ fn restore(places: &Places, hook: HookName) -> Result<(), Error> {
     let kept = places.kept(hook);
     let back = if places.theirs.is_none() && kept.exists() { fs::rename(&kept, &path) } else { fs::remove_file(&path) };
     back.map_err(|source| Error::file(&path, source))
-}
-
-/// The exit code of a hook that could not do its work.
-#[must_use]
-pub const fn exit_for(hook: HookName, failed: u8) -> u8 {
-    if may_stop_git(hook) { failed } else { 0 }
 }

@@ -11,7 +11,7 @@ mod shim;
 pub use confirmed::{Subject, confirm, confirmed, unconfirmed};
 pub use contract::{may_stop_git, needed};
 pub use event::{Event, RefUpdate, input};
-pub use install::{Installed, exit_for, install, missing, uninstall};
+pub use install::{Installed, install, missing, uninstall};
 pub use kept::run_kept;
 
 use crate::git;

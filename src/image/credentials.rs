@@ -3,6 +3,7 @@
 
 use super::Error;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bollard::auth::DockerCredentials;
 use serde::Deserialize;
 use std::{collections::BTreeMap, path::PathBuf, process::Stdio, time::Duration};
 use tokio::{io::AsyncWriteExt, process::Command};
@@ -35,6 +36,23 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
+    /// As the engine takes them.
+    pub(super) fn for_engine(&self, registry: &str) -> DockerCredentials {
+        let serveraddress = Some(server(registry).to_owned());
+        match self.clone() {
+            Self::Anonymous => DockerCredentials::default(),
+            Self::Password { user, password } => DockerCredentials {
+                username: Some(user),
+                password: Some(password),
+                serveraddress,
+                ..DockerCredentials::default()
+            },
+            Self::Identity(token) => {
+                DockerCredentials { identitytoken: Some(token), serveraddress, ..DockerCredentials::default() }
+            }
+        }
+    }
+
     /// The user's name, which is no secret.
     pub(super) fn user(&self) -> Option<String> {
         match self {

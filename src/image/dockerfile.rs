@@ -114,7 +114,7 @@ impl Dockerfile {
                     Some((name.to_owned(), default.trim_matches(['"', '\'']).to_owned()))
                 })),
                 "FROM" => {
-                    images.extend(words.iter().find(|word| !word.starts_with("--")).map(|word| (*word).to_owned()))
+                    images.extend(words.iter().find(|word| !word.starts_with("--")).map(|word| (*word).to_owned()));
                 }
                 "COPY" | "ADD" | "RUN" => {
                     images.extend(words.iter().filter(|word| word.starts_with("--")).filter_map(|word| {
@@ -156,15 +156,13 @@ fn substituted(text: &str, known: &BTreeMap<String, String>) -> String {
     while let Some(at) = rest.find('$') {
         done.push_str(&rest[..at]);
         let after = &rest[at + 1..];
-        let (name, default, left) = match after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
-            Some((inner, left)) => {
-                let (name, default) = inner.split_once(":-").unwrap_or((inner, ""));
-                (name, default, left)
-            }
-            None => {
-                let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
-                (&after[..end], "", &after[end..])
-            }
+        let braced = after.strip_prefix('{').and_then(|inner| inner.split_once('}'));
+        let (name, default, left) = if let Some((inner, left)) = braced {
+            let (name, default) = inner.split_once(":-").unwrap_or((inner, ""));
+            (name, default, left)
+        } else {
+            let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+            (&after[..end], "", &after[end..])
         };
         done.push_str(known.get(name).map_or(default, String::as_str));
         rest = left;

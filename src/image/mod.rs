@@ -3,15 +3,217 @@
 //! of manifests or clusters.
 
 mod binary;
+mod build;
 mod context;
 mod credentials;
 mod dockerfile;
 mod dockerignore;
+mod engine;
 mod error;
 mod key;
+mod progress;
+mod push;
 mod registry;
+mod smoke;
 
 pub use binary::{ExtraFile, push_binary};
 pub use error::Error;
 pub use key::Key;
 pub use registry::Transport;
+
+use crate::{
+    config, git,
+    ui::Task,
+    values::{Digest, ImageName, ImageRef, Oid, Tag},
+};
+use build::Build;
+use context::Context;
+use engine::Engine;
+use push::Pushed;
+use registry::Registry;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Which image of which commit.
+#[derive(Clone)]
+pub struct Request<'a> {
+    /// Where the commit is.
+    pub repository: &'a git::Repository,
+    /// What is built. For a trial it may be a tree, such as that of the index.
+    pub commit: Oid,
+    /// The image's name in the configuration.
+    pub name: &'a ImageName,
+    /// The image as the commit's configuration describes it.
+    pub image: &'a config::Image,
+    /// The address of the source repository, as it may be shown; written on the image.
+    pub source: Option<String>,
+}
+
+/// What is meant to happen to an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intent {
+    /// It will be published once everything else has passed; what the registry has already is not built again.
+    WillPublish,
+    /// It is built and tried, and the registry is never asked.
+    TrialOnly,
+}
+
+/// An image that is ready; nothing is published yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prepared {
+    /// The registry has it: this commit changed nothing of the image, or somebody built it.
+    AlreadyPublished {
+        /// The image's key.
+        key: Key,
+        /// What the registry has under it.
+        digest: Digest,
+    },
+    /// The engine has it. It was tried, where the configuration says how.
+    Built {
+        /// The image's key.
+        key: Key,
+        /// The engine's name for it, `sha256:…`.
+        id: String,
+    },
+}
+
+impl Prepared {
+    /// The image's key.
+    #[must_use]
+    pub const fn key(&self) -> &Key {
+        match self {
+            Self::AlreadyPublished { key, .. } | Self::Built { key, .. } => key,
+        }
+    }
+}
+
+/// Where a published image came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It was built and pushed now.
+    Built,
+    /// The registry had it, or got it from somebody quicker.
+    Adopted,
+}
+
+/// An image that the registry has under the commit's tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// `repository:git-<commit>@sha256:…`.
+    pub reference: ImageRef,
+    /// The image's key.
+    pub key: Key,
+    /// Whether it is new.
+    pub origin: Origin,
+}
+
+/// The key of an image at a commit.
+///
+/// # Errors
+/// The commit has no such Dockerfile, or cannot be read.
+pub async fn key(request: &Request<'_>) -> Result<Key, Error> {
+    Ok(context(request).await?.key)
+}
+
+/// Builds an image and tries it, unless the registry has its key. Publishes nothing.
+///
+/// When the future is dropped the build stops and the trial's container is removed, which may block for some seconds.
+///
+/// # Errors
+/// The Dockerfile or the trial fails; no engine answers; the registry cannot be asked.
+pub async fn prepare(request: &Request<'_>, intent: Intent, task: &Task) -> Result<Prepared, Error> {
+    let context = context(request).await?;
+    let key = context.key.clone();
+    if intent == Intent::WillPublish {
+        task.message("asking the registry");
+        let registry = Registry::open(&request.image.repository, Transport::of(request.image)).await?;
+        if let Some(digest) = registry.digest(&key.tag()).await? {
+            return Ok(Prepared::AlreadyPublished { key, digest });
+        }
+    }
+    let engine = Engine::connect().await?;
+    task.message("building");
+    let build = Build {
+        repository: request.repository,
+        image: request.image,
+        context: Arc::new(context),
+        name: format!("{}:{}", *request.image.repository, key.tag()),
+        labels: labels(request, &key),
+    };
+    let id = build.run(&engine, task).await?;
+    if let Some(smoke) = &request.image.smoke {
+        smoke::run(&engine, request.name.as_str(), &id, &request.image.platform, smoke, task).await?;
+    }
+    Ok(Prepared::Built { key, id })
+}
+
+/// Pushes what [`prepare`] built, and gives it the commit's tag.
+///
+/// # Errors
+/// The registry refuses or cannot be reached. Then the commit has no tag: a later call goes on.
+pub async fn publish(request: &Request<'_>, prepared: Prepared, task: &Task) -> Result<Published, Error> {
+    let registry = Registry::open(&request.image.repository, Transport::of(request.image)).await?;
+    let (key, digest, origin) = match prepared {
+        Prepared::AlreadyPublished { key, digest } => (key, digest, Origin::Adopted),
+        Prepared::Built { key, id } => {
+            let engine = Engine::connect().await?;
+            match push::push(&engine, &registry, &request.image.repository, &key, &id, task).await? {
+                Pushed::Ours(digest) => (key, digest, Origin::Built),
+                Pushed::Theirs(digest) => (key, digest, Origin::Adopted),
+            }
+        }
+    };
+    task.message("tagging");
+    let reference = tag(request, &registry, &digest).await?;
+    Ok(Published { reference, key, origin })
+}
+
+/// What the registry has under a commit's tag; `None` where the commit was never published. That tag is put only after the
+/// commit's checks have passed, so that an image of the same key alone says nothing about this commit.
+///
+/// # Errors
+/// The registry cannot be asked.
+pub async fn published(request: &Request<'_>) -> Result<Option<ImageRef>, Error> {
+    let registry = Registry::open(&request.image.repository, Transport::of(request.image)).await?;
+    let digest = registry.digest(&Tag::of_commit(&request.commit)).await?;
+    Ok(digest.map(|digest| reference(request, digest)))
+}
+
+async fn tag(request: &Request<'_>, registry: &Registry, digest: &Digest) -> Result<ImageRef, Error> {
+    let named = registry.tag(digest, &Tag::of_commit(&request.commit)).await?;
+    Ok(reference(request, named))
+}
+
+fn reference(request: &Request<'_>, digest: Digest) -> ImageRef {
+    ImageRef {
+        repository: (*request.image.repository).clone(),
+        tag: Some(Tag::of_commit(&request.commit)),
+        digest: Some(digest),
+    }
+}
+
+/// Reads the context on a thread where it may take its time.
+async fn context(request: &Request<'_>) -> Result<Context, Error> {
+    let git_dir = request.repository.git_dir().to_owned();
+    let (commit, image) = (request.commit.clone(), request.image.clone());
+    let read = tokio::task::spawn_blocking(move || {
+        // A repository stays on its thread; opening it again takes a millisecond.
+        Context::read(&git::Repository::open(&git_dir)?, &commit, &image)
+    });
+    let read = read.await;
+    read.unwrap_or_else(|error| {
+        Err(Error::File { path: format!("commit {}", request.commit), source: std::io::Error::other(error) })
+    })
+}
+
+/// What is written on an image (OCI image specification, annotations). The commit is the one that built it: a later commit
+/// with the same key adopts the image as it is.
+fn labels(request: &Request<'_>, key: &Key) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::from([
+        ("dev.gitops-hooks.key".to_owned(), key.to_string()),
+        ("org.opencontainers.image.revision".to_owned(), request.commit.to_string()),
+    ]);
+    if let Some(source) = &request.source {
+        labels.insert("org.opencontainers.image.source".to_owned(), source.clone());
+    }
+    labels
+}

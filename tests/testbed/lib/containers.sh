@@ -75,6 +75,7 @@ dockerd_start() {
 		  "bridge": "$ENGINE_BRIDGE",
 		  "default-address-pools": [{"base": "$ENGINE_POOL", "size": 24}],
 		  "ip": "127.0.0.1",
+		  "default-network-opts": {"bridge": {"com.docker.network.bridge.host_binding_ipv4": "127.0.0.1"}},
 		  "ip6tables": false,
 		  "ip-forward-no-drop": true,
 		  "userland-proxy-path": "$BIN/docker-proxy",

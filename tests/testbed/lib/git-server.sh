@@ -38,6 +38,7 @@ sshd_start() {
 ssh_keys() {
 	local name
 	for name in host laptop deploy; do
+		rm -f "$SSH/$name" # of an interrupted start: ssh-keygen would ask about it
 		ssh-keygen -q -t ed25519 -N '' -C "$name.testbed" -f "$SSH/$name"
 	done
 	# A copy: this work tree may go while the server runs.

@@ -4,9 +4,10 @@
 
 network_up() {
 	((EUID == 0)) || return 0
-	[[ ! -e /sys/class/net/$BRIDGE/bridge || ! -e /sys/class/net/$ENGINE_BRIDGE/bridge ]] || return 0
-	bridge "$BRIDGE" "$ADDRESS/16"
-	bridge "$ENGINE_BRIDGE" "$ENGINE_ADDRESS/16"
+	[[ ! -e $STATE/network ]] || return 0
+	network_down # what an interrupted start has left
+	bridge "$BRIDGE" "$ADDRESS/16" 02:00:0a:58:00:01
+	bridge "$ENGINE_BRIDGE" "$ENGINE_ADDRESS/16" 02:00:0a:59:00:01
 	# Without it, the answer of a Service goes from pod to pod behind the back of
 	# the rule that would have to translate it.
 	[[ -e /proc/sys/net/bridge ]] || modprobe br_netfilter
@@ -21,12 +22,14 @@ network_up() {
 	iptables --wait -A GHBED -s 10.88.0.0/14 -d 10.88.0.0/14 -j ACCEPT
 	iptables --wait -A GHBED -s "$POD_NET" -j REJECT
 	iptables --wait -I FORWARD -j GHBED
+	touch "$STATE/network"
 }
 
+# bridge NAME ADDRESS MAC
 bridge() {
 	ip link add "$1" type bridge
-	# A bridge otherwise takes the lowest address of its ports, and changes with them.
-	ip link set "$1" address "02:88:$(printf '%02x:%02x:%02x:%02x' $((RANDOM % 256)) $((RANDOM % 256)) $((RANDOM % 256)) $((RANDOM % 256)))"
+	# A bridge without one of its own takes the lowest of its ports', and changes with them.
+	ip link set "$1" address "$3"
 	printf 1 >"/proc/sys/net/ipv6/conf/$1/disable_ipv6" 2>/dev/null || true
 	ip address add "$2" dev "$1"
 	ip link set "$1" up
@@ -63,18 +66,18 @@ our_links() {
 		[[ ! -d /sys/class/net/$link/brif ]] || ls "/sys/class/net/$link/brif"
 		printf '%s\n' "$link"
 	done
-	ip -oneline -4 address show to "$ENGINE_POOL" | while read -r _ link _; do
+	ip -oneline -4 address show to "$ENGINE_POOL" 2>/dev/null | while read -r _ link _; do
 		[[ ! -d /sys/class/net/$link/brif ]] || ls "/sys/class/net/$link/brif"
 		printf '%s\n' "$link"
 	done
 }
 
-# A rule is ours by a chain or address of ours in it; dockerd's chains are ours
-# when the engine was.
+# A pattern of our rules: a chain or an address of ours is in them. dockerd's
+# chains are ours when the engine was, which has to be asked while state/ is there.
 our_rules() {
 	local pattern="GHBED|KUBE-|CNI-|10\.(88|89|90)\.|$BRIDGE|$ENGINE_BRIDGE"
 	[[ ! -e $STATE/docker ]] || pattern+='|DOCKER'
-	printf '%s' "$pattern"
+	printf '%s' "${OUR_RULES:-$pattern}"
 }
 
 forget_rules() {

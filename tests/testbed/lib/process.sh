@@ -57,7 +57,8 @@ stop() {
 launch() {
 	local name=$1 function=${1//-/_}
 	if pid_of "$name" >/dev/null; then
-		if timed "${function}_healthy" 3; then return; fi
+		# Patience: on a busy machine, slow is not unwell.
+		if timed "${function}_healthy" 15; then return; fi
 		stop "$name"
 	fi
 	BEGAN[$name]=$(now)

@@ -30,6 +30,6 @@ registry() {
 		[[ $3 != closed ]] || printf 'auth: {htpasswd: {realm: testbed, path: %s}}\n' "$folder/htpasswd"
 	} >"$folder/$1.yaml"
 	# Cost 4: each request of a push is checked, and this password guards nothing.
-	[[ -e $folder/htpasswd ]] || htpasswd -inBC 4 "$TEAM" <"$PASSWORD_FILE" >"$folder/htpasswd"
+	[[ -s $folder/htpasswd ]] || htpasswd -inBC 4 "$TEAM" <"$PASSWORD_FILE" >"$folder/htpasswd"
 	start "$1" docker-registry serve "$folder/$1.yaml"
 }

@@ -13,13 +13,18 @@ teardown() {
 	end_pods
 	end_containers
 	# Connections of sshd outlive it.
-	if pid=$(pid_of sshd); then mapfile -t pids < <(descendants "$pid"); fi
+	if pid=$(pid_of sshd); then
+		mapfile -t pids < <(descendants "$pid")
+		kill "${pids[@]}" 2>/dev/null || true
+	fi
 	stop kubelet kube-proxy
 	stop dockerd
 	stop containerd
+	# Told to end, the API server first waits for its clients, and nothing of what
+	# it knows is kept.
+	if pid=$(pid_of kube-apiserver); then kill -9 "$pid"; fi
 	stop "${PROGRAMS[@]}"
-	mapfile -t -O "${#pids[@]}" pids < <(leftover_pids)
-	kill -9 "${pids[@]}" 2>/dev/null || true
+	kill_leftovers
 	unmount_all
 	network_down
 	remove_outside
@@ -48,16 +53,27 @@ end_containers() {
 # known by its root (its shim may be dead), and whatever is below those.
 leftover_pids() {
 	{
-		find /proc -maxdepth 2 -path '/proc/[0-9]*/exe' -lname "$BIN/*"
+		find /proc -maxdepth 2 -path '/proc/[0-9]*/exe' -lname "$BIN/*" || true # a process may end meanwhile
 		grep --no-messages --files-with-matches " / / .*=$STATE/" /proc/[0-9]*/mountinfo
 	} 2>/dev/null | while IFS=/ read -r _ _ pid _; do descendants "$pid"; done | sort -un
+}
+
+# Gone, not only killed: their mounts and control groups are busy until then.
+kill_leftovers() {
+	local pids round
+	for ((round = 0; round < 50; round++)); do
+		mapfile -t pids < <(leftover_pids)
+		((${#pids[@]})) || return 0
+		kill -9 "${pids[@]}" 2>/dev/null || true
+		sleep 0.1
+	done
 }
 
 # descendants PID: itself and all below it.
 descendants() {
 	local child
 	printf '%s\n' "$1"
-	cat "/proc/$1/task"/*/children 2>/dev/null | while read -rd ' ' child; do descendants "$child"; done
+	cat "/proc/$1/task"/*/children 2>/dev/null | while read -rd ' ' child; do descendants "$child"; done || true
 }
 
 our_mounts() { awk -v below="$STATE/" 'index($2, below) == 1 { print $2 }' /proc/self/mounts | sort -r; }

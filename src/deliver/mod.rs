@@ -1,0 +1,222 @@
+//! What is behind becomes one commit on a manifest repository. Level-triggered: [`deliver`] asks what the environment's
+//! state says is delivered and closes the difference to the upstream's tip, never backwards. How YAML is edited is the
+//! `manifest` room's business, how git is spoken to the `git` room's.
+
+mod commit;
+mod delivered;
+mod message;
+mod order;
+mod outbox;
+mod run;
+mod state;
+
+pub use delivered::{Committed, Delivered, delivered};
+pub use outbox::{Note, Reason, note, waiting};
+pub use run::{Delivery, ResolveError, deliver};
+pub use state::{FILE as STATE_FILE, Running, State};
+
+use crate::{
+    config, git, manifest,
+    values::{EnvironmentName, ImageName, Oid, Repository},
+    yaml::Position,
+};
+use miette::Diagnostic;
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, Hasher, RandomState},
+    path::Path,
+};
+
+/// An environment to deliver to.
+#[derive(Debug, Clone)]
+pub struct Target<'a> {
+    /// Its name.
+    pub name: &'a EnvironmentName,
+    /// What the configuration says about it.
+    pub environment: &'a config::Environment,
+    /// The repositories of the images that it runs.
+    pub images: BTreeMap<ImageName, Repository>,
+    /// Whether somebody is there to answer a question of git's or ssh's.
+    pub prompts: git::Prompts,
+}
+
+impl<'a> Target<'a> {
+    /// An environment of a configuration; `None` where it has none of that name.
+    #[must_use]
+    pub fn of(config: &'a config::Config, name: &EnvironmentName, prompts: git::Prompts) -> Option<Self> {
+        let (name, environment) = config.environments.get_key_value(name)?;
+        let images = environment.images.iter().filter_map(|image| {
+            let repository = (*config.images.get(&**image)?.repository).clone();
+            Some(((**image).clone(), repository))
+        });
+        Some(Self { name, environment, images: images.collect(), prompts })
+    }
+}
+
+/// What can go wrong with a delivery. Whatever it is, the outbox keeps the note.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    /// git or a remote.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Git(#[from] git::Error),
+
+    /// A manifest that cannot be edited safely.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Manifest(#[from] manifest::Refusal),
+
+    /// The images of the commit could not be had.
+    #[error("{0}")]
+    #[diagnostic(transparent)]
+    Images(ResolveError),
+
+    /// No manifest names an image.
+    #[error("no manifest under {place} names {repository}{hint}")]
+    #[diagnostic(
+        code(config),
+        help("write `image: {repository}:TAG` into the manifest of {environment}, or take {image} out of its images")
+    )]
+    Nowhere {
+        /// The environment.
+        environment: EnvironmentName,
+        /// The image.
+        image: ImageName,
+        /// What was looked for.
+        repository: String,
+        /// Where it was looked for: path and repository, for people.
+        place: String,
+        /// What stands there instead, where that may be the reason.
+        hint: String,
+    },
+
+    /// The environment's path is not a folder.
+    #[error("{path} {what} on the branch {branch} of {url}")]
+    #[diagnostic(code(config), help("push the manifests there, or correct `path` in .gitops-hooks.yaml"))]
+    NoFolder {
+        /// The path.
+        path: String,
+        /// `is not there` or `is no folder`.
+        what: &'static str,
+        /// The branch.
+        branch: String,
+        /// The manifest repository, for people.
+        url: String,
+    },
+
+    /// A state file that this program would not have written.
+    #[error("{path}:{position}: this state file cannot be trusted: {why}")]
+    #[diagnostic(
+        code(config),
+        help(
+            "restore it in the manifest repository: `git log -- {path}` shows the last delivery, `git checkout COMMIT -- {path}` brings it back"
+        )
+    )]
+    State {
+        /// The file.
+        path: String,
+        /// Where.
+        position: Position,
+        /// What is wrong.
+        why: String,
+    },
+
+    /// What was built does not include an image that the environment runs.
+    #[error("{image} has no digest for {commit}")]
+    #[diagnostic(code(environment), help("build and publish it: `gitops-hooks run pre-push`"))]
+    NotBuilt {
+        /// The image.
+        image: ImageName,
+        /// The source commit.
+        commit: Oid,
+    },
+
+    /// A cut history that cannot tell older from newer.
+    #[error("{environment} runs {running}, and this shallow clone cannot tell whether that is older or newer")]
+    #[diagnostic(code(environment), help("`git fetch --unshallow`, then `gitops-hooks deliver`"))]
+    Shallow {
+        /// The environment.
+        environment: EnvironmentName,
+        /// What it runs.
+        running: Oid,
+    },
+
+    /// A source branch that no remote has.
+    #[error("the branch {branch} has no upstream here")]
+    #[diagnostic(code(config), help("push it once with `git push -u origin {branch}`"))]
+    NoUpstream {
+        /// The branch.
+        branch: String,
+    },
+
+    /// The manifest repository does not want the commit.
+    #[error("{url} refused the delivery on {branch}: {message}")]
+    #[diagnostic(
+        code(environment),
+        help("what it says above comes from the server; once that is mended, run `gitops-hooks deliver`")
+    )]
+    Refused {
+        /// The manifest repository, for people.
+        url: String,
+        /// The branch.
+        branch: String,
+        /// What the server said.
+        message: String,
+    },
+
+    /// Others were faster every time.
+    #[error("{url} moved {tries} times while we pushed to {branch} ({reason})")]
+    #[diagnostic(code(environment), help("nothing is lost: run `gitops-hooks deliver` once it is quieter there"))]
+    Overtaken {
+        /// The manifest repository, for people.
+        url: String,
+        /// The branch.
+        branch: String,
+        /// How often we tried.
+        tries: u32,
+        /// What the server said last.
+        reason: String,
+    },
+
+    /// A commit that would have changed more than it should. A mistake of this program.
+    #[error("the delivery would have changed more than the image fields: {}", paths.join(", "))]
+    #[diagnostic(code(environment), help("nothing was pushed; please report this with the manifest"))]
+    Unproven {
+        /// What differs.
+        paths: Vec<String>,
+    },
+
+    /// A file of ours in the clone.
+    #[error("cannot use {path}")]
+    #[diagnostic(code(environment))]
+    File {
+        /// Which one.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    fn file(path: &Path, source: std::io::Error) -> Self {
+        Self::File { path: path.display().to_string(), source }
+    }
+
+    /// The error and its causes on one line, for the outbox.
+    fn in_full(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
+/// Randomness good enough for a waiting time and a token.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,258 @@
+//! "Environment E may be behind": a note in the clone that outlives a crash, a closed laptop and a dead network. It is
+//! written before anything is delivered and removed last; a note written meanwhile is never removed with the old one.
+
+use super::Error;
+use crate::{
+    git,
+    values::{EnvironmentName, Oid},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+/// Why an environment may be behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// The user is pushing this commit to its branch.
+    Push(Oid),
+    /// A pull or a merge moved its branch.
+    Merge,
+    /// The remote-tracking branch moved otherwise, as by a fetch.
+    Fetch,
+    /// Somebody asked for a delivery.
+    Asked,
+}
+
+/// An environment that may be behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Which.
+    pub environment: EnvironmentName,
+    /// Why.
+    pub reason: Reason,
+    /// Since when.
+    pub since: Timestamp,
+    /// How often a delivery was tried and failed since then.
+    #[serde(default)]
+    pub attempts: u32,
+    /// When it was tried last.
+    #[serde(default)]
+    pub last_attempt: Option<Timestamp>,
+    /// Why that failed.
+    #[serde(default)]
+    pub last_error: Option<String>,
+    /// Changes with each writing, so that a note is only removed by who has seen it.
+    token: String,
+}
+
+/// Writes down that an environment may be behind. On disk when this returns.
+///
+/// # Errors
+/// When the note cannot be written.
+pub fn note(repository: &git::Repository, environment: &EnvironmentName, reason: Reason) -> Result<(), Error> {
+    Outbox::open(repository)?.write(environment, Some(reason)).map(|_| ())
+}
+
+/// The environments that may be behind, by name.
+///
+/// # Errors
+/// When the notes cannot be read.
+pub fn waiting(repository: &git::Repository) -> Result<Vec<Note>, Error> {
+    let folder = folder(repository);
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::file(&folder, error)),
+    };
+    let mut notes = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| Error::file(&folder, error))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".json"));
+        let Some(environment) = name.and_then(|name| name.parse::<EnvironmentName>().ok()) else { continue };
+        notes.extend(read(&path, &environment)?);
+    }
+    notes.sort_by(|a, b| a.environment.cmp(&b.environment));
+    Ok(notes)
+}
+
+/// The note of a delivery that has begun. What becomes of it is said with [`Open::done`] or [`Open::failed`]; a process
+/// that is killed leaves it.
+pub(super) struct Open {
+    folder: PathBuf,
+    environment: EnvironmentName,
+    token: String,
+}
+
+/// Makes sure that there is a note, and remembers which.
+pub(super) fn begin(repository: &git::Repository, environment: &EnvironmentName) -> Result<Open, Error> {
+    let outbox = Outbox::open(repository)?;
+    let token = outbox.write(environment, None)?;
+    Ok(Open { folder: outbox.folder, environment: environment.clone(), token })
+}
+
+impl Open {
+    /// Removes the note, unless somebody has written another since.
+    pub(super) fn done(self) -> Result<(), Error> {
+        let outbox = Outbox::lock(self.folder)?;
+        let path = outbox.path(&self.environment);
+        if read(&path, &self.environment)?.is_some_and(|note| note.token == self.token) {
+            fs::remove_file(&path).map_err(|error| Error::file(&path, error))?;
+            outbox.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the note and says in it what went wrong.
+    pub(super) fn failed(self, error: String) -> Result<(), Error> {
+        let outbox = Outbox::lock(self.folder)?;
+        let path = outbox.path(&self.environment);
+        let known = read(&path, &self.environment)?;
+        let mut note = known.unwrap_or_else(|| fresh(&self.environment, Reason::Asked));
+        note.attempts = note.attempts.saturating_add(1);
+        note.last_attempt = Some(Timestamp::now());
+        note.last_error = Some(error);
+        outbox.put(&note)
+    }
+}
+
+struct Outbox {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Outbox {
+    fn open(repository: &git::Repository) -> Result<Self, Error> {
+        let folder = folder(repository);
+        fs::create_dir_all(&folder).map_err(|error| Error::file(&folder, error))?;
+        Self::lock(folder)
+    }
+
+    /// Held for the moment of a reading and a writing only; freed by the system when a process dies.
+    fn lock(folder: PathBuf) -> Result<Self, Error> {
+        let path = folder.join(".lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let lock = file.and_then(|file| file.lock().map(|()| file)).map_err(|error| Error::file(&path, error))?;
+        Ok(Self { folder, _lock: lock })
+    }
+
+    fn path(&self, environment: &EnvironmentName) -> PathBuf {
+        self.folder.join(format!("{environment}.json"))
+    }
+
+    /// Writes a note, keeping what an older one knows. Without a reason the older one stays as it is.
+    fn write(&self, environment: &EnvironmentName, reason: Option<Reason>) -> Result<String, Error> {
+        let known = read(&self.path(environment), environment)?;
+        let note = match (known, reason) {
+            (Some(known), None) => return Ok(known.token),
+            (Some(known), Some(reason)) => Note { reason, token: token(), ..known },
+            (None, reason) => fresh(environment, reason.unwrap_or(Reason::Asked)),
+        };
+        self.put(&note)?;
+        Ok(note.token)
+    }
+
+    /// All of it or nothing, whenever the power goes.
+    fn put(&self, note: &Note) -> Result<(), Error> {
+        let path = self.path(&note.environment);
+        let failed = |error: std::io::Error| Error::file(&path, error);
+        let text = serde_json::to_vec_pretty(note).map_err(|error| failed(error.into()))?;
+        let mut file = tempfile::NamedTempFile::new_in(&self.folder).map_err(failed)?;
+        file.write_all(&text).map_err(failed)?;
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(&path).map_err(|error| failed(error.error))?;
+        self.sync()
+    }
+
+    /// A name in a folder is on disk only once the folder is.
+    fn sync(&self) -> Result<(), Error> {
+        let synced = File::open(&self.folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|error| Error::file(&self.folder, error))
+    }
+}
+
+fn folder(repository: &git::Repository) -> PathBuf {
+    repository.state_dir().join("outbox")
+}
+
+/// A note that cannot be read still says that its environment may be behind.
+fn read(path: &Path, environment: &EnvironmentName) -> Result<Option<Note>, Error> {
+    match fs::read(path) {
+        Ok(bytes) => {
+            let note = serde_json::from_slice::<Note>(&bytes).ok().filter(|note| note.environment == *environment);
+            Ok(Some(
+                note.unwrap_or_else(|| Note { token: "unreadable".to_owned(), ..fresh(environment, Reason::Asked) }),
+            ))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::file(path, error)),
+    }
+}
+
+fn fresh(environment: &EnvironmentName, reason: Reason) -> Note {
+    Note {
+        environment: environment.clone(),
+        reason,
+        since: Timestamp::now(),
+        attempts: 0,
+        last_attempt: None,
+        last_error: None,
+        token: token(),
+    }
+}
+
+fn token() -> String {
+    format!("{}-{}-{:x}", std::process::id(), Timestamp::now().as_nanosecond(), super::random())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository(folder: &Path) -> git::Repository {
+        git::Git::at(folder).args(["init", "--quiet"]).run().unwrap();
+        git::Repository::open(folder).unwrap()
+    }
+
+    #[test]
+    fn a_note_written_meanwhile_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = repository(folder.path());
+        let staging = "staging".parse().unwrap();
+        assert!(waiting(&repository).unwrap().is_empty());
+        note(&repository, &staging, Reason::Push("a".repeat(40).parse().unwrap())).unwrap();
+        let open = begin(&repository, &staging).unwrap();
+        note(&repository, &staging, Reason::Fetch).unwrap();
+        open.done().unwrap();
+        assert_eq!(waiting(&repository).unwrap()[0].reason, Reason::Fetch);
+        begin(&repository, &staging).unwrap().done().unwrap();
+        assert!(waiting(&repository).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_failure_is_kept_in_the_note() {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = repository(folder.path());
+        let staging = "staging".parse().unwrap();
+        for _ in 0..2 {
+            begin(&repository, &staging).unwrap().failed("no network".to_owned()).unwrap();
+        }
+        let note = waiting(&repository).unwrap().remove(0);
+        assert_eq!((note.attempts, note.last_error.as_deref()), (2, Some("no network")));
+        assert!(note.last_attempt.is_some());
+    }
+
+    #[test]
+    fn a_note_that_cannot_be_read_is_a_note() {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = repository(folder.path());
+        let outbox = repository.state_dir().join("outbox");
+        fs::create_dir_all(&outbox).unwrap();
+        fs::write(outbox.join("staging.json"), "{").unwrap();
+        assert_eq!(waiting(&repository).unwrap()[0].environment.as_str(), "staging");
+    }
+}

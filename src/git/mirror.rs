@@ -1,0 +1,274 @@
+//! A bare mirror of another repository, kept under the source's git folder and fetched incrementally. There, `includeIf`
+//! conditions and the user's transport work as in the source itself; what only the source's own configuration says is
+//! passed on. One process at a time: whoever has a [`Mirror`] has its lock.
+
+use super::{Error, Git, Output, Repository, passed_on, program::without_secrets};
+use crate::values::{Oid, RelativePath, RemoteUrl};
+use sha2::{Digest as _, Sha256};
+use std::{
+    fs::{self, File, TryLockError},
+    io::Write,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long another process may use a mirror before we give up. A fetch over a slow line takes a while.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The name of the one remote of a mirror.
+pub(super) const REMOTE: &str = "mirrored";
+
+/// The file with what the source passes on, included by the mirror's configuration.
+const PASSED_ON: &str = "passed-on.config";
+
+/// Whether somebody is there to answer questions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prompts {
+    /// git, ssh and helpers may ask on the terminal.
+    Allowed,
+    /// Nobody watches: what would ask fails instead.
+    Never,
+}
+
+/// A bare mirror, locked.
+pub struct Mirror {
+    pub(super) repository: Repository,
+    pub(super) url: RemoteUrl,
+    /// Where git is run: relative addresses and paths mean what they mean in the source.
+    from: PathBuf,
+    prompts: Prompts,
+    /// Freed when it is closed, also by a `kill -9`.
+    _lock: File,
+}
+
+/// What stands at a path of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subtree {
+    /// A folder, by its tree.
+    Folder(Oid),
+    /// Something that is no folder.
+    NoFolder,
+    /// Nothing.
+    Absent,
+}
+
+impl Mirror {
+    /// Opens the mirror of `url` that belongs to `source`, and makes it where there is none yet.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], and what can go wrong with files and git.
+    pub fn open(source: &Repository, url: &RemoteUrl, prompts: Prompts) -> Result<Self, Error> {
+        use std::fmt::Write as _;
+        let hash = Sha256::digest(url.reveal().as_bytes());
+        let name = hash.iter().take(10).fold(String::new(), |mut name, byte| {
+            let _ = write!(name, "{byte:02x}");
+            name
+        });
+        let folder = source.state_dir().join("mirrors").join(name);
+        fs::create_dir_all(&folder).map_err(|error| file_error(&folder, error))?;
+        let lock = lock(&folder)?;
+        let from = source.work_dir().unwrap_or(source.common_dir()).to_owned();
+        if !folder.join("config").exists() || !folder.join("HEAD").exists() || !folder.join("objects").exists() {
+            // Without a template: no hooks of the user's, no samples.
+            Git::at(&from).args(["init", "--quiet", "--bare", "--template="]).arg(&folder).run()?;
+        }
+        pass_on(source, url, &folder)?;
+        let repository = Repository::open(&folder)?;
+        Ok(Self { repository, url: url.clone(), from, prompts, _lock: lock })
+    }
+
+    /// The mirror as a repository, to read from.
+    #[must_use]
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// Fetches one branch and gives its tip.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`], [`Error::Denied`], [`Error::HostKey`], [`Error::NoBranch`].
+    pub fn fetch(&self, branch: &str) -> Result<Oid, Error> {
+        let (theirs, ours) = references(branch)?;
+        let refspec = format!("+{theirs}:{ours}");
+        let options = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"];
+        let (status, output) = self.git().args(options).args([REMOTE, &refspec]).finish()?;
+        if status == Some(0) {
+            return self.known(branch)?.ok_or_else(|| self.no_branch(branch));
+        }
+        if output.stderr.contains("couldn't find remote ref") {
+            let heads = self.git().args(["ls-remote", "--heads", REMOTE]).run()?;
+            let url = self.url.shown();
+            return Err(if heads.stdout.is_empty() {
+                Error::NoBranch { url, why: format!("is empty: there is no branch {branch:?} to deliver to") }
+            } else {
+                self.no_branch(branch)
+            });
+        }
+        Err(self.remote_error(&output))
+    }
+
+    /// The tip of a branch as it was last fetched or pushed.
+    ///
+    /// # Errors
+    /// [`Error::BranchName`].
+    pub fn known(&self, branch: &str) -> Result<Option<Oid>, Error> {
+        let (_, ours) = references(branch)?;
+        Ok(self.repository.reference(&ours))
+    }
+
+    /// What stands at a path of a commit.
+    ///
+    /// # Errors
+    /// When the commit cannot be read.
+    pub fn subtree(&self, commit: &Oid, path: &RelativePath) -> Result<Subtree, Error> {
+        let failed =
+            |error: Box<dyn std::error::Error + Send + Sync>| Error::read(format!("{path} in {commit}"), error);
+        let root = self.repository.tree_of(commit)?;
+        if path.as_str().is_empty() {
+            return Ok(Subtree::Folder(root));
+        }
+        let gix = self.repository.gix();
+        let id = gix::ObjectId::from_hex(root.as_str().as_bytes()).map_err(|error| failed(error.into()))?;
+        let tree = gix.find_tree(id).map_err(|error| failed(error.into()))?;
+        match tree.lookup_entry_by_path(path.as_str()).map_err(|error| failed(error.into()))? {
+            None => Ok(Subtree::Absent),
+            Some(entry) if entry.mode().is_tree() => {
+                let id = entry.oid().to_string();
+                id.parse().map(Subtree::Folder).map_err(|error: crate::values::Invalid| failed(error.into()))
+            }
+            Some(_) => Ok(Subtree::NoFolder),
+        }
+    }
+
+    /// The size of a blob in bytes, without reading it.
+    ///
+    /// # Errors
+    /// When it is not here.
+    pub fn size(&self, blob: &Oid) -> Result<u64, Error> {
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::read(format!("blob {blob}"), error);
+        let id = gix::ObjectId::from_hex(blob.as_str().as_bytes()).map_err(|error| failed(error.into()))?;
+        let header = self.repository.gix().find_header(id).map_err(|error| failed(error.into()))?;
+        Ok(header.size())
+    }
+
+    fn no_branch(&self, branch: &str) -> Error {
+        Error::NoBranch { url: self.url.shown(), why: format!("has no branch {branch:?}") }
+    }
+
+    /// git on the mirror, as the user's own git would be in the source.
+    pub(super) fn git(&self) -> Git {
+        let git = Git::at(&self.from).env("GIT_DIR", self.repository.git_dir());
+        let git = match self.prompts {
+            Prompts::Allowed => git,
+            Prompts::Never => git.without_prompts(),
+        };
+        match self.ssh() {
+            Some(ssh) => git.env("GIT_SSH_COMMAND", ssh),
+            None => git,
+        }
+    }
+
+    /// The user's ssh with a limit on silence, so that a dead network ends a fetch. `GIT_SSH_COMMAND` wins over
+    /// `core.sshCommand`, which is therefore read here. `None` where it may not be OpenSSH: then it stays as it is.
+    fn ssh(&self) -> Option<String> {
+        if std::env::var_os("GIT_SSH").is_some() || self.repository.config("ssh.variant").is_some() {
+            return None;
+        }
+        let command = std::env::var("GIT_SSH_COMMAND").ok();
+        let command = command.or_else(|| self.repository.config("core.sshCommand")).unwrap_or_else(|| "ssh".to_owned());
+        let program = command.split_whitespace().next()?;
+        if Path::new(program.trim_matches(['"', '\''])).file_name()? != "ssh" {
+            return None;
+        }
+        let batch = match self.prompts {
+            Prompts::Allowed => "",
+            Prompts::Never => " -o BatchMode=yes",
+        };
+        Some(format!("{command} -o ConnectTimeout=20 -o ServerAliveInterval=10 -o ServerAliveCountMax=3{batch}"))
+    }
+
+    /// What went wrong with the remote, from what git and ssh say (in English: `LC_ALL=C`).
+    pub(super) fn remote_error(&self, output: &Output) -> Error {
+        let said = without_secrets(output.stderr.trim());
+        let url = self.url.shown();
+        let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        if says(&["REMOTE HOST IDENTIFICATION HAS CHANGED"]) {
+            Error::HostKey { url, how: "has changed" }
+        } else if says(&["Host key verification failed"]) {
+            Error::HostKey { url, how: "is not known" }
+        } else if says(&[
+            "Permission denied",
+            "Authentication failed",
+            "could not read Username",
+            "could not read Password",
+            "The requested URL returned error: 401",
+            "The requested URL returned error: 403",
+        ]) {
+            Error::Denied { url, message: in_short(&said) }
+        } else {
+            Error::Unreachable { url, message: in_short(&said) }
+        }
+    }
+}
+
+/// A branch there and here.
+pub(super) fn references(branch: &str) -> Result<(String, String), Error> {
+    let theirs = format!("refs/heads/{branch}");
+    match gix::refs::FullName::try_from(theirs.as_str()) {
+        Ok(_) => Ok((theirs, format!("refs/remotes/{REMOTE}/{branch}"))),
+        Err(_) => Err(Error::BranchName(branch.to_owned())),
+    }
+}
+
+/// The lines that say something: git ends most failures with the same two sentences of advice.
+fn in_short(said: &str) -> String {
+    let advice = ["Please make sure you have the correct access rights", "and the repository exists."];
+    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty() && !advice.contains(line));
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+/// Writes the configuration that the source passes on, readable by the user alone.
+fn pass_on(source: &Repository, url: &RemoteUrl, folder: &Path) -> Result<(), Error> {
+    let mut settings = Vec::new();
+    // A server that says nothing for a minute is gone; what the user set is passed on after this, and wins.
+    if source.config("http.lowSpeedTime").is_none() {
+        settings.push(("http.lowspeedlimit".to_owned(), Some("1".to_owned())));
+        settings.push(("http.lowspeedtime".to_owned(), Some("60".to_owned())));
+    }
+    settings.extend(source.passed_on()?);
+    settings.push((format!("remote.{REMOTE}.url"), Some(url.reveal().to_owned())));
+    settings.push((format!("remote.{REMOTE}.fetch"), Some(format!("+refs/heads/*:refs/remotes/{REMOTE}/*"))));
+    let text = passed_on::as_file(&settings);
+    let path = folder.join(PASSED_ON);
+    if fs::read(&path).is_ok_and(|known| known == text.as_bytes()) {
+        return Ok(());
+    }
+    // A temporary file is made for its owner alone (0600).
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| file_error(folder, error))?;
+    file.write_all(text.as_bytes()).map_err(|error| file_error(&path, error))?;
+    file.persist(&path).map_err(|error| file_error(&path, error.error))?;
+    Git::at(folder).args(["config", "--file", "config", "include.path", PASSED_ON]).run()?;
+    Ok(())
+}
+
+fn lock(folder: &Path) -> Result<File, Error> {
+    let path = folder.with_extension("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|error| file_error(&path, error))?;
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(file_error(&path, error)),
+            Err(TryLockError::WouldBlock) if started.elapsed() > PATIENCE => {
+                return Err(Error::Busy { path: folder.display().to_string(), seconds: PATIENCE.as_secs() });
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+fn file_error(path: &Path, source: std::io::Error) -> Error {
+    Error::File { path: path.display().to_string(), source }
+}

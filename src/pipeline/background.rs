@@ -1,0 +1,107 @@
+//! Work that goes on after git is done: a process of our own in a session of its own, which nobody can be asked by and
+//! which ends on no terminal's account. Whoever started it watches its log for a few seconds.
+
+use super::Error;
+use crate::{
+    git::{self, Repository},
+    values::EnvironmentName,
+};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// How long a push or pull waits to show what became of its delivery.
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);
+/// A log that has grown past this starts anew.
+const MAX_LOG: u64 = 1 << 20;
+
+/// Delivers environments in a process of its own, and shows what it says for as long as `patience`.
+///
+/// # Errors
+/// When the process cannot be started. What it fails at is in its log and in the outbox.
+pub(super) fn deliver(
+    repository: &Repository,
+    environments: &[EnvironmentName],
+    patience: Duration,
+) -> Result<(), Error> {
+    let log = log_path(repository);
+    let start = open(&log)?;
+    let mut child = spawn(repository, environments, &log)?;
+    let mut shown = start;
+    let began = Instant::now();
+    loop {
+        let ended = child.try_wait().ok().flatten();
+        shown = show(&log, shown);
+        if ended.is_some() {
+            return Ok(());
+        }
+        if began.elapsed() > patience {
+            let names: Vec<&str> = environments.iter().map(EnvironmentName::as_str).collect();
+            anstream::eprintln!(
+                "gitops-hooks: delivery to {} goes on in the background; follow it with `gitops-hooks status --follow`",
+                names.join(", ")
+            );
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Where detached work writes.
+#[must_use]
+pub fn log_path(repository: &Repository) -> PathBuf {
+    repository.state_dir().join("logs").join("deliver.log")
+}
+
+/// Leaves the terminal's session, so that closing the terminal ends nothing (`setsid(2)`).
+pub fn detach() {
+    // It fails only for the leader of a process group, which is then alone in it.
+    let _ = rustix::process::setsid();
+}
+
+fn open(log: &Path) -> Result<u64, Error> {
+    let failed = |source| Error::file(log, source);
+    if let Some(folder) = log.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let length = fs::metadata(log).map_or(0, |metadata| metadata.len());
+    if length > MAX_LOG {
+        fs::rename(log, log.with_extension("log.1")).map_err(failed)?;
+        return Ok(0);
+    }
+    Ok(length)
+}
+
+fn spawn(repository: &Repository, environments: &[EnvironmentName], log: &Path) -> Result<Child, Error> {
+    let failed = |source| Error::file(log, source);
+    let binary = std::env::current_exe().map_err(|source| Error::file(Path::new("gitops-hooks"), source))?;
+    let output = OpenOptions::new().create(true).append(true).open(log).map_err(failed)?;
+    let mut command = Command::new(binary);
+    command.args(["deliver", "--detached"]).args(environments.iter().map(EnvironmentName::as_str));
+    git::scrub(&mut command)
+        .current_dir(repository.work_dir().unwrap_or_else(|| repository.git_dir()))
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().map_err(failed)?)
+        .stderr(output);
+    for (name, value) in git::WITHOUT_PROMPTS {
+        command.env(name, value);
+    }
+    command.spawn().map_err(failed)
+}
+
+/// Shows what was added to the log, and gives its new length.
+fn show(log: &Path, from: u64) -> u64 {
+    let mut added = Vec::new();
+    let read = File::open(log).and_then(|mut file| {
+        file.seek(SeekFrom::Start(from))?;
+        file.read_to_end(&mut added)
+    });
+    if read.is_ok() && !added.is_empty() {
+        let _ = anstream::stderr().write_all(&added);
+    }
+    from + u64::try_from(added.len()).unwrap_or(0)
+}

@@ -1,0 +1,164 @@
+//! The order of the story: a snapshot is judged, its images are built beside the tests and published after them, what may
+//! be behind is noted, and delivered. Each part is done by the room that owns it; this room knows only what follows what.
+
+mod background;
+mod deliver;
+mod judge;
+mod push;
+mod snapshot;
+
+pub use background::{detach, log_path};
+pub use deliver::{Told, deliver, moved, pulled};
+pub use push::push;
+pub use snapshot::{by_hand, commit, message};
+
+use crate::{check, config, deliver as delivery, git, hook, image, ui};
+use miette::Diagnostic;
+use std::{path::Path, time::Duration};
+
+/// What every part of the story needs.
+pub struct Pipeline<'a> {
+    /// The repository whose hook runs.
+    pub repository: &'a git::Repository,
+    /// Where progress is shown.
+    pub progress: &'a ui::Progress,
+    /// Whether records count.
+    pub cache: check::CachePolicy,
+    /// Whether somebody is there to answer git's questions.
+    pub prompts: git::Prompts,
+    /// What ends the work early.
+    pub interrupt: &'a check::Interrupt,
+}
+
+/// What can stop the story.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    /// The remote has what this clone does not know: git will reject the push.
+    #[error("{reference} on {remote} has commits that this clone does not know")]
+    #[diagnostic(code(check), help("fetch first: `git pull --rebase {remote}`, then push again"))]
+    FetchFirst {
+        /// The reference there.
+        reference: String,
+        /// The remote.
+        remote: String,
+    },
+
+    /// A commit that should be delivered says nothing of environments.
+    #[error("the commit {commit} has no configuration")]
+    #[diagnostic(code(config), help("commit a .gitops-hooks.yaml"))]
+    NoConfig {
+        /// The commit.
+        commit: String,
+    },
+
+    /// An environment that the configuration does not have.
+    #[error("there is no environment {name:?} in the configuration")]
+    #[diagnostic(code(usage), help("environments are listed under `environments` in .gitops-hooks.yaml"))]
+    NoEnvironment {
+        /// The name.
+        name: String,
+    },
+
+    /// A branch that no remote is known to have.
+    #[error("no remote is known to have the branch {branch}")]
+    #[diagnostic(code(usage), help("push it first: `git push -u origin {branch}`"))]
+    NoUpstream {
+        /// The branch.
+        branch: String,
+    },
+
+    /// A file of ours.
+    #[error("cannot use {path}")]
+    #[diagnostic(code(environment))]
+    File {
+        /// Which one.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// The asynchronous runtime could not be started.
+    #[error("cannot start the asynchronous runtime")]
+    #[diagnostic(code(environment))]
+    Runtime(#[source] std::io::Error),
+
+    /// From the check room.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Check(#[from] check::Error),
+
+    /// From the configuration.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Config(#[from] config::InvalidConfig),
+
+    /// From the deliver room.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Deliver(#[from] delivery::Error),
+
+    /// From the git room.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Git(#[from] git::Error),
+
+    /// From the hook room.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Hook(#[from] hook::Error),
+
+    /// From the image room.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Image(#[from] image::Error),
+}
+
+impl Error {
+    fn file(path: &Path, source: std::io::Error) -> Self {
+        Self::File { path: path.display().to_string(), source }
+    }
+}
+
+/// The configuration in a tree or commit; `None` where it has none.
+fn configuration(repository: &git::Repository, treeish: &crate::values::Oid) -> Result<Option<config::Config>, Error> {
+    for path in config::PATHS {
+        if let Some(bytes) = repository.file(treeish, path)? {
+            return Ok(Some(config::parse(path, &String::from_utf8_lossy(&bytes))?));
+        }
+    }
+    Ok(None)
+}
+
+/// Refuses a configuration that aims at addresses, or prepares scratch trees with a command, that nobody confirmed here.
+fn confirmed(repository: &git::Repository, config: &config::Config, subject: hook::Subject) -> Result<(), Error> {
+    let lines = hook::unconfirmed(repository, config, subject)?;
+    if lines.is_empty() { Ok(()) } else { Err(hook::Error::Unconfirmed { lines }.into()) }
+}
+
+/// Waits for work on an engine or a registry, and gives it up when a signal comes: what it has started is put away as it
+/// is dropped.
+fn wait<T, E>(interrupt: &check::Interrupt, work: impl Future<Output = Result<T, E>>) -> Result<T, Error>
+where
+    Error: From<E>,
+{
+    let stopped = async {
+        loop {
+            if let Some(signal) = interrupt.signal() {
+                return check::Error::Interrupted { signal };
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    runtime()?.block_on(async {
+        tokio::select! {
+            done = work => Ok(done?),
+            error = stopped => Err(error.into()),
+        }
+    })
+}
+
+/// A runtime for one piece of work that talks to an engine or a registry.
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)
+}

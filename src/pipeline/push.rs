@@ -1,0 +1,125 @@
+//! pre-push: every pushed reference's tip is judged, once for each commit; what an environment delivers is published and
+//! noted when all of it has passed.
+
+use super::{
+    Error, Pipeline, configuration, confirmed,
+    judge::{Built, Call, judge, request},
+    wait,
+};
+use crate::{
+    check::Snapshot,
+    config::Config,
+    deliver as delivery,
+    hook::{RefUpdate, Subject},
+    image,
+    values::{EnvironmentName, HookName, ImageName, Oid},
+};
+use std::ffi::OsString;
+
+/// A commit that is being pushed, whatever the number of references to it.
+struct Pushed {
+    commit: Oid,
+    /// What the remote has of it, as far as this clone knows.
+    base: Option<Oid>,
+    references: Vec<String>,
+}
+
+/// Judges a push, publishes the images that it delivers, and notes the environments that will be behind.
+///
+/// # Errors
+/// When a step fails, a remote is ahead of this clone, or something cannot be built or published. Then nothing was
+/// published and git does not push.
+pub fn push(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate], arguments: &[OsString]) -> Result<(), Error> {
+    let mut judged: Vec<(Pushed, Config, Built, Vec<EnvironmentName>)> = Vec::new();
+    for pushed in commits(pipeline, remote, updates)? {
+        let Some(config) = configuration(pipeline.repository, &pushed.commit)? else {
+            let names = pushed.references.join(", ");
+            pipeline.progress.line(&format!("gitops-hooks: {names} has no .gitops-hooks.yaml, so nothing is checked"));
+            continue;
+        };
+        let environments = delivering(pipeline, &config, remote, &pushed.references);
+        let intent = if environments.is_empty() { image::Intent::TrialOnly } else { image::Intent::WillPublish };
+        if !environments.is_empty() {
+            confirmed(pipeline.repository, &config, Subject::Publication)?;
+        }
+        let snapshot = Snapshot::of_commit(pipeline.repository, pushed.commit.clone(), pushed.base.as_ref())?;
+        let call = Call { arguments, message_file: None };
+        let built = judge(pipeline, &config, HookName::PrePush, &snapshot, &pushed.commit, intent, call)?;
+        judged.push((pushed, config, built, environments));
+    }
+    for (pushed, config, built, environments) in judged {
+        if environments.is_empty() {
+            continue;
+        }
+        publish(pipeline, &config, &pushed.commit, built)?;
+        for environment in &environments {
+            delivery::note(pipeline.repository, environment, delivery::Reason::Push(pushed.commit.clone()))?;
+        }
+    }
+    Ok(())
+}
+
+/// The commits of a push, each once. Deletions and what the remote has already are passed over; tags are peeled.
+fn commits(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate]) -> Result<Vec<Pushed>, Error> {
+    let repository = pipeline.repository;
+    let mut found: Vec<Pushed> = Vec::new();
+    for update in updates.iter().filter(|update| !update.is_deletion() && !update.is_noop()) {
+        // A tag may point at a tree or a blob: there is no commit to judge then.
+        let Some(commit) = repository.commit(update.local.as_str()) else { continue };
+        let there = repository.commit(update.remote.as_str());
+        if !update.remote.is_zero() && there.is_none() && update.remote_ref.starts_with("refs/heads/") {
+            return Err(Error::FetchFirst { reference: update.remote_ref.clone(), remote: remote.to_owned() });
+        }
+        if let Some(same) = found.iter_mut().find(|pushed| pushed.commit == commit) {
+            same.references.push(update.remote_ref.clone());
+            continue;
+        }
+        let base = match there {
+            Some(there) => Some(there),
+            None => repository.base_on(remote, &commit)?,
+        };
+        found.push(Pushed { commit, base, references: vec![update.remote_ref.clone()] });
+    }
+    Ok(found)
+}
+
+/// The environments whose branch's upstream this push moves.
+fn delivering(pipeline: &Pipeline<'_>, config: &Config, remote: &str, references: &[String]) -> Vec<EnvironmentName> {
+    let moves = |branch: &str| {
+        let upstream = pipeline.repository.upstream(branch);
+        upstream.is_some_and(|upstream| upstream.remote == remote && references.contains(&upstream.branch))
+    };
+    let environments = config.environments.iter().filter(|(_, environment)| moves(&environment.branch));
+    environments.map(|(name, _)| name.clone()).collect()
+}
+
+/// Publishes what was built. Every other step has passed by now.
+pub(super) fn publish(
+    pipeline: &Pipeline<'_>,
+    config: &Config,
+    commit: &Oid,
+    built: Built,
+) -> Result<Vec<(ImageName, image::Published)>, Error> {
+    let mut published = Vec::new();
+    for (name, prepared) in built {
+        let Some(image) = config.images.get(&name) else { continue };
+        let task = pipeline.progress.task(&format!("publish {name}"));
+        let request = request(pipeline.repository, commit, &name, image);
+        match wait(pipeline.interrupt, image::publish(&request, prepared, &task)) {
+            Ok(done) => {
+                let what = match done.origin {
+                    image::Origin::Built => "pushed",
+                    image::Origin::Adopted => "already there",
+                };
+                let digest = done.reference.digest.as_ref().map_or("", |digest| digest.short());
+                task.end(&crate::ui::Outcome::Done(format!("{what}, sha256:{digest}")));
+                published.push((name, done));
+            }
+            Err(error) => {
+                task.end(&crate::ui::Outcome::Failed(error.to_string()));
+                return Err(error);
+            }
+        }
+    }
+    Ok(published)
+}
