@@ -109,6 +109,11 @@ async fn install(
         return print(&cluster::objects(&installation)?);
     }
 
+    // What cannot work is said before anything is touched.
+    let source = match &arguments.image {
+        Some(image) => Source::Ready(image.to_string()),
+        None => program(sync_repository(arguments, config, environment)?)?,
+    };
     let client = cluster::connect(arguments.context.as_deref()).await?;
     cluster::expect_namespace(&client, &settings.namespace).await?;
     let credentials = match credentials {
@@ -119,10 +124,7 @@ async fn install(
     let kinds = Kinds::discover(&client).await?;
     adoption(arguments, environment, repository, &client, &kinds, progress).await?;
 
-    let image = match &arguments.image {
-        Some(image) => image.to_string(),
-        None => push(arguments, config, environment, progress).await?,
-    };
+    let image = push(source, config, environment, progress).await?;
     let environment = settings.environment.clone();
     let installation = Installation { settings, credentials, image };
     let task = progress.task(&format!("sync of {environment}"));
@@ -211,7 +213,8 @@ async fn adoption(
         Ok(found) => found,
         // To install before the repository is filled is no mistake; to adopt from nothing is.
         Err(error) if !arguments.adopt => {
-            task.end(&Outcome::Skipped(format!("not looked at: {error}")));
+            let said = error.to_string();
+            task.end(&Outcome::Skipped(format!("not looked at: {}", said.lines().next().unwrap_or_default())));
             return Ok(());
         }
         Err(error) => {
@@ -268,11 +271,30 @@ fn version_tag() -> String {
     format!("v{}", env!("CARGO_PKG_VERSION"))
 }
 
-/// Pushes an image of this program and gives its reference.
-async fn push(arguments: &Install, config: &Config, environment: &Environment, progress: &Progress) -> Result<String> {
-    let repository = sync_repository(arguments, config, environment)?;
-    let program = program()?;
-    let platform = cluster::check_static(&program)?;
+/// Where the image of the sync comes from.
+enum Source {
+    /// It is there already.
+    Ready(String),
+    /// It is made of this program.
+    Program { path: PathBuf, platform: cluster::Platform, repository: Repository },
+}
+
+/// This program as what an image is made of.
+fn program(repository: Repository) -> Result<Source> {
+    let path =
+        std::env::current_exe().map_err(|source| cluster::Error::File { path: "this program".into(), source })?;
+    // A program that was replaced while it runs is shown as `NAME (deleted)`; its bytes are still there.
+    let path = if path.exists() { path } else { Path::new("/proc/self/exe").to_owned() };
+    let platform = cluster::check_static(&path)?;
+    Ok(Source::Program { path, platform, repository })
+}
+
+/// Pushes the image where it is made here, and gives its reference.
+async fn push(source: Source, config: &Config, environment: &Environment, progress: &Progress) -> Result<String> {
+    let (path, platform, repository) = match source {
+        Source::Ready(image) => return Ok(image),
+        Source::Program { path, platform, repository } => (path, platform, repository),
+    };
     // The registry is spoken to as for the team's own images.
     let transport = environment
         .images
@@ -283,7 +305,7 @@ async fn push(arguments: &Install, config: &Config, environment: &Environment, p
     let tag: Tag = version_tag().parse().map_err(|_| NoRepository)?;
     let task = progress.task("image of the sync");
     task.message("pushing");
-    match image::push_binary(&repository, transport, &tag, &program, platform.as_str(), &[]).await {
+    match image::push_binary(&repository, transport, &tag, &path, platform.as_str(), &[]).await {
         Ok(reference) => {
             task.end(&Outcome::Done(reference.to_string()));
             Ok(reference.to_string())
@@ -293,13 +315,6 @@ async fn push(arguments: &Install, config: &Config, environment: &Environment, p
             Err(error.into())
         }
     }
-}
-
-fn program() -> Result<PathBuf> {
-    let path =
-        std::env::current_exe().map_err(|source| cluster::Error::File { path: "this program".into(), source })?;
-    // A program that was replaced while it runs is shown as `NAME (deleted)`; its bytes are still there.
-    Ok(if path.exists() { path } else { Path::new("/proc/self/exe").to_owned() })
 }
 
 async fn uninstall(arguments: &Uninstall, config: &Config, progress: &Progress) -> Result<()> {
