@@ -1,5 +1,6 @@
 //! Errors as people see them, and the exit code that each stands for.
 
+use crate::{check, pipeline};
 use std::process::ExitCode;
 
 /// Shows an error and gives the exit code. Every room's errors carry a `miette` code that says whose fault it is:
@@ -13,6 +14,11 @@ pub(super) fn report(result: miette::Result<()>) -> ExitCode {
         _ => 3,
     };
     show(&error);
+    if let Some(pipeline::Error::Check(check::Error::Interrupted { signal })) = error.downcast_ref() {
+        let interrupt = check::Interrupt::never();
+        interrupt.raise(*signal);
+        interrupt.die();
+    }
     ExitCode::from(exit)
 }
 

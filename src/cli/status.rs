@@ -66,17 +66,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// On a terminal the table stays in place; elsewhere a line for each change.
-async fn follow(
-    repository: &Repository,
-    config: &config::Config,
-    client: &Result<kube::Client, String>,
-) -> Result<()> {
-    let live = std::io::stdout().is_terminal();
+async fn follow(repository: &Repository, config: &config::Config, client: &Result<kube::Client, String>) -> Result<()> {
+    let in_place = std::io::stdout().is_terminal();
     let interrupt = Interrupt::listen()?;
     let (mut height, mut told) = (0, Vec::new());
     let status = loop {
         let status = status::gather(repository, config, client).await;
-        if live {
+        if in_place {
             if height > 0 {
                 // Back to the first line of the last table, and away with it (ECMA-48: CPL, ED).
                 anstream::print!("\x1b[{height}F\x1b[J");
@@ -122,9 +118,8 @@ fn table(status: &Status) -> Table {
 fn row(trace: &Trace) -> Vec<(String, Tone)> {
     let nothing = || ("–".to_owned(), Tone::Faint);
     let commit = trace.commit.as_ref();
-    let commit = commit.map_or_else(nothing, |commit| {
-        (format!("{} {}", commit.id.short(), commit.subject), Tone::Plain)
-    });
+    let commit =
+        commit.map_or_else(nothing, |commit| (format!("{} {}", commit.id.short(), commit.subject), Tone::Plain));
     let checks = match trace.checks {
         Checks::Passed => ("passed".to_owned(), Tone::Good),
         Checks::Unknown => ("not run here".to_owned(), Tone::Faint),

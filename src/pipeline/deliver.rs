@@ -5,17 +5,21 @@ use super::{
     Error, Pipeline, background, configuration, confirmed,
     judge::{self, Call, judge, request},
     push::publish,
-    wait,
+    runtime, wait,
 };
 use crate::{
     check::Snapshot,
+    cluster,
     config::Config,
     deliver as delivery,
     hook::Subject,
-    image,
+    image, sync,
     ui::Outcome,
     values::{EnvironmentName, HookName, ImageName, ImageRef, Oid},
 };
+
+/// How long a nudge may take; it is only a courtesy.
+const NUDGE: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// What became of one environment.
 #[derive(Debug)]
@@ -126,7 +130,21 @@ fn deliver_one(pipeline: &Pipeline<'_>, config: &Config, name: &EnvironmentName)
         Ok(delivery) => Outcome::Done(told(delivery)),
         Err(error) => Outcome::Failed(error.to_string()),
     });
+    if let Ok(delivery::Delivery::Delivered { .. }) = &result {
+        nudge(name);
+    }
     Ok(result?)
+}
+
+/// Tells the sync that there is something to fetch, where this machine has a cluster to tell; else its poll finds it.
+fn nudge(name: &EnvironmentName) {
+    let Ok(runtime) = runtime() else { return };
+    let nudge = async {
+        let Ok(client) = cluster::connect(None).await else { return };
+        // A cluster without this environment's sync is somebody else's.
+        let _ = sync::nudge(&client, name).await;
+    };
+    let _ = runtime.block_on(async { tokio::time::timeout(NUDGE, nudge).await });
 }
 
 /// What became of a delivery, on one line.

@@ -39,9 +39,11 @@ fn delivery(repository: &Repository, config: &Config, name: &EnvironmentName) ->
     if delivered.state.images.is_empty() {
         return Ok(None);
     }
-    let images = delivered.state.images.into_iter().map(|(image, running)| {
-        (image, Running { source: running.source, reference: running.reference })
-    });
+    let images = delivered
+        .state
+        .images
+        .into_iter()
+        .map(|(image, running)| (image, Running { source: running.source, reference: running.reference }));
     Ok(Some(Delivery {
         tip: delivered.tip,
         commit: delivered.commit.as_ref().map(|commit| commit.oid.clone()),
@@ -52,7 +54,7 @@ fn delivery(repository: &Repository, config: &Config, name: &EnvironmentName) ->
 
 async fn report(cluster: &Result<Client, String>, name: &EnvironmentName) -> Result<Option<sync::Report>, String> {
     let client = cluster.as_ref().map_err(Clone::clone)?;
-    match tokio::time::timeout(PATIENCE, sync::report::read(client, name)).await {
+    match tokio::time::timeout(PATIENCE, sync::read(client, name)).await {
         Ok(Ok(report)) => Ok(report),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("the cluster does not answer".to_owned()),

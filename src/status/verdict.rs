@@ -81,46 +81,46 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    fn delivery(tip: char) -> Result<Option<Delivery>, String> {
+    fn delivery(tip: char) -> Delivery {
         let tip = tip.to_string().repeat(40).parse().unwrap();
-        Ok(Some(Delivery { tip, commit: None, time: None, images: BTreeMap::new() }))
+        Delivery { tip, commit: None, time: None, images: BTreeMap::new() }
     }
 
-    fn report(phase: &str, commit: char) -> Result<Option<Report>, String> {
+    fn report(phase: &str, commit: char) -> Report {
         let commit = commit.to_string().repeat(40);
         let json = serde_json::json!({
             "environment": "staging", "namespace": "default", "phase": phase,
             "since": "2026-01-01T00:00:00Z", "manifest_commit": commit,
             "refused": [{ "object": "Deployment web", "reason": "is damaged" }],
         });
-        Ok(Some(serde_json::from_value(json).unwrap()))
+        serde_json::from_value(json).unwrap()
     }
 
     #[test]
     fn healthy_counts_only_for_what_was_delivered() {
-        assert_eq!(Verdict::of(None, &delivery('a'), &report("healthy", 'a')), Verdict::Live);
-        assert!(!Verdict::of(None, &delivery('b'), &report("healthy", 'a')).is_settled());
+        assert_eq!(Verdict::of(None, &Ok(Some(delivery('a'))), &Ok(Some(report("healthy", 'a')))), Verdict::Live);
+        assert!(!Verdict::of(None, &Ok(Some(delivery('b'))), &Ok(Some(report("healthy", 'a')))).is_settled());
     }
 
     #[test]
     fn a_note_without_an_error_is_under_way_and_with_one_it_waits_for_somebody() {
         let since = jiff::Timestamp::UNIX_EPOCH;
         let quiet = Waiting { since, error: None };
-        assert!(!Verdict::of(Some(&quiet), &delivery('a'), &report("healthy", 'a')).is_settled());
+        assert!(!Verdict::of(Some(&quiet), &Ok(Some(delivery('a'))), &Ok(Some(report("healthy", 'a')))).is_settled());
         let failed = Waiting { since, error: Some("no route".to_owned()) };
-        let verdict = Verdict::of(Some(&failed), &delivery('a'), &report("healthy", 'a'));
+        let verdict = Verdict::of(Some(&failed), &Ok(Some(delivery('a'))), &Ok(Some(report("healthy", 'a'))));
         assert_eq!(verdict, Verdict::Stuck("delivery waits: no route".to_owned()));
     }
 
     #[test]
     fn a_refusal_is_told_in_the_syncs_words() {
-        let verdict = Verdict::of(None, &delivery('a'), &report("failed", 'a'));
+        let verdict = Verdict::of(None, &Ok(Some(delivery('a'))), &Ok(Some(report("failed", 'a'))));
         assert_eq!(verdict, Verdict::Stuck("Deployment web: is damaged".to_owned()));
     }
 
     #[test]
     fn a_cluster_that_does_not_answer_is_not_called_healthy() {
-        let verdict = Verdict::of(None, &delivery('a'), &Err("no cluster answers".to_owned()));
+        let verdict = Verdict::of(None, &Ok(Some(delivery('a'))), &Err("no cluster answers".to_owned()));
         assert_eq!(verdict, Verdict::Unknown("no cluster answers".to_owned()));
     }
 }

@@ -43,7 +43,7 @@ impl TestContext {
             binary.display(),
             RUNNER.join(" ")
         );
-        self.script(&self.work.join(".git/hooks").join(hook), &text);
+        TestContext::script(&self.work.join(".git/hooks").join(hook), &text);
     }
 
     /// A file that steps write to, outside of every work tree.
