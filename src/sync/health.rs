@@ -21,7 +21,8 @@ pub fn assess(object: &Json, pods: &[&Json]) -> Health {
     let health = rule(object);
     // A workload only says that it waits; why is told by its pods.
     if matches!(health, Health::Progressing(_))
-        && let Some(reason) = pods.iter().filter(|pod| belongs(object, pod)).find_map(|pod| stuck(pod))
+        && let Some(reason) =
+            pods.iter().filter(|pod| belongs(object, pod) && is_current(object, pod)).find_map(|pod| stuck(pod))
     {
         return Health::Failed(reason);
     }
@@ -279,6 +280,20 @@ pub fn belongs(workload: &Json, pod: &Json) -> bool {
     labels.iter().all(|(key, value)| pod.pointer("/metadata/labels").and_then(|labels| labels.get(key)) == Some(value))
 }
 
+/// Whether a pod runs the images that its workload asks for now. One that is left of an earlier template says nothing about
+/// this one, whatever it waits for.
+fn is_current(workload: &Json, pod: &Json) -> bool {
+    let images = |list: Option<&Json>| -> Vec<(String, String)> {
+        let containers = list.and_then(Json::as_array).into_iter().flatten();
+        containers.map(|container| (text(container, "/name").to_owned(), text(container, "/image").to_owned())).collect()
+    };
+    ["containers", "initContainers"].iter().all(|list| {
+        let runs = images(pod.pointer(&format!("/spec/{list}")));
+        // A sidecar that was injected into the pod stands in no template.
+        images(workload.pointer(&format!("/spec/template/spec/{list}"))).iter().all(|wanted| runs.contains(wanted))
+    })
+}
+
 /// What a container waits for that does not come by itself.
 const STUCK: &[&str] = &[
     "ErrImagePull",
@@ -381,6 +396,19 @@ mod tests {
         );
         let other = json!({ "metadata": { "labels": { "app": "api" } }, "status": pod["status"] });
         assert!(is_waiting(&assess(&rolled(2, 2, [3, 1, 2]), &[&other])));
+    }
+
+    #[test]
+    fn a_pod_of_an_earlier_template_says_nothing_about_this_one() {
+        let template = |image: &str| json!({ "containers": [{ "name": "web", "image": image }] });
+        let mut workload = rolled(2, 2, [3, 1, 2]);
+        workload["spec"]["template"] = json!({ "spec": template("web:2") });
+        let pod = |image: &str| {
+            json!({ "metadata": { "name": "web-1", "labels": { "app": "web" } }, "spec": template(image), "status": {
+                "containerStatuses": [{ "name": "web", "state": { "waiting": { "reason": "ErrImagePull" } } }] } })
+        };
+        assert!(is_waiting(&assess(&workload, &[&pod("web:1")])));
+        assert!(matches!(assess(&workload, &[&pod("web:1"), &pod("web:2")]), Health::Failed(_)));
     }
 
     #[test]
