@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy takes the functions beside tests for no tests")]
 
+#[path = "context/testbed.rs"]
+mod testbed;
+
 use gitops_hooks::{
     config::{self, Config},
     deliver::{self, Delivery, Error, Reason, State, Target},
@@ -397,7 +400,7 @@ fn a_note_waits_for_whoever_delivers_next() {
 fn test_bed(variable: &str) -> Option<String> {
     let value = std::env::var(variable).ok();
     if value.is_none() {
-        eprintln!("skipped: {variable} is not set");
+        testbed::skipped(&format!("{variable} is not set"));
     }
     value
 }

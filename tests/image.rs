@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "context/testbed.rs"]
+mod testbed;
+
 use gitops_hooks::{
     config, git,
     image::{self, Error, ExtraFile, Intent, Origin, Prepared, Request, Transport},
@@ -27,7 +30,7 @@ use tempfile::TempDir;
 fn bed(name: &str) -> Option<String> {
     let value = std::env::var(name).ok().filter(|value| !value.is_empty());
     if value.is_none() {
-        eprintln!("skipped: needs the test bed (make testbed)");
+        testbed::skipped("needs the test bed (make testbed)");
     }
     value
 }
@@ -528,7 +531,7 @@ fn a_registry_that_goes_away_in_a_push_leaves_no_tag() {
 fn an_image_of_a_binary_runs() {
     let Some(registry) = open_registry() else { return };
     let Ok(release) = std::env::var("GITOPS_HOOKS_RELEASE") else {
-        eprintln!("skipped: needs a static binary (GITOPS_HOOKS_RELEASE)");
+        testbed::skipped("needs a static binary (GITOPS_HOOKS_RELEASE)");
         return;
     };
     let source = Source::new(&registry, "", "FROM scratch\n");

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "context/testbed.rs"]
+mod testbed;
+
 use assert_cmd::cargo::CommandCargoExt;
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -35,7 +38,7 @@ fn variable(name: &str) -> Option<String> {
 impl Bed {
     fn new(name: &str) -> Option<Self> {
         let (Some(root), Ok(_)) = (variable("GIT_ROOT"), std::env::var("KUBECONFIG")) else {
-            eprintln!("skipped: needs the test bed (make testbed)");
+            testbed::skipped("needs the test bed (make testbed)");
             return None;
         };
         let name = format!("sync-{name}-{}", std::process::id());
