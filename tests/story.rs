@@ -21,7 +21,11 @@ fn a_change_goes_from_commit_to_pods() {
     let home = tempfile::tempdir().unwrap();
     let play = |script: &str| {
         let mut command = Command::new(format!("{root}/tests/demo/{script}"));
-        command.env("DEMO_HOME", home.path().join("demo")).env("DEMO_NAMESPACE", NAMESPACE).env("DEMO_PORT", PORT);
+        command
+            .env("DEMO_HOME", home.path().join("demo"))
+            .env("DEMO_ENVIRONMENT", NAMESPACE)
+            .env("DEMO_NAMESPACE", NAMESPACE)
+            .env("DEMO_PORT", PORT);
         command
     };
 
@@ -58,7 +62,7 @@ fn a_change_goes_from_commit_to_pods() {
         .output()
         .unwrap();
     let message = String::from_utf8(message.stdout).unwrap();
-    for trailer in ["Source-Commit: ", "Source-Repository: ", "Image: ", "Environment: staging"] {
+    for trailer in ["Source-Commit: ", "Source-Repository: ", "Image: ", "Environment: story"] {
         assert!(message.contains(trailer), "{trailer} in {message}");
     }
 

@@ -285,7 +285,9 @@ pub fn belongs(workload: &Json, pod: &Json) -> bool {
 fn is_current(workload: &Json, pod: &Json) -> bool {
     let images = |list: Option<&Json>| -> Vec<(String, String)> {
         let containers = list.and_then(Json::as_array).into_iter().flatten();
-        containers.map(|container| (text(container, "/name").to_owned(), text(container, "/image").to_owned())).collect()
+        containers
+            .map(|container| (text(container, "/name").to_owned(), text(container, "/image").to_owned()))
+            .collect()
     };
     ["containers", "initContainers"].iter().all(|list| {
         let runs = images(pod.pointer(&format!("/spec/{list}")));
