@@ -53,26 +53,51 @@ pub(super) fn judge(
     };
     let plan = check::plan(steps, &context)?;
     let built = Arc::new(Mutex::new(Built::new()));
+    let failures: Arc<Mutex<Vec<Error>>> = Arc::default();
     let mut work = check::Work::new();
     for (index, step) in steps.iter().enumerate() {
         let Some(name) = &step.image else { continue };
         let Some(image) = config.images.get(&**name) else { continue };
         let (repository, interrupt) = (pipeline.repository.clone(), pipeline.interrupt.clone());
-        let (name, image, commit, built) = ((**name).clone(), image.clone(), commit.clone(), Arc::clone(&built));
+        let (name, image, commit) = ((**name).clone(), image.clone(), commit.clone());
+        let (built, failures) = (Arc::clone(&built), Arc::clone(&failures));
         work.insert(
             index,
             Box::new(move |task| {
                 let request = request(&repository, &commit, &name, &image);
-                let prepared = wait(&interrupt, image::prepare(&request, intent, task))?;
-                let note = told(&prepared);
-                built.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), prepared);
-                Ok(note)
+                match wait(&interrupt, image::prepare(&request, intent, task)) {
+                    Ok(prepared) => {
+                        let note = told(&prepared);
+                        built.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), prepared);
+                        Ok(note)
+                    }
+                    Err(error) => {
+                        let line = Box::new(NotBuilt(error.to_string()));
+                        failures.lock().unwrap_or_else(PoisonError::into_inner).push(error);
+                        Err(line as _)
+                    }
+                }
             }),
         );
     }
-    check::run(&plan, work, &context)?.verdict()?;
+    let verdict = check::run(&plan, work, &context)?.verdict();
+    if let Err(check::Error::Failed { steps }) = &verdict {
+        // Where nothing but images failed, the image's own error says whose fault it is and what to do next.
+        let mut failures = std::mem::take(&mut *failures.lock().unwrap_or_else(PoisonError::into_inner));
+        if failures.len() == steps.len()
+            && let Some(first) = failures.drain(..).next()
+        {
+            return Err(first);
+        }
+    }
+    verdict?;
     Ok(std::mem::take(&mut *built.lock().unwrap_or_else(PoisonError::into_inner)))
 }
+
+/// An image's failure on its step's line; the error itself is told at the end.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{0}")]
+struct NotBuilt(String);
 
 /// What became of an image, for its step's line.
 pub(super) fn told(prepared: &image::Prepared) -> String {
