@@ -79,7 +79,8 @@ fn an_image_that_stands_nowhere_in_the_manifests_is_told_before_anything_is_buil
     let clone = context.beside("manifests");
     context.git(&["clone", "-q", manifests.to_str().unwrap(), clone.to_str().unwrap()]);
     std::fs::create_dir(clone.join("staging")).unwrap();
-    std::fs::write(clone.join("staging/app.yaml"), "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: web }\n").unwrap();
+    std::fs::write(clone.join("staging/app.yaml"), "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: web }\n")
+        .unwrap();
     for args in [&["add", "."][..], &["commit", "-qm", "x"], &["push", "-q", "origin", "HEAD:main"]] {
         assert_eq!(TestContext::run(context.command("git").args(args).current_dir(&clone)).code, Some(0));
     }
@@ -92,7 +93,9 @@ fn without_a_cluster_nothing_is_installed_and_the_message_says_what_to_do() {
     let context = delivering("https://git.invalid/m.git");
     let mut command = context.command(assert_cmd::cargo::cargo_bin!("gitops-hooks"));
     let done = TestContext::run(
-        command.args(["cluster", "install", "staging"]).env("KUBECONFIG", context.beside("no-kubeconfig")),
+        command
+            .args(["cluster", "install", "staging", "--image", "registry.example.com/gitops-hooks:1"])
+            .env("KUBECONFIG", context.beside("no-kubeconfig")),
     );
     says(&done, 3, &["cluster"]);
 }
