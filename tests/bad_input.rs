@@ -111,5 +111,5 @@ fn a_namespace_that_does_not_exist_is_named_with_the_command_that_makes_it() {
     let mut command = context.command(assert_cmd::cargo::cargo_bin!("gitops-hooks"));
     command.args(["cluster", "install", "staging", "--image", "registry.example.com/gitops-hooks:1"]);
     let done = TestContext::run(command.env("KUBECONFIG", kubeconfig));
-    says(&done, 2, &["no-such-namespace", "kubectl create namespace no-such-namespace"]);
+    says(&done, 3, &["no-such-namespace", "kubectl create namespace no-such-namespace"]);
 }
