@@ -6,7 +6,7 @@
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 RELEASE := target/$(HOST)/release/gitops-hooks
 
-.PHONY: demo test bench soak testbed testbed-down release check clean-demo
+.PHONY: demo clean-demo test bench testbed testbed-down release
 
 demo: release
 	tests/demo/run $(RELEASE)

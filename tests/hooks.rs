@@ -194,3 +194,14 @@ fn a_fetch_of_many_references_does_not_start_the_program() {
     context.git(&["update-ref", "refs/remotes/origin/main", "HEAD"]);
     assert!(std::fs::read_to_string(&trace).unwrap().contains("reference-transaction committed"));
 }
+
+#[test]
+fn a_hook_that_the_configuration_gained_is_said_to_be_missing() {
+    let context = TestContext::new();
+    context.write(".gitops-hooks.yaml", PASSES);
+    context.must(&["install", "--yes"]);
+    context.write(".gitops-hooks.yaml", &format!("{PASSES}  commit-msg:\n    - run: \"true\"\n"));
+    context.git(&["add", "."]);
+    let done = context.try_git(&["commit", "-m", "x"]);
+    assert!(done.code == Some(0) && done.stderr.contains("commit-msg is not installed"), "{done:?}");
+}

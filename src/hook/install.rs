@@ -1,58 +1,17 @@
 //! Puts the shims in place and takes them away. Nothing of the user's is ever overwritten: a hook that stands there is
 //! renamed and still run; a `core.hooksPath` of the user's is left as it is, and ours is set over it in this clone only.
 
-use super::{Error, needed, shim};
+use super::{
+    Error, needed,
+    places::{PREVIOUS, Places, is_executable},
+    shim,
+};
 use crate::{config::Config, git::Repository, values::HookName};
 use std::{
     fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
-
-/// The suffix of a hook that was there before.
-const KEPT: &str = "before-gitops-hooks";
-/// Where git's configuration of this clone remembers the hooks folder that ours was set over.
-const PREVIOUS: &str = "gitops-hooks.previousHooksPath";
-
-/// Where this clone's hooks are.
-pub(super) struct Places {
-    /// Where our shims stand.
-    ours: PathBuf,
-    /// The user's own hooks folder, where `core.hooksPath` names one.
-    theirs: Option<PathBuf>,
-}
-
-impl Places {
-    pub(super) fn of(repository: &Repository) -> Self {
-        let own = repository.state_dir().join("hooks");
-        let configured = match repository.config("core.hooksPath").map(|path| absolute(repository, &path)) {
-            Some(path) if path == own => repository.config(PREVIOUS).map(|path| absolute(repository, &path)),
-            other => other,
-        };
-        match configured {
-            Some(theirs) => Self { ours: own, theirs: Some(theirs) },
-            None => Self { ours: repository.common_dir().join("hooks"), theirs: None },
-        }
-    }
-
-    pub(super) fn kept(&self, hook: HookName) -> PathBuf {
-        match &self.theirs {
-            Some(theirs) => theirs.join(hook.as_str()),
-            None => self.ours.join(format!("{hook}.{KEPT}")),
-        }
-    }
-
-    fn shim(&self, hook: HookName) -> PathBuf {
-        self.ours.join(hook.as_str())
-    }
-}
-
-/// git resolves a relative `core.hooksPath` from where hooks run: the root of the work tree (git-config(1)).
-fn absolute(repository: &Repository, path: &str) -> PathBuf {
-    let home = path.strip_prefix("~/").and_then(|rest| std::env::home_dir().map(|home| home.join(rest)));
-    let base = repository.work_dir().unwrap_or_else(|| repository.git_dir());
-    home.unwrap_or_else(|| base.join(path))
-}
 
 /// What `install` did.
 #[derive(Debug, Default)]
@@ -79,7 +38,7 @@ pub fn install(repository: &Repository, config: &Config, binary: &Path) -> Resul
     let mut wanted = needed(config);
     if places.theirs.is_some() {
         // Ours is the only folder that git looks into now: every hook of theirs needs a way through.
-        wanted.extend(HookName::ALL.iter().filter(|hook| super::kept::is_executable(&places.kept(**hook))));
+        wanted.extend(HookName::ALL.iter().filter(|hook| is_executable(&places.kept(**hook))));
     }
     let mut installed = Installed::default();
     for hook in HookName::ALL.iter().copied() {
@@ -92,7 +51,7 @@ pub fn install(repository: &Repository, config: &Config, binary: &Path) -> Resul
             }
             write(&path, &shim::text(hook, binary, &places.kept(hook), &branches))?;
             installed.hooks.push(hook);
-            if super::kept::is_executable(&places.kept(hook)) {
+            if is_executable(&places.kept(hook)) {
                 installed.kept.push(places.kept(hook));
             }
         } else if ours {

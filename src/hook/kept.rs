@@ -1,11 +1,13 @@
 //! The hooks that were there before: kept, and run first with the same arguments, input and environment.
 
-use super::{Error, install::Places};
+use super::{
+    Error,
+    places::{Places, is_executable},
+};
 use crate::{git::Repository, values::HookName};
 use std::{
     ffi::OsString,
     io::Write,
-    path::Path,
     process::{Command, Stdio},
 };
 
@@ -33,10 +35,4 @@ pub fn run_kept(repository: &Repository, hook: HookName, arguments: &[OsString],
         return Ok(());
     }
     Err(Error::Kept { hook, path: path.display().to_string(), how: status.to_string() })
-}
-
-/// git runs only hooks that are executable.
-pub(super) fn is_executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }

@@ -6,6 +6,7 @@ mod contract;
 mod event;
 mod install;
 mod kept;
+mod places;
 mod shim;
 
 pub use confirmed::{Subject, confirm, confirmed, unconfirmed};

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     check::Snapshot,
+    hook,
     image::Intent,
     values::{HookName, Oid},
 };
@@ -54,7 +55,7 @@ fn on_index(pipeline: &Pipeline<'_>, hook: HookName, call: Call<'_>) -> Result<(
 
 fn on(
     pipeline: &Pipeline<'_>,
-    hook: HookName,
+    name: HookName,
     snapshot: &Snapshot,
     treeish: &Oid,
     call: Call<'_>,
@@ -63,6 +64,11 @@ fn on(
         pipeline.progress.line("gitops-hooks: the snapshot has no .gitops-hooks.yaml, so nothing is checked");
         return Ok(());
     };
-    judge(pipeline, &config, hook, snapshot, treeish, Intent::TrialOnly, call)?;
+    for missing in hook::missing(pipeline.repository, &config) {
+        pipeline
+            .progress
+            .line(&format!("gitops-hooks: {missing} is not installed; `gitops-hooks install` puts it in place"));
+    }
+    judge(pipeline, &config, name, snapshot, treeish, Intent::TrialOnly, call)?;
     Ok(())
 }

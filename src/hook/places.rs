@@ -1,0 +1,55 @@
+//! Where the hooks of a clone are: ours, and those that the user had before.
+
+use crate::{git::Repository, values::HookName};
+use std::path::{Path, PathBuf};
+
+/// The suffix of a hook that was there before.
+const KEPT: &str = "before-gitops-hooks";
+/// Where git's configuration of this clone remembers the hooks folder that ours was set over.
+pub(super) const PREVIOUS: &str = "gitops-hooks.previousHooksPath";
+
+/// Where this clone's hooks are.
+pub(super) struct Places {
+    /// Where our shims stand.
+    pub(super) ours: PathBuf,
+    /// The user's own hooks folder, where `core.hooksPath` names one.
+    pub(super) theirs: Option<PathBuf>,
+}
+
+impl Places {
+    pub(super) fn of(repository: &Repository) -> Self {
+        let own = repository.state_dir().join("hooks");
+        let configured = match repository.config("core.hooksPath").map(|path| absolute(repository, &path)) {
+            Some(path) if path == own => repository.config(PREVIOUS).map(|path| absolute(repository, &path)),
+            other => other,
+        };
+        match configured {
+            Some(theirs) => Self { ours: own, theirs: Some(theirs) },
+            None => Self { ours: repository.common_dir().join("hooks"), theirs: None },
+        }
+    }
+
+    pub(super) fn kept(&self, hook: HookName) -> PathBuf {
+        match &self.theirs {
+            Some(theirs) => theirs.join(hook.as_str()),
+            None => self.ours.join(format!("{hook}.{KEPT}")),
+        }
+    }
+
+    pub(super) fn shim(&self, hook: HookName) -> PathBuf {
+        self.ours.join(hook.as_str())
+    }
+}
+
+/// git resolves a relative `core.hooksPath` from where hooks run: the root of the work tree (git-config(1)).
+fn absolute(repository: &Repository, path: &str) -> PathBuf {
+    let home = path.strip_prefix("~/").and_then(|rest| std::env::home_dir().map(|home| home.join(rest)));
+    let base = repository.work_dir().unwrap_or_else(|| repository.git_dir());
+    home.unwrap_or_else(|| base.join(path))
+}
+
+/// git runs only hooks that are executable.
+pub(super) fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
