@@ -113,3 +113,19 @@ fn a_namespace_that_does_not_exist_is_named_with_the_command_that_makes_it() {
     let done = TestContext::run(command.env("KUBECONFIG", kubeconfig));
     says(&done, 3, &["no-such-namespace", "kubectl create namespace no-such-namespace"]);
 }
+
+#[test]
+fn after_a_mere_fetch_status_says_that_a_delivery_waits_and_does_not_follow_for_ever() {
+    let nowhere = tempfile::tempdir().unwrap();
+    let context = delivering(&format!("{}/nothing.git", nowhere.path().display()));
+    let other = context.beside("other");
+    let remote = context.beside("remote.git");
+    context.git(&["clone", "-q", "-b", "main", remote.to_str().unwrap(), other.to_str().unwrap()]);
+    for args in [&["commit", "-q", "--allow-empty", "-m", "theirs"][..], &["push", "-q", "origin", "main"]] {
+        assert_eq!(TestContext::run(context.command("git").args(args).current_dir(&other)).code, Some(0));
+    }
+    context.git(&["fetch", "-q"]);
+    let mut command = context.command(assert_cmd::cargo::cargo_bin!("gitops-hooks"));
+    command.args(["status", "--follow"]).env("KUBECONFIG", context.beside("no-kubeconfig"));
+    says(&TestContext::run(&mut command), 1, &["the upstream has moved"]);
+}

@@ -19,11 +19,11 @@ pub async fn gather(repository: &Repository, config: &Config, cluster: &Result<C
     let mut environments = Vec::new();
     for (name, environment) in &config.environments {
         let note = notes.iter().find(|note| note.environment == *name);
-        let outbox = note.map(|note| Waiting { since: note.since, error: note.last_error.clone() });
         let commit = repository
             .upstream(&environment.branch)
             .and_then(|upstream| repository.reference(&upstream.tracking))
             .map(|id| Commit { subject: repository.subject(&id).unwrap_or_default(), id });
+        let outbox = note.map(|note| waiting(note, commit.as_ref().map(|commit| &commit.id)));
         let delivery = delivery(repository, config, name);
         let cluster = report(cluster, name).await;
         let checks = checks(repository, config, commit.as_ref().map(|commit| &commit.id), &delivery, environment);
@@ -31,6 +31,21 @@ pub async fn gather(repository: &Repository, config: &Config, cluster: &Result<C
         environments.push(Trace { environment: name.clone(), commit, checks, delivery, outbox, cluster, verdict });
     }
     Status { version: 1, environments }
+}
+
+/// What a note in the outbox waits for. After a mere fetch nothing is executed, and a push that was rejected moves nothing.
+fn waiting(note: &deliver::Note, upstream: Option<&Oid>) -> Waiting {
+    let stopped = match (&note.last_error, &note.reason) {
+        (Some(error), _) => Some(format!("delivery waits: {error}")),
+        (None, deliver::Reason::Fetch) => {
+            Some("the upstream has moved: pull, or run `gitops-hooks deliver`".to_owned())
+        }
+        (None, deliver::Reason::Push(pushed)) if upstream != Some(pushed) => {
+            Some(format!("the push of {} did not reach the upstream", pushed.short()))
+        }
+        (None, _) => None,
+    };
+    Waiting { since: note.since, stopped }
 }
 
 fn delivery(repository: &Repository, config: &Config, name: &EnvironmentName) -> Result<Option<Delivery>, String> {

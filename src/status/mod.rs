@@ -89,6 +89,6 @@ pub struct Running {
 pub struct Waiting {
     /// Since when.
     pub since: Timestamp,
-    /// Why the last attempt failed, if one was made.
-    pub error: Option<String>,
+    /// Why nothing is being done about it: the last attempt's error, or that nobody asked for one yet.
+    pub stopped: Option<String>,
 }

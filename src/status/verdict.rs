@@ -31,8 +31,8 @@ impl Verdict {
         cluster: &Result<Option<Report>, String>,
     ) -> Self {
         if let Some(waiting) = outbox {
-            return match &waiting.error {
-                Some(error) => Self::Stuck(format!("delivery waits: {error}")),
+            return match &waiting.stopped {
+                Some(why) => Self::Stuck(why.clone()),
                 None => Self::Moving("delivery is under way".to_owned()),
             };
         }
@@ -103,11 +103,11 @@ mod tests {
     }
 
     #[test]
-    fn a_note_without_an_error_is_under_way_and_with_one_it_waits_for_somebody() {
+    fn a_note_is_under_way_unless_something_stopped_it() {
         let since = jiff::Timestamp::UNIX_EPOCH;
-        let quiet = Waiting { since, error: None };
+        let quiet = Waiting { since, stopped: None };
         assert!(!Verdict::of(Some(&quiet), &Ok(Some(delivery('a'))), &Ok(Some(report("healthy", 'a')))).is_settled());
-        let failed = Waiting { since, error: Some("no route".to_owned()) };
+        let failed = Waiting { since, stopped: Some("delivery waits: no route".to_owned()) };
         let verdict = Verdict::of(Some(&failed), &Ok(Some(delivery('a'))), &Ok(Some(report("healthy", 'a'))));
         assert_eq!(verdict, Verdict::Stuck("delivery waits: no route".to_owned()));
     }
