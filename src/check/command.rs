@@ -1,5 +1,5 @@
-//! A step's command as it was written, with what stands in braces: `{files}`, `{message_file}`, `{1}`. Whatever fills them
-//! becomes one word of the shell, byte for byte; `${VAR}`, `HEAD@{1}` and braces in quotes are the shell's.
+//! A step's command as it was written, with what stands in braces: `{files}` and its kin, `{message_file}`, `{1}`. Whatever
+//! fills them becomes one word of the shell, byte for byte; `${VAR}`, `HEAD@{1}` and braces in quotes are the shell's.
 
 use std::{ffi::OsString, os::unix::ffi::OsStringExt};
 
@@ -15,14 +15,32 @@ pub(super) struct Command {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Text(String),
-    Files,
+    Files(List),
     MessageFile,
     Argument(usize),
 }
 
-/// A placeholder in quotes, where no value of it could be safe: a file may be called `$(reboot)`.
+/// Which paths stand in a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Quoted(pub(super) &'static str);
+pub(super) enum List {
+    /// Those that the event changes.
+    Changed,
+    /// The same, by the name they have in hooks that judge the index.
+    Staged,
+    /// The same, by the name they have in pre-push.
+    Pushed,
+    /// Every path of the snapshot.
+    All,
+}
+
+/// A command that cannot be filled in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unfillable {
+    /// A placeholder in quotes, where no value of it could be safe: a file may be called `$(reboot)`.
+    Quoted(&'static str),
+    /// Two lists of files, which cannot both be split over several calls.
+    TwoLists,
+}
 
 /// What fills the placeholders.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,7 +61,7 @@ enum Within {
 
 impl Command {
     /// Reads a command.
-    pub(super) fn parse(written: &str) -> Result<Self, Quoted> {
+    pub(super) fn parse(written: &str) -> Result<Self, Unfillable> {
         let mut pieces = Vec::new();
         let mut text = String::new();
         let mut within = Within::Nothing;
@@ -59,7 +77,7 @@ impl Command {
                         rest = &rest[length..];
                         continue;
                     }
-                    Within::Single | Within::Double if !positional => return Err(Quoted(name)),
+                    Within::Single | Within::Double if !positional => return Err(Unfillable::Quoted(name)),
                     // `awk '{1}'`, and whatever a comment says.
                     _ => {}
                 }
@@ -80,11 +98,23 @@ impl Command {
             rest = &rest[length..];
         }
         pieces.push(Piece::Text(text));
-        Ok(Self { pieces })
+        let command = Self { pieces };
+        match command.list() {
+            Some(list) if command.lists().any(|other| other != list) => Err(Unfillable::TwoLists),
+            _ => Ok(command),
+        }
     }
 
-    pub(super) fn takes_files(&self) -> bool {
-        self.pieces.contains(&Piece::Files)
+    fn lists(&self) -> impl Iterator<Item = List> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Files(list) => Some(*list),
+            _ => None,
+        })
+    }
+
+    /// The list of files that it takes, if it takes one.
+    pub(super) fn list(&self) -> Option<List> {
+        self.lists().next()
     }
 
     pub(super) fn takes_message_file(&self) -> bool {
@@ -101,7 +131,7 @@ impl Command {
 
     /// The scripts to run, one after the other: several only where the files do not fit into one.
     pub(super) fn scripts(&self, values: &Values<'_>) -> Vec<OsString> {
-        let times = self.pieces.iter().filter(|piece| **piece == Piece::Files).count();
+        let times = self.lists().count();
         if times == 0 {
             return vec![self.fill(values, b"")];
         }
@@ -130,7 +160,7 @@ impl Command {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => script.extend(text.as_bytes()),
-                Piece::Files => script.extend(files),
+                Piece::Files(_) => script.extend(files),
                 Piece::MessageFile => script.extend(quote(values.message_file)),
                 Piece::Argument(place) => {
                     script.extend(quote(values.arguments.get(place - 1).copied().unwrap_or_default()));
@@ -143,10 +173,15 @@ impl Command {
 
 /// The placeholder that a text begins with, its name and its length.
 fn placeholder(text: &str) -> Option<(Piece, &'static str, usize)> {
-    for (name, piece) in [("{files}", Piece::Files), ("{message_file}", Piece::MessageFile)] {
-        if text.starts_with(name) {
-            return Some((piece, name, name.len()));
-        }
+    const NAMED: &[(&str, Piece)] = &[
+        ("{files}", Piece::Files(List::Changed)),
+        ("{staged_files}", Piece::Files(List::Staged)),
+        ("{push_files}", Piece::Files(List::Pushed)),
+        ("{all_files}", Piece::Files(List::All)),
+        ("{message_file}", Piece::MessageFile),
+    ];
+    if let Some((name, piece)) = NAMED.iter().find(|(name, _)| text.starts_with(name)) {
+        return Some((piece.clone(), name, name.len()));
     }
     let digit = text.strip_prefix('{')?.bytes().next().filter(|digit| (b'1'..=b'9').contains(digit))?;
     text[2..].starts_with('}').then(|| (Piece::Argument(usize::from(digit - b'0')), "{1}", 3))
@@ -203,9 +238,10 @@ mod tests {
 
     #[test]
     fn a_placeholder_in_quotes_is_refused() {
-        assert_eq!(Command::parse("lint \"{files}\""), Err(Quoted("{files}")));
-        assert_eq!(Command::parse("x '{message_file}'"), Err(Quoted("{message_file}")));
-        assert!(Command::parse("x \"quo\\\"ted\" {files} it\\'s {files}").unwrap().takes_files());
+        assert_eq!(Command::parse("lint \"{files}\""), Err(Unfillable::Quoted("{files}")));
+        assert_eq!(Command::parse("x '{message_file}'"), Err(Unfillable::Quoted("{message_file}")));
+        assert!(Command::parse("x \"quo\\\"ted\" {files} it\\'s {files}").unwrap().list().is_some());
+        assert_eq!(Command::parse("x {files} {all_files}"), Err(Unfillable::TwoLists));
     }
 
     #[test]

@@ -3,23 +3,30 @@
 //! manifests or clusters: work that is no command is handed in.
 
 mod command;
+mod condition;
+mod fix;
 mod groups;
 mod interrupt;
 mod links;
 mod place;
 mod plan;
+mod planner;
 mod process;
 mod record;
 mod run;
 mod scratch;
 mod snapshot;
+mod why;
 
+pub use fix::{Changed, Fixed, fix};
 pub use interrupt::Interrupt;
-pub use plan::{Action, Decision, Plan, Planned, RunReason, SkipReason, plan};
+pub use plan::{Action, Decision, Input, Plan, Planned, RunReason, SkipReason};
+pub use planner::plan;
 pub use record::Key;
-pub use run::{Outcome, Report, Reported, Work, passed, run};
+pub use run::{Outcome, Report, Reported, Work, passed, run, verdict};
 pub use scratch::is_scratch;
 pub use snapshot::{Kind, Snapshot};
+pub use why::{Why, why};
 
 use crate::{config, git, ui, values::HookName};
 use miette::Diagnostic;
@@ -40,10 +47,16 @@ pub struct Context<'a> {
     pub arguments: &'a [OsString],
     /// The file of the commit message, where the hook has one.
     pub message_file: Option<&'a Path>,
+    /// What git gave the hook on its standard input.
+    pub input: &'a [u8],
     /// Where steps are shown.
     pub progress: &'a ui::Progress,
     /// Whether records of earlier runs count.
     pub cache: CachePolicy,
+    /// Where steps that judge may run.
+    pub places: Places,
+    /// What a failure means for steps that have not begun.
+    pub failures: Failures,
     /// The folder for scratch trees; `None` for the user's own, below `XDG_CACHE_HOME`.
     pub cache_folder: Option<&'a Path>,
     /// What ends the run early.
@@ -58,6 +71,26 @@ pub enum CachePolicy {
     Use,
     /// Every step runs; records are still made.
     Ignore,
+}
+
+/// Where steps that judge may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Places {
+    /// In the work tree where that is the snapshot, else in a scratch tree.
+    #[default]
+    Any,
+    /// In a scratch tree: the work tree is somebody's while they run.
+    Scratch,
+}
+
+/// What a failure means for steps that have not begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Failures {
+    /// Nothing: people see every failure at once.
+    #[default]
+    Gather,
+    /// They do not begin.
+    StopAtFirst,
 }
 
 impl Context<'_> {
@@ -79,8 +112,10 @@ fn judges(hook: HookName) -> bool {
 pub enum Error {
     /// Steps failed; their output has been shown.
     #[error("{} failed: {}", counted(.steps.len()), .steps.join(", "))]
-    #[diagnostic(code(check), help("mend what they say and try again"))]
+    #[diagnostic(code(check), help("mend it and try again; one step alone: `{}`", again(*.hook, .steps)))]
     Failed {
+        /// The hook.
+        hook: HookName,
         /// Their names.
         steps: Vec<String>,
     },
@@ -94,15 +129,36 @@ pub enum Error {
     },
 
     /// A step's command that cannot be filled in safely.
-    #[error("step {step:?}: {problem}")]
+    #[error("step {step:?}: {placeholder} stands in quotes")]
     #[diagnostic(code(config), help("write {placeholder} outside of quotes: its value is quoted already"))]
     Placeholder {
         /// The step.
         step: String,
         /// The placeholder.
         placeholder: &'static str,
-        /// What is wrong.
-        problem: String,
+    },
+
+    /// A step's command with two different lists of files.
+    #[error("step {step:?} takes two lists of files")]
+    #[diagnostic(code(config), help("make two steps of it: each list may have to be split over several calls"))]
+    TwoLists {
+        /// The step.
+        step: String,
+    },
+
+    /// A step asks for files that its hook does not have.
+    #[error("step {step:?}: {hook} has no {placeholder}")]
+    #[diagnostic(
+        code(config),
+        help("{{files}} are those that change in any hook; {{all_files}} are all of the snapshot")
+    )]
+    OtherList {
+        /// The step.
+        step: String,
+        /// The placeholder.
+        placeholder: &'static str,
+        /// The hook.
+        hook: HookName,
     },
 
     /// A step names the message file in a hook that has none.
@@ -178,6 +234,14 @@ impl Error {
     fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::File { path: path.display().to_string(), source }
     }
+}
+
+/// The command that repeats the first step that failed.
+fn again(hook: HookName, steps: &[String]) -> String {
+    let first = steps.first().map_or("", String::as_str);
+    let plain = first.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:".contains(c));
+    let quoted = if plain { first.to_owned() } else { format!("'{}'", first.replace('\'', r"'\''")) };
+    format!("gitops-hooks run {hook} --step {quoted}")
 }
 
 fn counted(steps: usize) -> String {

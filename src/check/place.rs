@@ -1,7 +1,7 @@
 //! Where the steps of a run work: in the work tree where that provably is the snapshot, else in a scratch tree. Asked
 //! again afterwards, the same place says whether what was judged is still what stands there.
 
-use super::{Context, Error, Kind, scratch::ScratchTree};
+use super::{Context, Error, Kind, Places, scratch::ScratchTree};
 use crate::git::{Repository, Trust};
 use gix::bstr::BString;
 use std::path::{Path, PathBuf};
@@ -20,14 +20,20 @@ impl Place {
         let why = match context.repository.work_dir() {
             None => "the repository has no work tree".to_owned(),
             Some(folder) if !context.judges() => return Ok(Self::WorkTree(folder.to_owned())),
+            Some(_) if context.places == Places::Scratch => return Self::scratch(context),
             Some(folder) => match difference(context, context.snapshot.trust)? {
                 None => return Ok(Self::WorkTree(folder.to_owned())),
                 Some(why) => why,
             },
         };
-        let tree = ScratchTree::take(context)?;
+        let scratch = Self::scratch(context)?;
         context.progress.line(&format!("in a scratch tree: {why}"));
-        Ok(Self::Scratch(tree))
+        Ok(scratch)
+    }
+
+    /// A scratch tree, whatever the work tree is like.
+    pub(super) fn scratch(context: &Context<'_>) -> Result<Self, Error> {
+        ScratchTree::take(context).map(Self::Scratch)
     }
 
     pub(super) fn folder(&self) -> &Path {

@@ -1,24 +1,10 @@
 //! Which steps will run and which will not, each with its reason, as plain data, before anything runs.
 
-use super::{
-    CachePolicy, Context, Error,
-    command::{Command, Quoted, Values},
-    record::{Found, Key, KeyBuilder, Record, Records},
-};
-use crate::{
-    config::Step,
-    git::{ChangeKind, EntryKind, TreeEntry},
-};
-use gix::bstr::{BStr, ByteSlice};
+use super::record::Key;
+use crate::values::{OperationState, RelativePath};
+use gix::bstr::BString;
 use jiff::Timestamp;
-use std::{
-    cell::OnceCell,
-    collections::{BTreeMap, HashMap},
-    ffi::OsString,
-    fmt,
-    os::unix::ffi::OsStrExt,
-    time::Duration,
-};
+use std::{collections::BTreeMap, ffi::OsString, fmt, time::Duration};
 
 /// What will be done, in an order in which every step stands behind those that it needs.
 #[derive(Debug, Clone)]
@@ -42,6 +28,14 @@ pub struct Planned {
     pub decision: Decision,
     /// The places in the configuration's list of the steps that must have passed before.
     pub needs: Vec<usize>,
+    /// Steps with a lower number have ended before it begins.
+    pub priority: u16,
+    /// Whether it may change files.
+    pub fixes: bool,
+    /// The paths that it may change; none for a step that only looks.
+    pub writes: Vec<BString>,
+    /// What to tell people when it fails.
+    pub fail_text: Option<String>,
     /// The longest that it may take.
     pub timeout: Duration,
     /// What a record of its passing would be called; none where no record is made.
@@ -59,9 +53,26 @@ pub enum Action {
         scripts: Vec<OsString>,
         /// The environment that the step declares.
         env: BTreeMap<String, String>,
+        /// The program that runs the scripts, with its options.
+        shell: String,
+        /// The folder of the snapshot that it runs in.
+        root: RelativePath,
+        /// What its standard input is.
+        input: Input,
     },
     /// Work that is handed in, such as the build of an image.
     Work,
+}
+
+/// What a step's standard input is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// Nothing.
+    Nothing,
+    /// What git gave the hook.
+    Hook,
+    /// The terminal, as its output is.
+    Terminal,
 }
 
 /// Whether a step will run.
@@ -86,13 +97,19 @@ pub enum RunReason {
     Acts,
     /// It decides by itself what is to be done.
     Work,
+    /// It may change files.
+    Fixes,
 }
 
 /// Why a step does not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SkipReason {
-    /// No changed path matches `files`.
+    /// No changed path matches `files` and `exclude`, or lies below `root`.
     NoFileMatches,
+    /// `only` or `skip` keeps it from running, with what is the case.
+    Condition(String),
+    /// The hook acts on the work tree, and git is moving it about.
+    StaysOut(OperationState),
     /// It takes files, and every changed path that matches is gone.
     NothingToHandOver,
     /// It passed on these inputs.
@@ -102,6 +119,8 @@ pub enum SkipReason {
         /// The record that says so.
         record: Key,
     },
+    /// It may change files, and did so before the others were planned.
+    Ran,
     /// Whoever asked for the plan left it out.
     LeftOut(String),
 }
@@ -114,6 +133,7 @@ impl fmt::Display for RunReason {
             Self::CacheIgnored => f.write_str("records were not to be used"),
             Self::Acts => f.write_str("this hook acts on the work tree"),
             Self::Work => f.write_str("it finds out itself what there is to do"),
+            Self::Fixes => f.write_str("it may change files"),
         }
     }
 }
@@ -121,12 +141,14 @@ impl fmt::Display for RunReason {
 impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoFileMatches => f.write_str("no changed file matches `files`"),
+            Self::NoFileMatches => f.write_str("no changed file matches"),
             Self::NothingToHandOver => f.write_str("every changed file that matches is deleted"),
             Self::Passed { at, record } => {
                 write!(f, "passed on these inputs at {at:.0} (record {})", record.short())
             }
-            Self::LeftOut(why) => f.write_str(why),
+            Self::Condition(why) | Self::LeftOut(why) => f.write_str(why),
+            Self::Ran => f.write_str("it ran before the others"),
+            Self::StaysOut(state) => write!(f, "stays out of a {state}"),
         }
     }
 }
@@ -137,6 +159,12 @@ impl fmt::Display for Decision {
             Self::Run(reason) => write!(f, "runs: {reason}"),
             Self::Skip(reason) => write!(f, "skipped: {reason}"),
         }
+    }
+}
+
+impl Planned {
+    pub(super) fn needs_the_terminal(&self) -> bool {
+        matches!(self.action, Action::Command { input: Input::Terminal, .. })
     }
 }
 
@@ -153,169 +181,4 @@ impl Plan {
     pub fn runs(&self) -> bool {
         self.entries.iter().any(|entry| matches!(entry.decision, Decision::Run(_)))
     }
-}
-
-/// Plans a hook's steps on a snapshot. Nothing is run and nothing is written.
-///
-/// # Errors
-/// A command that cannot be filled in safely, or a snapshot that cannot be read.
-pub fn plan(steps: &[Step], context: &Context<'_>) -> Result<Plan, Error> {
-    let records = Records::of(context.repository);
-    let entries = OnceCell::new();
-    let read = || {
-        if let Some(entries) = entries.get() {
-            return Ok(entries);
-        }
-        let read = context.repository.entries(&context.snapshot.tree)?;
-        Ok(entries.get_or_init(|| read))
-    };
-    let facts = Facts { context, read: &read, find: &|key| records.find(key) };
-    let planned =
-        steps.iter().enumerate().map(|(at, step)| facts.planned(at, step, steps)).collect::<Result<_, _>>()?;
-    let whole = super::run::whole(context.hook, steps, &context.snapshot.tree);
-    Ok(Plan { entries: in_order(planned), whole })
-}
-
-/// What a plan is made of; the snapshot's paths and the records are read only when a step asks for them.
-struct Facts<'a> {
-    context: &'a Context<'a>,
-    read: &'a dyn Fn() -> Result<&'a Vec<TreeEntry>, Error>,
-    find: &'a dyn Fn(&Key) -> Found,
-}
-
-impl Facts<'_> {
-    fn planned(&self, at: usize, step: &Step, steps: &[Step]) -> Result<Planned, Error> {
-        let needs = step.needs.iter().filter_map(|need| steps.iter().position(|other| other.label() == need.as_str()));
-        let mut planned = Planned {
-            step: at,
-            label: step.label().to_owned(),
-            action: Action::Work,
-            decision: Decision::Run(RunReason::Work),
-            needs: needs.collect(),
-            timeout: step.timeout.duration(),
-            key: None,
-        };
-        let matching = self.matching(step);
-        if step.files.is_some() && matching.is_empty() {
-            planned.decision = Decision::Skip(SkipReason::NoFileMatches);
-        }
-        let Some(written) = &step.run else { return Ok(planned) };
-        let command = self.command(step, written)?;
-        let files: Vec<&BStr> = matching.iter().filter(|(_, kind)| handed_over(*kind)).map(|(path, _)| *path).collect();
-        let bytes: Vec<&[u8]> = files.iter().map(|path| path.as_bytes()).collect();
-        let arguments: Vec<&[u8]> = self.context.arguments.iter().map(|argument| argument.as_bytes()).collect();
-        let message_file = self.context.message_file.map(std::path::absolute).transpose();
-        let message_file = message_file.map_err(|source| Error::File { path: "the message file".into(), source })?;
-        let values = Values {
-            files: &bytes,
-            message_file: message_file.as_ref().map_or(b"", |path| path.as_os_str().as_bytes()),
-            arguments: &arguments,
-        };
-        planned.action =
-            Action::Command { written: written.to_string(), scripts: command.scripts(&values), env: step.env.clone() };
-        if planned.decision != Decision::Run(RunReason::Work) {
-            return Ok(planned);
-        }
-        if command.takes_files() && files.is_empty() {
-            planned.decision = Decision::Skip(SkipReason::NothingToHandOver);
-            return Ok(planned);
-        }
-        if !self.context.judges() {
-            planned.decision = Decision::Run(RunReason::Acts);
-            return Ok(planned);
-        }
-        let key = self.key(step, &command, &files, &values)?;
-        planned.decision = match self.context.cache {
-            CachePolicy::Ignore => Decision::Run(RunReason::CacheIgnored),
-            CachePolicy::Use => match (self.find)(&key) {
-                Found::Record(Record { passed_at, .. }) => {
-                    Decision::Skip(SkipReason::Passed { at: passed_at, record: key.clone() })
-                }
-                Found::Nothing => Decision::Run(RunReason::NoRecord),
-                Found::Unreadable(why) => Decision::Run(RunReason::UnreadableRecord(why)),
-            },
-        };
-        planned.key = Some(key);
-        Ok(planned)
-    }
-
-    fn command(&self, step: &Step, written: &str) -> Result<Command, Error> {
-        let command = Command::parse(written).map_err(|Quoted(placeholder)| Error::Placeholder {
-            step: step.label().to_owned(),
-            placeholder,
-            problem: format!("{placeholder} stands in quotes"),
-        })?;
-        if command.takes_message_file() && self.context.message_file.is_none() {
-            return Err(Error::NoMessageFile { step: step.label().to_owned(), hook: self.context.hook });
-        }
-        Ok(command)
-    }
-
-    /// The changed paths that a step is about.
-    fn matching(&self, step: &Step) -> Vec<(&BStr, ChangeKind)> {
-        let changed = self.context.snapshot.changed.iter();
-        let fits = |path: &BStr| {
-            step.files.as_ref().is_none_or(|files| files.matches(std::ffi::OsStr::from_bytes(path).as_ref()))
-        };
-        changed.map(|change| (change.path.as_bstr(), change.kind)).filter(|(path, _)| fits(path)).collect()
-    }
-
-    /// What decides the step's result. Without `inputs` that is the whole tree.
-    fn key(&self, step: &Step, command: &Command, files: &[&BStr], values: &Values<'_>) -> Result<Key, Error> {
-        let mut key = KeyBuilder::new("step");
-        if let Some(run) = &step.run {
-            key.field("run", run.as_bytes());
-        }
-        for (name, value) in &step.env {
-            key.field("env", name.as_bytes());
-            key.field("value", value.as_bytes());
-        }
-        if let Some(inputs) = &step.inputs {
-            for entry in (self.read)()? {
-                let handed = command.takes_files() && files.binary_search(&entry.path.as_bstr()).is_ok();
-                if handed || inputs.matches(std::ffi::OsStr::from_bytes(&entry.path).as_ref()) {
-                    key.entry(entry);
-                }
-            }
-        } else {
-            key.field("tree", self.context.snapshot.tree.as_str().as_bytes());
-        }
-        if command.takes_files() {
-            for file in files {
-                key.field("file", file);
-            }
-        }
-        if command.takes_message_file() {
-            let message = self.context.message_file.map(|path| std::fs::read(path).map_err(Error::file(path)));
-            key.field("message", &message.transpose()?.unwrap_or_default());
-        }
-        for place in command.takes_arguments() {
-            key.field("argument", values.arguments.get(place - 1).copied().unwrap_or_default());
-        }
-        Ok(key.finish())
-    }
-}
-
-/// What is gone cannot be handed to a command, and a submodule is no file.
-fn handed_over(kind: ChangeKind) -> bool {
-    !matches!(kind, ChangeKind::Deleted | ChangeKind::Written(EntryKind::Submodule))
-}
-
-/// The order of the configuration, except that a step comes after what it needs. A circle, which the configuration room
-/// refuses, would be left in the order it was written.
-fn in_order(planned: Vec<Planned>) -> Vec<Planned> {
-    fn visit(at: usize, waiting: &mut HashMap<usize, Planned>, ordered: &mut Vec<Planned>) {
-        let Some(entry) = waiting.remove(&at) else { return };
-        for need in &entry.needs {
-            visit(*need, waiting, ordered);
-        }
-        ordered.push(entry);
-    }
-    let count = planned.len();
-    let mut waiting: HashMap<usize, Planned> = planned.into_iter().map(|entry| (entry.step, entry)).collect();
-    let mut ordered = Vec::with_capacity(count);
-    for at in 0..count {
-        visit(at, &mut waiting, &mut ordered);
-    }
-    ordered
 }

@@ -6,12 +6,13 @@ use crate::git;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid},
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, test_kill_process_group, waitid},
 };
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    io::{self, PipeReader, Read},
+    fs::File,
+    io::{self, PipeReader, Read, Seek, Write},
     os::unix::process::{CommandExt, ExitStatusExt},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
@@ -28,9 +29,12 @@ const AFTER_KILL: Duration = Duration::from_secs(2);
 /// A script and where it runs.
 #[derive(Clone, Copy)]
 pub(super) struct Shell<'a> {
+    /// The program that runs it, with its options; the script follows `-c`.
+    pub(super) program: &'a str,
     pub(super) script: &'a OsStr,
     pub(super) folder: &'a Path,
     pub(super) env: &'a BTreeMap<String, String>,
+    pub(super) stdin: &'a [u8],
     /// When it must have ended.
     pub(super) deadline: Instant,
     /// The list that its group stands on meanwhile.
@@ -53,9 +57,8 @@ pub(super) enum End {
 /// Runs a script and hands its output on as it comes.
 pub(super) fn run(shell: Shell<'_>, interrupt: &Interrupt, output: &dyn Fn(&[u8])) -> io::Result<End> {
     let (reader, writer) = io::pipe()?;
-    let mut command = Command::new("sh");
-    git::scrub(&mut command).arg("-c").arg(shell.script).current_dir(shell.folder).envs(shell.env);
-    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
+    let mut command = shell.command();
+    command.stdin(standard_input(shell.stdin)?).stdout(writer.try_clone()?).stderr(writer).process_group(0);
     let child = command.spawn()?;
     // It holds our copies of the writing end, without which the output would never end.
     drop(command);
@@ -95,11 +98,70 @@ pub(super) fn run(shell: Shell<'_>, interrupt: &Interrupt, output: &dyn Fn(&[u8]
     let grace = stopped.as_ref().map_or(GRACE, |stopped| GRACE.saturating_sub(stopped.since.elapsed()));
     let status = group.end(grace, || pipe.pass_on(Duration::ZERO, output))?;
     pipe.rest(output)?;
-    Ok(match (stopped, status.code(), status.signal()) {
+    Ok(ended(stopped.as_ref(), status))
+}
+
+/// Runs a script that talks to the person at the terminal: in our own process group, which the terminal's Ctrl-C reaches.
+pub(super) fn attended(shell: Shell<'_>, interrupt: &Interrupt) -> io::Result<End> {
+    let terminal = File::options().read(true).write(true).open("/dev/tty")?;
+    let mut command = shell.command();
+    command.stdin(terminal.try_clone()?).stdout(terminal.try_clone()?).stderr(terminal);
+    let mut child = command.spawn()?;
+    let mut stopped: Option<Stopped> = None;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(ended(stopped.as_ref(), status));
+        }
+        std::thread::sleep(TICK);
+        let pid = Pid::from_child(&child);
+        match &mut stopped {
+            None => {
+                let end = if interrupt.signal().is_some() {
+                    End::Interrupted
+                } else if Instant::now() >= shell.deadline {
+                    End::TimedOut
+                } else {
+                    continue;
+                };
+                // It may have gone meanwhile.
+                let _ = kill_process(pid, Signal::TERM);
+                stopped = Some(Stopped { end, since: Instant::now(), killed: false });
+            }
+            Some(stopped) if !stopped.killed && stopped.since.elapsed() >= GRACE => {
+                let _ = kill_process(pid, Signal::KILL);
+                stopped.killed = true;
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn ended(stopped: Option<&Stopped>, status: ExitStatus) -> End {
+    match (stopped, status.code(), status.signal()) {
         (Some(stopped), ..) => stopped.end,
         (None, Some(code), _) => End::Exited(code),
         (None, None, signal) => End::Signalled(signal.unwrap_or_default()),
-    })
+    }
+}
+
+impl Shell<'_> {
+    fn command(&self) -> Command {
+        let mut words = self.program.split_whitespace();
+        let mut command = Command::new(words.next().unwrap_or("sh"));
+        git::scrub(&mut command).args(words).arg("-c").arg(self.script).current_dir(self.folder).envs(self.env);
+        command
+    }
+}
+
+/// What a command reads: a file that has no name, so that nobody waits for it to be read.
+fn standard_input(bytes: &[u8]) -> io::Result<Stdio> {
+    if bytes.is_empty() {
+        return Ok(Stdio::null());
+    }
+    let mut file = tempfile::tempfile()?;
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 struct Stopped {
@@ -211,9 +273,11 @@ mod tests {
         let kept = Mutex::new(Vec::new());
         let started = Instant::now();
         let shell = Shell {
+            program: "sh",
             script: OsStr::new(script),
             folder: Path::new("/"),
             env: &BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
+            stdin: b"",
             deadline: started + limit,
             groups: &Groups::default(),
         };

@@ -2,11 +2,15 @@
 //! clone's state folder, never more than a bounded number of them.
 
 use super::Error;
-use crate::{git, values::Oid};
+use crate::{
+    git,
+    values::{HookName, Oid},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
+    collections::HashMap,
     fmt, fs,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -14,7 +18,7 @@ use std::{
 };
 
 /// Changes whenever what a key covers changes, so that older records are never mistaken for newer ones.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const KEPT: usize = 10_000;
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 const PRUNED_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -124,6 +128,26 @@ impl Records {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
             Err(error) => Found::Unreadable(format!("{}: {error}", file.display())),
         }
+    }
+
+    /// The newest record of each step of a hook, by the step's name.
+    pub(super) fn newest(&self, hook: HookName) -> Result<HashMap<String, Record>, Error> {
+        let mut newest: HashMap<String, Record> = HashMap::new();
+        let listed = match fs::read_dir(&self.0) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(newest),
+            Err(source) => return Err(Error::file(&self.0)(source)),
+        };
+        for entry in listed {
+            let path = entry.map_err(Error::file(&self.0))?.path();
+            let record = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+            let Some(record) = record.filter(|record| record.hook == hook.as_str()) else { continue };
+            let Some(step) = record.step.clone() else { continue };
+            if newest.get(&step).is_none_or(|known| known.passed_at < record.passed_at) {
+                newest.insert(step, record);
+            }
+        }
+        Ok(newest)
     }
 
     /// Keeps a record. It is there whole or not at all.

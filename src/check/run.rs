@@ -2,10 +2,10 @@
 //! recorded once it is certain that the snapshot was still there afterwards.
 
 use super::{
-    Context, Error, Kind,
+    Context, Error, Failures, Kind,
     groups::Groups,
     place::Place,
-    plan::{Action, Decision, Plan, Planned, RunReason},
+    plan::{Action, Decision, Input, Plan, Planned, RunReason, SkipReason},
     process::{self, End, Shell},
     record::{Found, Key, KeyBuilder, Record, Records},
 };
@@ -68,19 +68,17 @@ pub enum Outcome {
     Withheld(String),
 }
 
-impl Report {
-    /// Nothing where every step passed or had no need to run.
-    ///
-    /// # Errors
-    /// [`Error::Failed`] with the steps that failed.
-    pub fn verdict(&self) -> Result<(), Error> {
-        let failed = self.entries.iter().filter(|entry| matches!(entry.outcome, Outcome::Failed(_)));
-        let steps: Vec<String> = failed.map(|entry| entry.label.clone()).collect();
-        if steps.is_empty() { Ok(()) } else { Err(Error::Failed { steps }) }
-    }
+/// Nothing where every step passed or had no need to run.
+///
+/// # Errors
+/// [`Error::Failed`] with the steps that failed.
+pub fn verdict(hook: HookName, entries: &[Reported]) -> Result<(), Error> {
+    let failed = entries.iter().filter(|entry| matches!(entry.outcome, Outcome::Failed(_)));
+    let steps: Vec<String> = failed.map(|entry| entry.label.clone()).collect();
+    if steps.is_empty() { Ok(()) } else { Err(Error::Failed { hook, steps }) }
 }
 
-/// Runs a plan. That steps failed is no error here: [`Report::verdict`] says it.
+/// Runs a plan. That steps failed is no error here: [`verdict`] says it.
 ///
 /// # Errors
 /// A signal, a scratch tree that cannot be made, work that is missing.
@@ -93,23 +91,30 @@ pub fn run(plan: &Plan, work: Work, context: &Context<'_>) -> Result<Report, Err
         return Err(Error::NoWork { step: entry.label.clone() });
     }
     let place = if commands { Some(Place::find(context)?) } else { None };
-    let groups = Groups::default();
-    let mut entries = Runner::new(plan, work, context, place.as_ref(), &groups).run();
-    drop(groups);
-    if let Some(signal) = context.interrupt.signal() {
-        return Err(Error::Interrupted { signal });
-    }
+    let mut report = execute(plan, work, context, place.as_ref())?;
     let unrecorded = match &place {
         Some(place) if context.judges() => place.changed(context)?,
         _ => None,
     };
     if let Some(why) = &unrecorded {
         context.progress.line(&format!("not recorded: {why} while the steps ran"));
-    } else if let Err(error) = record(plan, &mut entries, place.as_ref(), context) {
+    } else if let Err(error) = record(plan, &mut report.entries, place.as_ref(), context) {
         // The result stands; only the next run is slower.
         context.progress.line(&format!("not recorded: {}", ui::clean(&explained(&error))));
     }
-    Ok(Report { entries, unrecorded })
+    report.unrecorded = unrecorded;
+    Ok(report)
+}
+
+/// Runs a plan in a place. Nothing is recorded.
+pub(super) fn execute(plan: &Plan, work: Work, context: &Context<'_>, place: Option<&Place>) -> Result<Report, Error> {
+    let groups = Groups::default();
+    let entries = Runner::new(plan, work, context, place, &groups).run();
+    drop(groups);
+    match context.interrupt.signal() {
+        Some(signal) => Err(Error::Interrupted { signal }),
+        None => Ok(Report { entries, unrecorded: None }),
+    }
 }
 
 /// Everything that a run knows while it runs.
@@ -192,17 +197,36 @@ impl<'a> Runner<'a> {
                 self.end(at, Outcome::Withheld(format!("it needs {need}, which did not pass")));
             } else if interrupted.is_some() {
                 self.end(at, Outcome::Withheld("the run was ended".to_owned()));
-            } else if needs.iter().all(Option::is_some) {
-                let commands = (0..self.ended.len())
-                    .filter(|at| self.started[*at] == Started::Command && self.ended[*at].is_none())
-                    .count();
-                // Work that is handed in mostly waits for somebody else: it takes no command's turn.
-                if entry.action == Action::Work || commands < limit {
-                    return Some(at);
-                }
+            } else if self.context.failures == Failures::StopAtFirst && self.any_failed() {
+                self.end(at, Outcome::Withheld("another step failed".to_owned()));
+            } else if needs.iter().all(Option::is_some) && self.may_start(at, limit) {
+                return Some(at);
             }
         }
         None
+    }
+
+    fn any_failed(&self) -> bool {
+        self.ended.iter().flatten().any(|ended| matches!(ended.outcome, Outcome::Failed(_)))
+    }
+
+    /// Whether an entry may run beside those that run at the moment.
+    fn may_start(&self, at: usize, limit: usize) -> bool {
+        let entry = &self.plan.entries[at];
+        let others = || self.plan.entries.iter().enumerate().filter(|(other, _)| self.ended[*other].is_none());
+        if others().any(|(_, other)| other.priority < entry.priority) {
+            return false;
+        }
+        let running = || others().filter(|(other, _)| self.started[*other] != Started::No).map(|(_, other)| other);
+        if running().any(Planned::needs_the_terminal) || entry.needs_the_terminal() && running().next().is_some() {
+            return false;
+        }
+        if running().any(|other| entry.writes.iter().any(|path| other.writes.binary_search(path).is_ok())) {
+            return false;
+        }
+        // Work that is handed in mostly waits for somebody else: it takes no command's turn.
+        let commands = running().filter(|other| other.action != Action::Work).count();
+        entry.action == Action::Work || commands < limit
     }
 
     /// Ends an entry that was not run.
@@ -212,7 +236,10 @@ impl<'a> Runner<'a> {
             Outcome::Skipped(reason) | Outcome::Withheld(reason) | Outcome::Failed(reason) => reason.clone(),
             Outcome::Passed => String::new(),
         };
-        self.context.progress.task(&entry.label).end(&ui::Outcome::Skipped(reason));
+        // What ran before the others has had its line.
+        if !matches!(entry.decision, Decision::Skip(SkipReason::Ran)) {
+            self.context.progress.task(&entry.label).end(&ui::Outcome::Skipped(reason));
+        }
         self.ended[at] = Some(reported(entry, outcome));
     }
 
@@ -229,21 +256,31 @@ impl<'a> Runner<'a> {
             context.progress.line(&format!("{}: its record cannot be read: {}", entry.label, ui::clean(why)));
         }
         match (&entry.action, self.place, self.work.remove(&entry.step)) {
-            (Action::Command { scripts, env, .. }, Some(place), _) => {
+            (Action::Command { scripts, env, shell, root, input, .. }, Some(place), _) => {
                 self.started[at] = Started::Command;
                 // A repository may not cross threads: a command's thread gets only what it needs.
-                let (progress, interrupt, folder, groups) =
-                    (context.progress, context.interrupt, place.folder(), self.groups);
+                let (progress, interrupt, groups) = (context.progress, context.interrupt, self.groups);
+                let folder = root.below(place.folder());
+                let stdin = if *input == Input::Hook { context.input } else { b"" };
                 scope.spawn(move || {
-                    let task = progress.task(&entry.label);
+                    let task = match input {
+                        Input::Terminal => progress.task_beside_a_person(&entry.label),
+                        Input::Nothing | Input::Hook => progress.task(&entry.label),
+                    };
                     let deadline = Instant::now() + entry.timeout;
-                    let shell = |script| Shell { script, folder, env, deadline, groups };
-                    let ends = scripts
-                        .iter()
-                        .map(|script| process::run(shell(script), interrupt, &|bytes| task.output(bytes)));
+                    let ends = scripts.iter().map(|script| {
+                        let shell = Shell { program: shell, script, folder: &folder, env, stdin, deadline, groups };
+                        match input {
+                            Input::Terminal => process::attended(shell, interrupt),
+                            Input::Nothing | Input::Hook => process::run(shell, interrupt, &|bytes| task.output(bytes)),
+                        }
+                    });
                     let outcome = first_failure(ends, entry.timeout);
                     let mut ended = reported(entry, outcome);
                     ended.duration = task.elapsed();
+                    if let (Outcome::Failed(_), Some(text)) = (&ended.outcome, &entry.fail_text) {
+                        task.output(format!("{text}\n").as_bytes());
+                    }
                     task.end(&shown(&ended.outcome, String::new()));
                     // The receiver is gone only when the run has been ended.
                     let _ = sender.send((at, ended));
@@ -287,7 +324,7 @@ impl Outcome {
 
 fn reported(entry: &Planned, outcome: Outcome) -> Reported {
     let record = match &entry.decision {
-        Decision::Skip(super::SkipReason::Passed { record, .. }) => Some(record.clone()),
+        Decision::Skip(SkipReason::Passed { record, .. }) => Some(record.clone()),
         _ => None,
     };
     Reported { step: entry.step, label: entry.label.clone(), outcome, duration: Duration::ZERO, record }
@@ -324,7 +361,12 @@ impl End {
 }
 
 /// Records each command that passed and, where all did, the hook as a whole.
-fn record(plan: &Plan, entries: &mut [Reported], place: Option<&Place>, context: &Context<'_>) -> Result<(), Error> {
+pub(super) fn record(
+    plan: &Plan,
+    entries: &mut [Reported],
+    place: Option<&Place>,
+    context: &Context<'_>,
+) -> Result<(), Error> {
     if !context.judges() {
         return Ok(());
     }
@@ -351,7 +393,7 @@ fn record(plan: &Plan, entries: &mut [Reported], place: Option<&Place>, context:
         }
     }
     let proven = plan.entries.iter().zip(entries.iter()).all(|(planned, ended)| {
-        let left_out = matches!(planned.decision, Decision::Skip(super::SkipReason::LeftOut(_)));
+        let left_out = matches!(planned.decision, Decision::Skip(SkipReason::LeftOut(_)));
         planned.action == Action::Work || (!left_out && !ended.outcome.is_unmet())
     });
     if proven && matches!(records.find(&plan.whole), Found::Nothing | Found::Unreadable(_)) {

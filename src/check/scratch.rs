@@ -86,9 +86,11 @@ impl ScratchTree {
         }
         let task = context.progress.task("scratch setup");
         let shell = Shell {
+            program: "sh",
             script: setup.run.as_ref(),
             folder: self.folder(),
             env: &std::collections::BTreeMap::new(),
+            stdin: b"",
             deadline: Instant::now() + SETUP_LIMIT,
             groups: &Groups::default(),
         };

@@ -2,7 +2,7 @@
 
 use super::Global;
 use crate::{
-    check::{CachePolicy, Interrupt},
+    check::{CachePolicy, Failures, Interrupt, Places},
     git::{self, Repository},
     pipeline::{self, Pipeline},
     values::EnvironmentName,
@@ -29,6 +29,10 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
         repository: &repository,
         progress: &progress,
         cache: CachePolicy::Use,
+        // What is delivered is everybody's: nobody leaves a step out of it.
+        choice: pipeline::Choice::default(),
+        places: Places::Any,
+        failures: Failures::Gather,
         prompts: if arguments.detached { git::Prompts::Never } else { git::Prompts::Allowed },
         interrupt: &interrupt,
     };

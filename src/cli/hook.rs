@@ -2,10 +2,10 @@
 
 use super::Global;
 use crate::{
-    check::{self, CachePolicy, Interrupt},
+    check::{self, CachePolicy, Failures, Interrupt, Places},
     git::{self, Repository},
     hook::{self, Event},
-    pipeline::{self, Pipeline},
+    pipeline::{self, Call, Pipeline},
     values::HookName,
 };
 use miette::Result;
@@ -31,23 +31,36 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
     }
     hook::run_kept(&repository, hook, &arguments.arguments, &input)?;
     let progress = global.progress();
+    if super::hooks_are_off() {
+        if hook != HookName::ReferenceTransaction {
+            progress.line(&format!("gitops-hooks: {hook} is skipped, as GITOPS_HOOKS=0 says"));
+        }
+        return Ok(());
+    }
     let interrupt = Interrupt::listen()?;
     let pipeline = Pipeline {
         repository: &repository,
         progress: &progress,
         cache: CachePolicy::Use,
+        choice: super::choice(),
+        places: Places::Any,
+        failures: Failures::Gather,
         prompts: git::Prompts::Allowed,
         interrupt: &interrupt,
     };
-    match event {
-        Event::PrePush { remote, updates, .. } => pipeline::push(&pipeline, &remote, &updates, &arguments.arguments)?,
-        Event::Moved(moved) => pipeline::moved(&pipeline, &moved)?,
+    let message_file = match &event {
+        Event::Message(file) => Some(file.as_path()),
+        _ => None,
+    };
+    let call = Call { arguments: &arguments.arguments, message_file, input: &input };
+    match &event {
+        Event::PrePush { remote, updates, .. } => pipeline::push(&pipeline, remote, updates, call)?,
+        Event::Moved(moved) => pipeline::moved(&pipeline, moved)?,
         Event::PostMerge => {
-            pipeline::commit(&pipeline, hook, &arguments.arguments)?;
+            pipeline::commit(&pipeline, hook, call)?;
             pipeline::pulled(&pipeline)?;
         }
-        Event::Message(file) => pipeline::message(&pipeline, hook, &arguments.arguments, &file)?,
-        Event::Plain => pipeline::commit(&pipeline, hook, &arguments.arguments)?,
+        Event::Message(_) | Event::Plain => pipeline::commit(&pipeline, hook, call)?,
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ mod status;
 mod sync;
 
 use crate::{
-    config as config_room, git,
+    config as config_room, git, pipeline,
     ui::{Progress, Verbosity},
 };
 use clap::{Args, Parser, Subcommand};
@@ -132,15 +132,33 @@ fn block_on<T>(work: impl Future<Output = miette::Result<T>>) -> miette::Result<
 #[diagnostic(code(environment))]
 struct NoRuntime(#[source] std::io::Error);
 
+/// Whether the environment says that hooks run nothing.
+fn hooks_are_off() -> bool {
+    std::env::var_os("GITOPS_HOOKS").is_some_and(|value| value == "0")
+}
+
+/// The steps that the environment says to leave out.
+fn choice() -> pipeline::Choice {
+    let skip = std::env::var("GITOPS_HOOKS_SKIP").unwrap_or_default();
+    let names = skip.split(',').map(str::trim).filter(|name| !name.is_empty());
+    pipeline::Choice { only: Vec::new(), skip: names.map(str::to_owned).collect() }
+}
+
 /// The configuration in the work tree, with the path it was found at.
 fn configuration(repository: &git::Repository) -> miette::Result<(String, config_room::Config)> {
     let root = repository.work_dir().ok_or_else(|| NoConfig { root: repository.git_dir().display().to_string() })?;
+    let read = |path: &str| -> miette::Result<Option<String>> {
+        match std::fs::read_to_string(root.join(path)) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(git::Error::File { path: path.to_owned(), source }.into()),
+        }
+    };
     for path in config_room::PATHS {
-        let file = root.join(path);
-        match std::fs::read_to_string(&file) {
-            Ok(text) => return Ok(((*path).to_owned(), config_room::parse(path, &text)?)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(git::Error::File { path: (*path).to_owned(), source }.into()),
+        if let Some(text) = read(path)? {
+            let main = config_room::Source { path: (*path).to_owned(), text };
+            let own = pipeline::own_layer(repository)?;
+            return Ok(((*path).to_owned(), config_room::Layers::gather(main, own, read)?.parse()?));
         }
     }
     Err(NoConfig { root: root.display().to_string() }.into())

@@ -212,6 +212,7 @@ decode_as_text!(
     RelativePath,
     crate::values::EnvironmentName,
     crate::values::ImageName,
+    crate::values::OperationState,
     crate::values::RemoteUrl,
     crate::values::Repository,
     crate::values::Span
@@ -275,11 +276,12 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// Declares a mapping of the configuration: `key: Type` or `key: Type = default`, each with its documentation.
+/// Declares a mapping of the configuration: `key: Type` or `key: Type = default`, each with its documentation; `at place`
+/// keeps where it stands.
 macro_rules! object {
     (
         $(#[doc = $about:literal])*
-        $name:ident, $what:literal {
+        $name:ident, $what:literal $(at $place:ident)? {
             $( $(#[doc = $doc:literal])* $field:ident: $type:ty $(= $default:expr)?, )*
         }
     ) => {
@@ -287,6 +289,10 @@ macro_rules! object {
         #[derive(Debug, Clone)]
         pub struct $name {
             $( $(#[doc = $doc])* pub $field: $type, )*
+            $(
+                /// The bytes it was written with.
+                pub $place: $crate::yaml::Place,
+            )?
         }
 
         impl $crate::config::decode::Decode for $name {
@@ -319,7 +325,7 @@ macro_rules! object {
                         }
                     };
                 )*
-                Some(Self { $($field: $field?,)* })
+                Some(Self { $($field: $field?,)* $($place: node.place.clone(),)? })
             }
 
             #[allow(clippy::needless_update, unused_mut, reason = "objects differ in which keys they require")]

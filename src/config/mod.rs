@@ -2,37 +2,49 @@
 //! containers or clusters: it is given text and gives back what the text says, or every mistake in it at once.
 
 mod decode;
+mod layers;
+mod step;
 mod types;
 mod validate;
 
 pub use decode::{Located, Problem};
-pub use types::{Config, Environment, Image, Manifests, Scratch, Setup, Smoke, Step};
+pub use layers::{LOCAL_PATH, Layers, Source};
+pub use step::{Condition, Conditions, Step};
+pub use types::{Config, Environment, Image, Manifests, Scratch, Setup, Smoke};
 
-use crate::yaml::{self, Position};
-use decode::{Decode, Problems};
+use crate::yaml::Position;
+use decode::Decode;
 use serde_json::{Value as Json, json};
 use std::fmt;
 
 /// Where the configuration is looked for, from the root of a repository; the first that is there counts.
 pub const PATHS: &[&str] = &[".gitops-hooks.yaml", ".config/gitops-hooks.yaml"];
 
-/// A configuration larger than this is refused unread.
-const MAX_BYTES: usize = 1 << 20;
-
 /// A configuration that cannot be used: all that is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidConfig {
-    path: String,
-    /// Each mistake as `line:column` and one sentence, in the order of the file.
-    pub mistakes: Vec<(Position, String)>,
+    /// Each mistake, file by file, in the order of the file.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// One mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The file, from the root of the repository.
+    pub path: String,
+    /// Where in it.
+    pub position: Position,
+    /// What is wrong and what to do, as one sentence.
+    pub message: String,
 }
 
 impl fmt::Display for InvalidConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.mistakes.len();
-        write!(f, "{} has {count} mistake{}", self.path, if count == 1 { "" } else { "s" })?;
-        for (position, message) in &self.mistakes {
-            write!(f, "\n{}:{position}: {message}", self.path)?;
+        let first = self.mistakes.first().map_or("the configuration", |mistake| &mistake.path);
+        write!(f, "{first} has {count} mistake{}", if count == 1 { "" } else { "s" })?;
+        for Mistake { path, position, message } in &self.mistakes {
+            write!(f, "\n{path}:{position}: {message}")?;
         }
         Ok(())
     }
@@ -52,48 +64,14 @@ impl miette::Diagnostic for InvalidConfig {
     }
 }
 
-/// Reads a configuration. `path` is only for messages.
+/// Reads a configuration that stands in one file. `path` is only for messages.
 ///
 /// # Errors
 /// Every mistake of the text, with its place.
 pub fn parse(path: &str, text: &str) -> Result<Config, InvalidConfig> {
-    let mut problems = Problems::default();
-    let config = decode_text(text, &mut problems);
-    if let Some(config) = &config {
-        validate::validate(config, &mut problems);
-    }
-    match config {
-        Some(config) if problems.0.is_empty() => Ok(config),
-        _ => {
-            problems.0.sort_by_key(|problem| problem.place.start);
-            let mistakes =
-                problems.0.into_iter().map(|problem| (Position::of(text, problem.place.start), problem.message));
-            Err(InvalidConfig { path: path.to_owned(), mistakes: mistakes.collect() })
-        }
-    }
-}
-
-fn decode_text(text: &str, problems: &mut Problems) -> Option<Config> {
-    if text.len() > MAX_BYTES {
-        problems.add(&(0..0), format!("the file is larger than {MAX_BYTES} bytes"));
-        return None;
-    }
-    let documents = match yaml::parse(text) {
-        Ok(documents) => documents,
-        Err(error) => {
-            problems.add(&(error.byte..error.byte), format!("this is no YAML: {}", error.message));
-            return None;
-        }
-    };
-    if let Some(second) = documents.get(1) {
-        let start = second.root.as_ref().map_or(second.end, |root| root.place.start);
-        problems.add(&(start..start), "a second document; the configuration is one document");
-    }
-    let Some(root) = documents.into_iter().next().and_then(|document| document.root) else {
-        problems.add(&(0..0), "the file is empty; `gitops-hooks init` writes one to start from");
-        return None;
-    };
-    Config::decode(&root, problems)
+    let main = Source { path: path.to_owned(), text: text.to_owned() };
+    let Ok(layers) = Layers::gather(main, None, |_| Ok::<_, std::convert::Infallible>(None));
+    layers.parse()
 }
 
 /// The JSON schema of the configuration (draft 2020-12), for editors.
@@ -174,7 +152,7 @@ scratch:
         for expected in [
             "c.yaml:4:15: a → b → a",
             "c.yaml:8:14: no image \"nowhere\"",
-            "c.yaml:9:13:",
+            "c.yaml:9:7:",
             "c.yaml:12:14:",
             "c.yaml:14:15:",
         ] {

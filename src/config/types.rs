@@ -1,12 +1,17 @@
 //! What the configuration says, key by key. The documentation of a key here is its documentation in the JSON schema.
 
-use super::decode::{Located, object};
+use super::{
+    Step,
+    decode::{Located, object},
+};
 use crate::values::{EnvironmentName, Globs, HookName, ImageName, RelativePath, RemoteUrl, Repository, Span};
 use std::collections::BTreeMap;
 
 object! {
     /// The configuration of gitops-hooks: hooks, then images, then environments.
     Config, "the configuration" {
+        /// Files of this repository that are read first: what stands here is laid over them.
+        extends: Vec<RelativePath>,
         /// For each of git's client-side hooks, the steps that it runs.
         hooks: BTreeMap<HookName, Vec<Step>>,
         /// The container images of this repository.
@@ -14,30 +19,7 @@ object! {
         /// The places that run images.
         environments: BTreeMap<EnvironmentName, Environment>,
         /// How a scratch tree gets what git does not track.
-        scratch: Scratch = Scratch { link: Vec::new(), setup: None },
-    }
-}
-
-object! {
-    /// One thing to run on a snapshot: a command (`run`) or the build of an image (`image`).
-    Step, "a step" {
-        /// What people call the step. Without it, the command's first word or the image's name.
-        name: Option<Located<String>>,
-        /// A command for the shell. `{files}` stands for the paths that match `files`, quoted; a long list is split over
-        /// several calls. `{message_file}` is the file of the commit message, `{1}`, `{2}` … are the hook's arguments.
-        run: Option<Located<String>>,
-        /// The image to build and, in pre-push, to publish once every other step has passed.
-        image: Option<Located<ImageName>>,
-        /// Patterns as in .gitignore. The step runs only when a changed path matches.
-        files: Option<Globs>,
-        /// Patterns for all that the step reads. Unchanged since it passed, it is not run again.
-        inputs: Option<Globs>,
-        /// Names of steps of this hook that must have passed before.
-        needs: Vec<Located<String>>,
-        /// The longest that it may run before it is stopped.
-        timeout: Span = Span::seconds(600),
-        /// Environment variables for the command.
-        env: BTreeMap<String, String>,
+        scratch: Scratch = Scratch { link: borrowed(), setup: None },
     }
 }
 
@@ -108,8 +90,9 @@ object! {
 object! {
     /// How a scratch tree gets what git does not track.
     Scratch, "scratch" {
-        /// Ignored folders of the work tree that a scratch tree borrows, such as `.venv` or `node_modules`.
-        link: Vec<RelativePath>,
+        /// Ignored folders of the work tree that a scratch tree borrows: `.venv` and `node_modules` where nothing else is
+        /// written.
+        link: Vec<RelativePath> = borrowed(),
         /// A command that makes what is missing, run again only when its inputs change.
         setup: Option<Setup>,
     }
@@ -125,17 +108,9 @@ object! {
     }
 }
 
-impl Step {
-    /// The step's name, written or derived.
-    #[must_use]
-    pub fn label(&self) -> &str {
-        let derived = || match (&self.image, &self.run) {
-            (Some(image), _) => image.as_str(),
-            (None, Some(run)) => run.split_whitespace().next().unwrap_or("step"),
-            (None, None) => "step",
-        };
-        self.name.as_ref().map_or_else(derived, |name| name.as_str())
-    }
+/// What most repositories keep out of git and need for their tests.
+fn borrowed() -> Vec<RelativePath> {
+    [".venv", "node_modules"].into_iter().filter_map(|folder| folder.parse().ok()).collect()
 }
 
 impl Image {

@@ -5,7 +5,7 @@ use super::{
     decode::{Problems, closest},
 };
 use crate::values::{HookName, ImageName};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 pub(super) fn validate(config: &Config, problems: &mut Problems) {
     for (hook, steps) in &config.hooks {
@@ -31,15 +31,25 @@ pub(super) fn validate(config: &Config, problems: &mut Problems) {
 fn form(hook: HookName, step: &Step, problems: &mut Problems) {
     match (&step.run, &step.image) {
         (Some(_), Some(image)) => problems.add(&image.place, "a step has `run` or `image`, not both"),
-        (None, None) => {
-            let place = step.name.as_ref().map_or(0..0, |name| name.place.clone());
-            problems.add(&place, "this step does nothing: give it `run` or `image`");
-        }
+        (None, None) => problems.add(&step.place, "this step does nothing: give it `run` or `image`"),
         (Some(run), None) if run.trim().is_empty() => problems.add(&run.place, "`run` is empty"),
         (None, Some(image)) if !matches!(hook, HookName::PreCommit | HookName::PrePush) => {
             problems.add(&image.place, format!("images are built in pre-commit or pre-push, not in {hook}"));
         }
         _ => {}
+    }
+    let mut refuse = |wrong: bool, message: &str| {
+        if wrong {
+            problems.add(&step.place, message);
+        }
+    };
+    refuse(step.fix && hook != HookName::PreCommit, "`fix` is for pre-commit: only there a change can join the commit");
+    refuse(step.fix && step.image.is_some(), "the build of an image has nothing to `fix`");
+    refuse(step.background && hook != HookName::PrePush, "`background` is for pre-push, whose steps can run ahead");
+    refuse(step.background && step.interactive, "a step in the background cannot be `interactive`");
+    refuse(step.interactive && step.stdin, "a step gets the terminal (`interactive`) or the hook's `stdin`, not both");
+    if step.shell.split_whitespace().next().is_none() {
+        problems.add(&step.shell.place, "`shell` is empty");
     }
 }
 
@@ -57,54 +67,66 @@ fn known_image(config: &Config, name: &ImageName, place: &crate::yaml::Place, pr
 
 /// Names are unique within a hook, `needs` names steps of the hook, and no step waits for itself.
 fn order(steps: &[Step], problems: &mut Problems) {
-    let mut by_name: BTreeMap<&str, &Step> = BTreeMap::new();
+    let mut labels: BTreeSet<&str> = BTreeSet::new();
     for step in steps {
-        if by_name.insert(step.label(), step).is_some()
-            && let Some(place) = [&step.name, &step.run].into_iter().flatten().map(|written| &written.place).next()
-        {
-            problems.add(place, format!("a second step {:?} in this hook; give it a `name` of its own", step.label()));
+        if !labels.insert(step.label()) {
+            problems.add(
+                &step.place,
+                format!("a second step {:?} in this hook; give it a `name` of its own", step.label()),
+            );
         }
     }
-    let names: Vec<&str> = by_name.keys().copied().collect();
+    let tags = steps.iter().flat_map(|step| step.tags.iter().map(String::as_str));
+    let names: Vec<&str> = labels.iter().copied().chain(tags).collect::<BTreeSet<_>>().into_iter().collect();
     for step in steps {
         for need in &step.needs {
-            if !by_name.contains_key(need.as_str()) {
+            let mut needed = steps.iter().filter(|other| other.is_called(need)).peekable();
+            if needed.peek().is_none() {
                 let hint = match closest(need, &names) {
                     Some(meant) => format!("did you mean {meant:?}?"),
                     None => format!("known here: {}", names.join(", ")),
                 };
                 problems.add(&need.place, format!("no step {:?} in this hook; {hint}", need.as_str()));
             }
+            for other in needed {
+                if other.priority > step.priority {
+                    problems.add(&need.place, format!("{} comes later: its `priority` is higher", other.label()));
+                }
+                if step.fix && !other.fix {
+                    problems.add(&need.place, format!("{} comes later: steps that `fix` run first", other.label()));
+                }
+            }
         }
     }
     let mut told = HashSet::new();
     for step in steps {
-        circle(step, &by_name, &mut vec![step.label()], &mut told, problems);
+        circle(step, steps, &mut vec![step], &mut told, problems);
     }
 }
 
 fn circle<'c>(
     step: &'c Step,
-    by_name: &BTreeMap<&'c str, &'c Step>,
-    path: &mut Vec<&'c str>,
+    steps: &'c [Step],
+    path: &mut Vec<&'c Step>,
     told: &mut HashSet<&'c str>,
     problems: &mut Problems,
 ) {
-    for need in &step.needs {
-        let Some(needed) = by_name.get(need.as_str()) else { continue };
-        if let Some(start) = path.iter().position(|name| *name == need.as_str()) {
-            let members = &path[start..];
+    let needed = step
+        .needs
+        .iter()
+        .flat_map(|need| steps.iter().filter(|other| other.is_called(need)).map(move |other| (need, other)));
+    for (need, other) in needed {
+        if let Some(start) = path.iter().position(|earlier| earlier.label() == other.label()) {
+            let members: Vec<&str> = path[start..].iter().map(|step| step.label()).collect();
             if members.iter().all(|name| !told.contains(name)) {
+                let first = path[start].needs.first().map_or(need.place.clone(), |need| need.place.clone());
+                problems
+                    .add(&first, format!("{} → {}: these steps wait for each other", members.join(" → "), members[0]));
                 told.extend(members);
-                let first = by_name[members[0]].needs.first().map_or(need.place.clone(), |need| need.place.clone());
-                problems.add(
-                    &first,
-                    format!("{} → {need}: these steps wait for each other", members.join(" → "), need = need.as_str()),
-                );
             }
-        } else if !told.contains(need.as_str()) {
-            path.push(needed.label());
-            circle(needed, by_name, path, told, problems);
+        } else if !told.contains(other.label()) {
+            path.push(other);
+            circle(other, steps, path, told, problems);
             path.pop();
         }
     }

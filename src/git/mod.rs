@@ -2,11 +2,13 @@
 //! of steps, images or manifests.
 
 mod ancestry;
+mod carry;
 mod changes;
 mod environment;
 mod index;
 mod linked_tree;
 mod mirror;
+mod operation;
 mod passed_on;
 mod program;
 mod publish;
@@ -16,6 +18,7 @@ mod upstream;
 mod work_tree;
 
 pub use ancestry::Ancestry;
+pub use carry::Carried;
 pub use changes::{Change, ChangeKind};
 pub use environment::{is_private, scrub};
 pub use index::{Index, Trust};

@@ -2,8 +2,8 @@
 //! images built and published now, because nobody's push did.
 
 use super::{
-    Error, Pipeline, background, configuration, confirmed,
-    judge::{self, Call, judge, request},
+    Error, Pipeline, Whose, background, configuration, confirmed,
+    judge::{self, Call, Case, judge, request},
     push::publish,
     runtime, wait,
 };
@@ -36,7 +36,7 @@ pub struct Told {
 /// When the outbox cannot be written, or the background process not be started.
 pub fn pulled(pipeline: &Pipeline<'_>) -> Result<(), Error> {
     let Some(head) = pipeline.repository.commit("HEAD") else { return Ok(()) };
-    let Some(config) = configuration(pipeline.repository, &head)? else { return Ok(()) };
+    let Some(config) = configuration(pipeline.repository, &head, Whose::Everybodys)? else { return Ok(()) };
     let mut behind = Vec::new();
     for (name, environment) in &config.environments {
         if tip(pipeline, &environment.branch).is_some() {
@@ -55,7 +55,7 @@ pub fn moved(pipeline: &Pipeline<'_>, references: &[(Oid, String)]) -> Result<()
     let mut confirmed = Vec::new();
     for (new, reference) in references.iter().filter(|(_, reference)| reference.starts_with("refs/remotes/")) {
         let Some(commit) = pipeline.repository.commit(new.as_str()) else { continue };
-        let Some(config) = configuration(pipeline.repository, &commit)? else { continue };
+        let Some(config) = configuration(pipeline.repository, &commit, Whose::Everybodys)? else { continue };
         for (name, environment) in &config.environments {
             let upstream = pipeline.repository.upstream(&environment.branch);
             if upstream.is_none_or(|upstream| upstream.tracking != *reference) {
@@ -83,7 +83,8 @@ pub fn moved(pipeline: &Pipeline<'_>, references: &[(Oid, String)]) -> Result<()
 /// When there is no configuration to say what the environments are.
 pub fn deliver(pipeline: &Pipeline<'_>, names: &[EnvironmentName]) -> Result<Vec<Told>, Error> {
     let head = pipeline.repository.commit("HEAD");
-    let config = head.as_ref().map(|head| configuration(pipeline.repository, head)).transpose()?.flatten();
+    let config =
+        head.as_ref().map(|head| configuration(pipeline.repository, head, Whose::Everybodys)).transpose()?.flatten();
     let Some(config) = config else {
         return Err(Error::NoConfig { commit: head.map_or_else(|| "HEAD".to_owned(), |head| head.to_string()) });
     };
@@ -107,8 +108,8 @@ fn deliver_one(pipeline: &Pipeline<'_>, config: &Config, name: &EnvironmentName)
     let branch = branch.ok_or_else(|| Error::NoEnvironment { name: name.to_string() })?;
     let Some(tip) = tip(pipeline, &branch) else { return Err(Error::NoUpstream { branch }) };
     // The configuration of what is delivered, not of what happens to be checked out.
-    let config =
-        configuration(pipeline.repository, &tip)?.ok_or_else(|| Error::NoConfig { commit: tip.to_string() })?;
+    let config = configuration(pipeline.repository, &tip, Whose::Everybodys)?
+        .ok_or_else(|| Error::NoConfig { commit: tip.to_string() })?;
     let environment = config.environments.get(name).ok_or_else(|| Error::NoEnvironment { name: name.to_string() })?;
     confirmed(pipeline.repository, &config, Subject::Publication)?;
 
@@ -183,7 +184,9 @@ fn references(
     }
     let snapshot = Snapshot::of_commit(pipeline.repository, commit.clone(), None)?;
     let intent = image::Intent::WillPublish;
-    let mut built = judge(pipeline, config, HookName::PrePush, &snapshot, commit, intent, Call::default())?;
+    let (hook, call) = (HookName::PrePush, Call::default());
+    let case = Case { config, hook, snapshot: &snapshot, source: commit, intent, call };
+    let (mut built, _) = judge(pipeline, case)?.verdict()?;
     for (name, image) in images {
         if built.contains_key(name) {
             continue;

@@ -1,9 +1,9 @@
-//! One snapshot against one hook's steps: commands and image builds side by side.
+//! One snapshot against one hook's steps: first those that may change it, then commands and image builds side by side.
 
 use super::{Error, Pipeline, confirmed, wait};
 use crate::{
-    check::{self, Snapshot},
-    config::Config,
+    check::{self, Changed, Decision, Outcome, Reported, SkipReason, Snapshot},
+    config::{Config, Step},
     hook::Subject,
     image,
     values::{HookName, ImageName, Oid},
@@ -13,58 +13,163 @@ use std::{
     ffi::OsString,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// What a hook is called with.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Call<'a> {
+pub struct Call<'a> {
     /// The arguments of the hook.
-    pub(super) arguments: &'a [OsString],
+    pub arguments: &'a [OsString],
     /// The file of the commit message, where the hook has one.
-    pub(super) message_file: Option<&'a Path>,
+    pub message_file: Option<&'a Path>,
+    /// What git gave it on its standard input.
+    pub input: &'a [u8],
+}
+
+/// What is judged, and as what.
+#[derive(Clone, Copy)]
+pub(super) struct Case<'a> {
+    pub(super) config: &'a Config,
+    pub(super) hook: HookName,
+    pub(super) snapshot: &'a Snapshot,
+    /// What images are built from and labelled with: a commit, or the tree of the index.
+    pub(super) source: &'a Oid,
+    pub(super) intent: image::Intent,
+    pub(super) call: Call<'a>,
 }
 
 /// The images that a snapshot's steps have built, and nobody has seen yet.
 pub(super) type Built = BTreeMap<ImageName, image::Prepared>;
 
-/// Judges a snapshot. `commit` is what its images are built from and labelled with.
-pub(super) fn judge(
-    pipeline: &Pipeline<'_>,
-    config: &Config,
+/// What became of a snapshot.
+pub(super) struct Judged {
+    /// Each step, in the order of the plans.
+    pub(super) steps: Vec<Reported>,
+    /// The images.
+    pub(super) built: Built,
+    /// Whether every step that the configuration asks for was looked at.
+    pub(super) extent: Extent,
     hook: HookName,
-    snapshot: &Snapshot,
-    commit: &Oid,
-    intent: image::Intent,
-    call: Call<'_>,
-) -> Result<Built, Error> {
-    let Some(steps) = config.hooks.get(&hook).filter(|steps| !steps.is_empty()) else { return Ok(Built::new()) };
-    confirmed(pipeline.repository, config, Subject::Checks)?;
-    let context = check::Context {
+    failures: Vec<Error>,
+}
+
+/// How much of a hook's steps was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    Whole,
+    /// Somebody left steps out.
+    Part,
+}
+
+impl Judged {
+    fn nothing(hook: HookName) -> Self {
+        Self { steps: Vec::new(), built: Built::new(), extent: Extent::Whole, hook, failures: Vec::new() }
+    }
+
+    /// What was built, where every step passed or had no need to run.
+    pub(super) fn verdict(mut self) -> Result<(Built, Extent), Error> {
+        let verdict = check::verdict(self.hook, &self.steps);
+        if let Err(check::Error::Failed { steps, .. }) = &verdict
+            // Where nothing but images failed, the image's own error says whose fault it is and what to do next.
+            && self.failures.len() == steps.len()
+            && let Some(first) = self.failures.drain(..).next()
+        {
+            return Err(first);
+        }
+        verdict?;
+        Ok((self.built, self.extent))
+    }
+}
+
+/// Judges a snapshot.
+pub(super) fn judge(pipeline: &Pipeline<'_>, case: Case<'_>) -> Result<Judged, Error> {
+    let Some(steps) = case.config.hooks.get(&case.hook).filter(|steps| !steps.is_empty()) else {
+        return Ok(Judged::nothing(case.hook));
+    };
+    confirmed(pipeline.repository, case.config, Subject::Checks)?;
+    let started = Instant::now();
+    let context = context(pipeline, case);
+    let mut plan = plan(pipeline, steps, &context)?;
+    let mut judged = Judged::nothing(case.hook);
+    if let Some(fixers) = plan.fixers() {
+        let fixed = check::fix(&fixers, &context)?;
+        judged.steps = fixed.report.entries;
+        if check::verdict(case.hook, &judged.steps).is_err() {
+            return Ok(judged);
+        }
+        if fixed.changed == Changed::Yes {
+            let snapshot = Snapshot::of_index(pipeline.repository)?;
+            let context = check::Context { snapshot: &snapshot, ..context };
+            plan = self::plan(pipeline, steps, &context)?;
+            plan.fixed();
+            run(&plan, Case { source: &snapshot.tree, ..case }, steps, &context, &mut judged)?;
+            summarize(pipeline, &judged, started.elapsed());
+            return Ok(judged);
+        }
+        plan.fixed();
+    }
+    run(&plan, case, steps, &context, &mut judged)?;
+    summarize(pipeline, &judged, started.elapsed());
+    Ok(judged)
+}
+
+/// What the check room is told of a case.
+pub(super) fn context<'a>(pipeline: &Pipeline<'a>, case: Case<'a>) -> check::Context<'a> {
+    check::Context {
         repository: pipeline.repository,
-        hook,
-        snapshot,
-        scratch: &config.scratch,
-        arguments: call.arguments,
-        message_file: call.message_file,
+        hook: case.hook,
+        snapshot: case.snapshot,
+        scratch: &case.config.scratch,
+        arguments: case.call.arguments,
+        message_file: case.call.message_file,
+        input: case.call.input,
         progress: pipeline.progress,
         cache: pipeline.cache,
+        places: pipeline.places,
+        failures: pipeline.failures,
         cache_folder: None,
         interrupt: pipeline.interrupt,
-    };
-    let plan = check::plan(steps, &context)?;
+    }
+}
+
+/// The plan for a hook's steps, without those that a person left out.
+pub(super) fn plan(
+    pipeline: &Pipeline<'_>,
+    steps: &[Step],
+    context: &check::Context<'_>,
+) -> Result<check::Plan, Error> {
+    pipeline.choice.fits(steps)?;
+    let mut plan = check::plan(steps, context)?;
+    for (at, step) in steps.iter().enumerate() {
+        if let Some(why) = pipeline.choice.leaves_out(step) {
+            plan.leave_out(at, why);
+        }
+    }
+    Ok(plan)
+}
+
+/// Runs a plan: its commands, and the builds of its images.
+fn run(
+    plan: &check::Plan,
+    case: Case<'_>,
+    steps: &[Step],
+    context: &check::Context<'_>,
+    judged: &mut Judged,
+) -> Result<(), Error> {
     let built = Arc::new(Mutex::new(Built::new()));
     let failures: Arc<Mutex<Vec<Error>>> = Arc::default();
     let mut work = check::Work::new();
     for (index, step) in steps.iter().enumerate() {
         let Some(name) = &step.image else { continue };
-        let Some(image) = config.images.get(&**name) else { continue };
-        let (repository, interrupt) = (pipeline.repository.clone(), pipeline.interrupt.clone());
-        let (name, image, commit) = ((**name).clone(), image.clone(), commit.clone());
+        let Some(image) = case.config.images.get(&**name) else { continue };
+        let (repository, interrupt) = (context.repository.clone(), context.interrupt.clone());
+        let (name, image, source, intent) = ((**name).clone(), image.clone(), case.source.clone(), case.intent);
         let (built, failures) = (Arc::clone(&built), Arc::clone(&failures));
         work.insert(
             index,
             Box::new(move |task| {
-                let request = request(&repository, &commit, &name, &image);
+                let request = request(&repository, &source, &name, &image);
                 match wait(&interrupt, image::prepare(&request, intent, task)) {
                     Ok(prepared) => {
                         let note = told(&prepared);
@@ -80,18 +185,32 @@ pub(super) fn judge(
             }),
         );
     }
-    let verdict = check::run(&plan, work, &context)?.verdict();
-    if let Err(check::Error::Failed { steps }) = &verdict {
-        // Where nothing but images failed, the image's own error says whose fault it is and what to do next.
-        let mut failures = std::mem::take(&mut *failures.lock().unwrap_or_else(PoisonError::into_inner));
-        if failures.len() == steps.len()
-            && let Some(first) = failures.drain(..).next()
-        {
-            return Err(first);
-        }
+    let report = check::run(plan, work, context)?;
+    let ran_before = |entry: &Reported| judged.steps.iter().any(|step| step.step == entry.step);
+    let new: Vec<Reported> = report.entries.into_iter().filter(|entry| !ran_before(entry)).collect();
+    judged.steps.extend(new);
+    if plan.entries.iter().any(|entry| matches!(entry.decision, Decision::Skip(SkipReason::LeftOut(_)))) {
+        judged.extent = Extent::Part;
     }
-    verdict?;
-    Ok(std::mem::take(&mut *built.lock().unwrap_or_else(PoisonError::into_inner)))
+    judged.built = std::mem::take(&mut *built.lock().unwrap_or_else(PoisonError::into_inner));
+    judged.failures = std::mem::take(&mut *failures.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(())
+}
+
+/// What became of more steps than one sees at a glance.
+fn summarize(pipeline: &Pipeline<'_>, judged: &Judged, took: Duration) {
+    let count = |wanted: fn(&Outcome) -> bool| judged.steps.iter().filter(|step| wanted(&step.outcome)).count();
+    let parts = [
+        (count(|outcome| *outcome == Outcome::Passed), "passed"),
+        (count(|outcome| matches!(outcome, Outcome::Skipped(_))), "skipped"),
+        (count(|outcome| matches!(outcome, Outcome::Failed(_))), "failed"),
+        (count(|outcome| matches!(outcome, Outcome::Withheld(_))), "not run"),
+    ];
+    if judged.steps.len() > 3 {
+        let told: Vec<String> =
+            parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        pipeline.progress.line(&format!("{}: {} in {}", judged.hook, told.join(", "), crate::ui::seconds(took)));
+    }
 }
 
 /// An image's failure on its step's line; the error itself is told at the end.

@@ -2,15 +2,20 @@
 //! be behind is noted, and delivered. Each part is done by the room that owns it; this room knows only what follows what.
 
 mod background;
+mod by_hand;
+mod choice;
+mod commit;
 mod deliver;
 mod judge;
 mod push;
-mod snapshot;
 
 pub use background::{detach, log_path};
+pub use by_hand::{ByHand, Scope, by_hand, plan_by_hand};
+pub use choice::Choice;
+pub use commit::commit;
 pub use deliver::{Told, deliver, moved, pulled};
+pub use judge::Call;
 pub use push::push;
-pub use snapshot::{by_hand, commit, message};
 
 use crate::{check, config, deliver as delivery, git, hook, image, ui};
 use miette::Diagnostic;
@@ -24,6 +29,12 @@ pub struct Pipeline<'a> {
     pub progress: &'a ui::Progress,
     /// Whether records count.
     pub cache: check::CachePolicy,
+    /// Which steps a person asked for.
+    pub choice: Choice,
+    /// Where steps may run.
+    pub places: check::Places,
+    /// What a failure means for steps that have not begun.
+    pub failures: check::Failures,
     /// Whether somebody is there to answer git's questions.
     pub prompts: git::Prompts,
     /// What ends the work early.
@@ -49,6 +60,37 @@ pub enum Error {
     NoConfig {
         /// The commit.
         commit: String,
+    },
+
+    /// One person's file, in everybody's commit.
+    #[error("{} is tracked, so that one person's settings would rule everybody", config::LOCAL_PATH)]
+    #[diagnostic(code(config), help("`git rm --cached {}`, and add it to .gitignore", config::LOCAL_PATH))]
+    LocalIsTracked,
+
+    /// A step that the hook does not have.
+    #[error("there is no step {name:?} in this hook")]
+    #[diagnostic(code(usage), help("its steps are: {known}"))]
+    NoStep {
+        /// The name.
+        name: String,
+        /// The hook's steps.
+        known: String,
+    },
+
+    /// A revision that names no commit.
+    #[error("{revision:?} is no commit")]
+    #[diagnostic(code(usage), help("`git log` shows those that are here"))]
+    NoCommit {
+        /// The revision.
+        revision: String,
+    },
+
+    /// A path that the snapshot does not have.
+    #[error("{path} is not in the snapshot")]
+    #[diagnostic(code(usage), help("only tracked files are judged: `git add {path}` first"))]
+    NoPath {
+        /// The path.
+        path: String,
     },
 
     /// An environment that the configuration does not have.
@@ -120,14 +162,47 @@ impl Error {
     }
 }
 
+/// Whose configuration rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// The repository's alone, as for what is delivered.
+    Everybodys,
+    /// The repository's, and what the user lays over it in this work tree.
+    Mine,
+}
+
 /// The configuration in a tree or commit; `None` where it has none.
-fn configuration(repository: &git::Repository, treeish: &crate::values::Oid) -> Result<Option<config::Config>, Error> {
+fn configuration(
+    repository: &git::Repository,
+    treeish: &crate::values::Oid,
+    whose: Whose,
+) -> Result<Option<config::Config>, Error> {
+    let read = |path: &str| -> Result<Option<String>, Error> {
+        Ok(repository.file(treeish, path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    };
     for path in config::PATHS {
-        if let Some(bytes) = repository.file(treeish, path)? {
-            return Ok(Some(config::parse(path, &String::from_utf8_lossy(&bytes))?));
+        let Some(text) = read(path)? else { continue };
+        let main = config::Source { path: (*path).to_owned(), text };
+        if repository.file(treeish, config::LOCAL_PATH)?.is_some() {
+            return Err(Error::LocalIsTracked);
         }
+        let own = if whose == Whose::Mine { own_layer(repository)? } else { None };
+        return Ok(Some(config::Layers::gather(main, own, read)?.parse()?));
     }
     Ok(None)
+}
+
+/// What the user lays over the configuration in this work tree.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn own_layer(repository: &git::Repository) -> Result<Option<config::Source>, Error> {
+    let Some(path) = repository.work_dir().map(|root| root.join(config::LOCAL_PATH)) else { return Ok(None) };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(config::Source { path: config::LOCAL_PATH.to_owned(), text })),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::file(&path, source)),
+    }
 }
 
 /// Refuses a configuration that aims at addresses, or prepares scratch trees with a command, that nobody confirmed here.

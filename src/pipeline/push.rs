@@ -2,8 +2,8 @@
 //! noted when all of it has passed.
 
 use super::{
-    Error, Pipeline, configuration, confirmed,
-    judge::{Built, Call, judge, request},
+    Error, Pipeline, Whose, configuration, confirmed,
+    judge::{Built, Call, Case, Extent, judge, request},
     wait,
 };
 use crate::{
@@ -14,7 +14,6 @@ use crate::{
     image,
     values::{EnvironmentName, HookName, ImageName, Oid},
 };
-use std::ffi::OsString;
 
 /// A commit that is being pushed, whatever the number of references to it.
 struct Pushed {
@@ -29,10 +28,10 @@ struct Pushed {
 /// # Errors
 /// When a step fails, a remote is ahead of this clone, or something cannot be built or published. Then nothing was
 /// published and git does not push.
-pub fn push(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate], arguments: &[OsString]) -> Result<(), Error> {
+pub fn push(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate], call: Call<'_>) -> Result<(), Error> {
     let mut judged: Vec<(Pushed, Config, Built, Vec<EnvironmentName>)> = Vec::new();
     for pushed in commits(pipeline, remote, updates)? {
-        let Some(config) = configuration(pipeline.repository, &pushed.commit)? else {
+        let Some(config) = configuration(pipeline.repository, &pushed.commit, Whose::Mine)? else {
             let names = pushed.references.join(", ");
             pipeline.progress.line(&format!("gitops-hooks: {names} has no .gitops-hooks.yaml, so nothing is checked"));
             continue;
@@ -43,8 +42,13 @@ pub fn push(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate], argume
             confirmed(pipeline.repository, &config, Subject::Publication)?;
         }
         let snapshot = Snapshot::of_commit(pipeline.repository, pushed.commit.clone(), pushed.base.as_ref())?;
-        let call = Call { arguments, message_file: None };
-        let built = judge(pipeline, &config, HookName::PrePush, &snapshot, &pushed.commit, intent, call)?;
+        let (hook, source) = (HookName::PrePush, &pushed.commit);
+        let case = Case { config: &config, hook, snapshot: &snapshot, source, intent, call };
+        let (built, extent) = judge(pipeline, case)?.verdict()?;
+        if extent == Extent::Part && !environments.is_empty() {
+            pipeline.progress.line("nothing is published: steps were left out; the delivery runs them first");
+            continue;
+        }
         judged.push((pushed, config, built, environments));
     }
     for (pushed, config, built, environments) in judged {

@@ -61,6 +61,10 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
+        self.begin(name, bar)
+    }
+
+    fn begin(&self, name: &str, bar: Option<ProgressBar>) -> Task {
         Task {
             progress: self.clone(),
             name: clean(name).into_owned(),
@@ -68,6 +72,12 @@ impl Progress {
             started: Instant::now(),
             output: Arc::default(),
         }
+    }
+
+    /// Begins a task that uses the terminal itself: no live line gets in its way.
+    #[must_use]
+    pub fn task_beside_a_person(&self, name: &str) -> Task {
+        self.begin(name, None)
     }
 
     /// Prints a line of its own, above live lines.

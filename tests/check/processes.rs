@@ -155,6 +155,9 @@ fn handed_in(context: &TestContext, steps: &str, work: check::Work) -> Result<ch
         message_file: None,
         progress: &ui::Progress::new(ui::Verbosity::Quiet),
         cache: CachePolicy::Use,
+        input: b"",
+        places: check::Places::Any,
+        failures: check::Failures::Gather,
         cache_folder: Some(&context.beside("cache")),
         interrupt: &Interrupt::never(),
     };
@@ -192,7 +195,7 @@ fn work_that_is_handed_in_runs_beside_the_commands() {
         }),
     );
     let report = handed_in(&context, &steps, work).unwrap();
-    report.verdict().unwrap();
+    check::verdict(HookName::PrePush, &report.entries).unwrap();
     assert!(report.entries.iter().all(|entry| entry.outcome == Outcome::Passed));
     assert!(report.entries[0].record.is_some() && report.entries[1].record.is_none());
 }
@@ -207,7 +210,8 @@ fn work_that_fails_or_panics_is_a_step_that_failed() {
     let report = handed_in(&context, steps, work).unwrap();
     assert_eq!(report.entries[1].outcome, Outcome::Failed("the build broke; next: mend line 3".to_owned()));
     assert!(matches!(report.entries[2].outcome, Outcome::Withheld(_)));
-    assert!(matches!(report.verdict(), Err(check::Error::Failed { steps }) if steps == ["web"]));
+    let verdict = check::verdict(HookName::PrePush, &report.entries);
+    assert!(matches!(verdict, Err(check::Error::Failed { steps, .. }) if steps == ["web"]));
     let mut work = check::Work::new();
     work.insert(1, Box::new(|_| panic!("a bug")));
     let report = handed_in(&context, steps, work).unwrap();

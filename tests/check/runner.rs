@@ -148,6 +148,9 @@ fn judge(hook: &str, interrupt: &Interrupt) -> Result<(), check::Error> {
         message_file: message_file.as_deref(),
         progress: &ui::Progress::new(ui::Verbosity::Verbose),
         cache: if std::env::var_os("CHECK_ANEW").is_some() { CachePolicy::Ignore } else { CachePolicy::Use },
+        input: b"",
+        places: check::Places::Any,
+        failures: check::Failures::Gather,
         cache_folder: None,
         interrupt,
     };
@@ -156,5 +159,5 @@ fn judge(hook: &str, interrupt: &Interrupt) -> Result<(), check::Error> {
         println!("plan {}: {}", entry.label, entry.decision);
     }
     let report = check::run(&plan, check::Work::new(), &context)?;
-    report.verdict()
+    check::verdict(hook, &report.entries)
 }

@@ -1,0 +1,75 @@
+//! Steps that may change files: they run first, on the snapshot in a scratch tree, so that nothing of the user's is half
+//! changed when something goes wrong. What they changed joins the index and the work tree only when all of them passed.
+
+use super::{
+    Context, Error, Report, Work,
+    place::Place,
+    plan::{Decision, Plan, SkipReason},
+    run,
+};
+use crate::{git, ui};
+
+impl Plan {
+    /// The steps that may change files, as a plan of their own; `None` where none of them runs.
+    #[must_use]
+    pub fn fixers(&self) -> Option<Self> {
+        let mut fixers = self.clone();
+        fixers.entries.retain(|entry| entry.fixes);
+        fixers.runs().then_some(fixers)
+    }
+
+    /// This plan after its fixers have run: they do not run again.
+    pub fn fixed(&mut self) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.fixes) {
+            if matches!(entry.decision, Decision::Run(_)) {
+                entry.decision = Decision::Skip(SkipReason::Ran);
+            }
+        }
+    }
+}
+
+/// What fixers did.
+#[derive(Debug)]
+pub struct Fixed {
+    /// How each of them ended.
+    pub report: Report,
+    /// Whether the index holds something else now.
+    pub changed: Changed,
+}
+
+/// Whether fixers changed something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// They did: the snapshot is another one now.
+    Yes,
+    /// They did not.
+    No,
+}
+
+/// Runs the fixers of a plan and carries what they changed into the index and the work tree.
+///
+/// # Errors
+/// As [`super::run`], and when what they changed cannot be carried.
+pub fn fix(fixers: &Plan, context: &Context<'_>) -> Result<Fixed, Error> {
+    let place = Place::scratch(context)?;
+    let mut report = run::execute(fixers, Work::new(), context, Some(&place))?;
+    if run::verdict(context.hook, &report.entries).is_err() {
+        return Ok(Fixed { report, changed: Changed::No });
+    }
+    let (repository, before) = (context.repository, &context.snapshot.tree);
+    let after = git::Repository::tree_of_work_tree(place.folder())?;
+    if after == *before {
+        run::record(fixers, &mut report.entries, Some(&place), context)?;
+        return Ok(Fixed { report, changed: Changed::No });
+    }
+    let carried = repository.carry(before, &after, place.folder())?;
+    for (path, _) in carried.iter().filter(|(_, carried)| *carried == git::Carried::LeftAlone) {
+        context.progress.line(&format!(
+            "{}: the commit has the fix; your file keeps its unstaged edit of the same lines",
+            ui::clean(&path.to_string())
+        ));
+    }
+    let files = if carried.len() == 1 { "1 file".to_owned() } else { format!("{} files", carried.len()) };
+    context.progress.line(&format!("{files} changed by `fix` steps: the change is part of the commit"));
+    Ok(Fixed { report, changed: Changed::Yes })
+}

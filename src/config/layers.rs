@@ -1,0 +1,337 @@
+//! Several files as one configuration: those that it extends, itself, and one person's own. Mappings are joined key by
+//! key, a hook's steps by their names; of anything else the last one counts. Every node keeps the place it was written at.
+
+use super::{
+    Config, InvalidConfig, Mistake, PATHS,
+    decode::{Decode, Problem, Problems, wrong_type},
+    step, validate,
+};
+use crate::{
+    values::RelativePath,
+    yaml::{self, Entry, Node, Place, Position, Value},
+};
+
+/// What one person lays over the configuration of a repository, from the root of a work tree. Never tracked.
+pub const LOCAL_PATH: &str = "gitops-hooks.local.yaml";
+
+/// A file larger than this is refused unread.
+const MAX_BYTES: usize = 1 << 20;
+/// More files than this are no configuration.
+const MAX_FILES: usize = 16;
+
+/// A file and what it holds.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its path from the root of the repository, for messages.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// The files of a configuration.
+#[derive(Debug)]
+pub struct Layers {
+    layers: Vec<Layer>,
+    problems: Problems,
+}
+
+#[derive(Debug)]
+struct Layer {
+    source: Source,
+    /// Where its first byte stands when all files stand one after the other.
+    start: usize,
+    /// The files that it is laid over.
+    extends: Vec<usize>,
+    whose: Whose,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Everybodys,
+    OnePersons,
+}
+
+impl Layers {
+    /// Gathers a configuration's files. `read` gives the text of a file of the same snapshot.
+    ///
+    /// # Errors
+    /// When `read` fails. Mistakes in the files are told by [`Layers::parse`].
+    pub fn gather<E>(
+        main: Source,
+        own: Option<Source>,
+        mut read: impl FnMut(&str) -> Result<Option<String>, E>,
+    ) -> Result<Self, E> {
+        let mut gathered = Self { layers: Vec::new(), problems: Problems::default() };
+        gathered.add(main, Whose::Everybodys);
+        let mut at = 0;
+        while at < gathered.layers.len() {
+            for (path, place) in gathered.extended(at) {
+                let problem = if gathered.layers.iter().any(|layer| layer.source.path == path.as_str()) {
+                    format!("{} is read already", path.as_str())
+                } else if gathered.layers.len() == MAX_FILES {
+                    format!("more than {MAX_FILES} files")
+                } else if let Some(text) = read(path.as_str())? {
+                    let extended = gathered.add(Source { path: path.as_str().to_owned(), text }, Whose::Everybodys);
+                    gathered.layers[at].extends.push(extended);
+                    continue;
+                } else {
+                    format!("there is no file {}", path.as_str())
+                };
+                gathered.problems.add(&place, problem);
+            }
+            at += 1;
+        }
+        if let Some(own) = own {
+            gathered.add(own, Whose::OnePersons);
+        }
+        Ok(gathered)
+    }
+
+    fn add(&mut self, source: Source, whose: Whose) -> usize {
+        let start = self.layers.last().map_or(0, |layer| layer.start + layer.source.text.len() + 1);
+        self.layers.push(Layer { source, start, extends: Vec::new(), whose });
+        self.layers.len() - 1
+    }
+
+    /// The files that a file names under `extends`. What is wrong with it is told when all is decoded.
+    fn extended(&self, at: usize) -> Vec<(RelativePath, Place)> {
+        let text = &self.layers[at].source.text;
+        // Most files extend nothing and need not be parsed twice.
+        if !text.contains("extends") || text.len() > MAX_BYTES {
+            return Vec::new();
+        }
+        let root = self.root(at, &mut Problems::default());
+        let listed = root.as_ref().and_then(|root| root.get("extends")).map(Node::items).unwrap_or_default();
+        listed.iter().filter_map(|item| Some((item.as_str()?.parse().ok()?, item.place.clone()))).collect()
+    }
+
+    /// Reads the files as one.
+    ///
+    /// # Errors
+    /// Every mistake in any of them, with its place.
+    pub fn parse(mut self) -> Result<Config, InvalidConfig> {
+        let mut problems = std::mem::take(&mut self.problems);
+        let mut root = self.laid_over(0, &mut problems);
+        if let Some((at, _)) = self.layers.iter().enumerate().find(|(_, layer)| layer.whose == Whose::OnePersons) {
+            root = joined(root, self.root(at, &mut problems));
+        }
+        let config = root.and_then(|root| Config::decode(&root, &mut problems));
+        if let Some(config) = &config {
+            validate::validate(config, &mut problems);
+        }
+        match config {
+            Some(config) if problems.0.is_empty() => Ok(config),
+            _ => Err(self.invalid(problems.0)),
+        }
+    }
+
+    fn laid_over(&self, at: usize, problems: &mut Problems) -> Option<Node<'_>> {
+        let below = self.layers[at].extends.iter().fold(None, |below, extended| {
+            let above = self.laid_over(*extended, problems);
+            joined(below, above)
+        });
+        let above = self.root(at, problems);
+        joined(below, above)
+    }
+
+    /// The root of one file, its places counted from the first byte of the first file.
+    fn root(&self, at: usize, problems: &mut Problems) -> Option<Node<'_>> {
+        let Layer { source, start, whose, .. } = &self.layers[at];
+        let mut own = Problems::default();
+        let mut root = root(&source.text, &mut own);
+        if *whose == Whose::OnePersons {
+            for entry in root.iter().flat_map(Node::entries) {
+                if !matches!(entry.key.as_str(), Some("hooks" | "scratch")) {
+                    own.add(
+                        &entry.key.place,
+                        "one person's file changes `hooks` and `scratch`; the rest is everybody's",
+                    );
+                }
+            }
+        }
+        if *start > 0
+            && let Some(root) = &mut root
+        {
+            shift(root, *start);
+        }
+        let moved = own.0.into_iter().map(|problem| Problem {
+            place: problem.place.start + start..problem.place.end + start,
+            message: problem.message,
+        });
+        problems.0.extend(moved);
+        root
+    }
+
+    fn invalid(&self, mut problems: Vec<Problem>) -> InvalidConfig {
+        problems.sort_by_key(|problem| problem.place.start);
+        let mistake = |problem: Problem| {
+            let layer = self.layers.iter().rev().find(|layer| layer.start <= problem.place.start);
+            let (path, position) = layer.map_or((PATHS[0], Position { line: 1, column: 1 }), |layer| {
+                let byte = problem.place.start - layer.start;
+                (&layer.source.path, Position::of(&layer.source.text, byte))
+            });
+            Mistake { path: path.to_owned(), position, message: problem.message }
+        };
+        InvalidConfig { mistakes: problems.into_iter().map(mistake).collect() }
+    }
+}
+
+/// The root of a text that holds one document.
+fn root<'a>(text: &'a str, problems: &mut Problems) -> Option<Node<'a>> {
+    if text.len() > MAX_BYTES {
+        problems.add(&(0..0), format!("the file is larger than {MAX_BYTES} bytes"));
+        return None;
+    }
+    let documents = match yaml::parse(text) {
+        Ok(documents) => documents,
+        Err(error) => {
+            problems.add(&(error.byte..error.byte), format!("this is no YAML: {}", error.message));
+            return None;
+        }
+    };
+    if let Some(second) = documents.get(1) {
+        let start = second.root.as_ref().map_or(second.end, |root| root.place.start);
+        problems.add(&(start..start), "a second document; the configuration is one document");
+    }
+    let root = documents.into_iter().next().and_then(|document| document.root);
+    match &root {
+        None => problems.add(&(0..0), "the file is empty; `gitops-hooks init` writes one to start from"),
+        Some(node) if !matches!(node.value, Value::Mapping(_)) => {
+            wrong_type::<()>(node, "a mapping", problems);
+            return None;
+        }
+        Some(_) => {}
+    }
+    root
+}
+
+fn shift(node: &mut Node<'_>, by: usize) {
+    node.place = node.place.start + by..node.place.end + by;
+    match &mut node.value {
+        Value::Sequence(items) => items.iter_mut().for_each(|item| shift(item, by)),
+        Value::Mapping(entries) => {
+            for entry in entries {
+                shift(&mut entry.key, by);
+                shift(&mut entry.value, by);
+            }
+        }
+        Value::Scalar(..) | Value::Alias(_) => {}
+    }
+}
+
+/// A whole file over another.
+fn joined<'a>(below: Option<Node<'a>>, above: Option<Node<'a>>) -> Option<Node<'a>> {
+    match (below, above) {
+        (Some(below), Some(above)) => Some(over(below, above, &["hooks", "*"])),
+        (below, above) => above.or(below),
+    }
+}
+
+/// One node over another. `steps` leads from here to the lists whose items are steps; elsewhere a list is one value.
+fn over<'a>(below: Node<'a>, mut above: Node<'a>, steps: &[&str]) -> Node<'a> {
+    above.value = match (below.value, above.value) {
+        (Value::Mapping(mut entries), Value::Mapping(new)) => {
+            for Entry { key, value } in new {
+                let name = key.as_str();
+                let same = entries.iter().position(|entry| name.is_some() && entry.key.as_str() == name);
+                let deeper = match steps {
+                    [first, rest @ ..] if *first == "*" || name == Some(first) => rest,
+                    _ => NOWHERE,
+                };
+                match same {
+                    Some(at) => {
+                        let before = entries.remove(at);
+                        entries.insert(at, Entry { key, value: over(before.value, value, deeper) });
+                    }
+                    None => entries.push(Entry { key, value }),
+                }
+            }
+            Value::Mapping(entries)
+        }
+        (Value::Sequence(mut items), Value::Sequence(new)) if steps.is_empty() => {
+            for step in new {
+                match items.iter().position(|item| step_label(item) == step_label(&step)) {
+                    Some(at) => {
+                        let before = items.remove(at);
+                        items.insert(at, over(before, step, NOWHERE));
+                    }
+                    None => items.push(step),
+                }
+            }
+            Value::Sequence(items)
+        }
+        (_, value) => value,
+    };
+    above
+}
+
+/// No key is called so: no list of steps lies that way.
+const NOWHERE: &[&str] = &["\0"];
+
+fn step_label<'n>(step: &'n Node<'_>) -> &'n str {
+    let text = |key| step.get(key).and_then(Node::as_str);
+    step::label(text("name"), text("image"), text("run"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::HookName;
+    use std::convert::Infallible;
+
+    fn layers(main: &str, others: &[(&str, &str)], own: Option<&str>) -> Result<Config, InvalidConfig> {
+        let source = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };
+        let read = |path: &str| {
+            let found = others.iter().find(|(known, _)| *known == path);
+            Ok::<_, Infallible>(found.map(|(_, text)| (*text).to_owned()))
+        };
+        let own = own.map(|text| source(LOCAL_PATH, text));
+        let Ok(layers) = Layers::gather(source("main.yaml", main), own, read);
+        layers.parse()
+    }
+
+    fn mistakes(result: Result<Config, InvalidConfig>) -> Vec<String> {
+        result.unwrap_err().to_string().lines().skip(1).map(str::to_owned).collect()
+    }
+
+    const TEAM: &str = "hooks:\n  pre-commit:\n    - name: lint\n      run: ruff check\n      env: {A: '1', B: '2'}\n";
+
+    #[test]
+    fn steps_are_joined_by_name_and_keys_one_by_one() {
+        let main =
+            "extends: [team.yaml]\nhooks:\n  pre-commit:\n    - name: lint\n      env: {B: '3'}\n    - run: mine\n";
+        let config =
+            layers(main, &[("team.yaml", TEAM)], Some("hooks:\n  pre-commit:\n    - {name: lint, skip: true}\n"));
+        let config = config.unwrap();
+        let steps = &config.hooks[&HookName::PreCommit];
+        let labels: Vec<&str> = steps.iter().map(crate::config::Step::label).collect();
+        assert_eq!(labels, ["lint", "mine"]);
+        assert_eq!(steps[0].run.as_ref().unwrap().as_str(), "ruff check");
+        assert_eq!((steps[0].env["A"].as_str(), steps[0].env["B"].as_str()), ("1", "3"));
+        assert!(matches!(steps[0].skip, crate::config::Condition::Always));
+    }
+
+    #[test]
+    fn a_mistake_is_told_in_the_file_that_has_it() {
+        let found = mistakes(layers(
+            "extends: [team.yaml, gone.yaml]\n",
+            &[("team.yaml", "hooks:\n  pre-commit:\n    - runn: x\n")],
+            Some("images: {}\n"),
+        ));
+        assert_eq!(
+            found,
+            [
+                "main.yaml:1:22: there is no file gone.yaml",
+                "team.yaml:3:7: unknown key \"runn\" in a step; did you mean \"run\"?",
+                "team.yaml:3:7: this step does nothing: give it `run` or `image`",
+                "gitops-hooks.local.yaml:1:1: one person's file changes `hooks` and `scratch`; the rest is everybody's",
+            ]
+        );
+    }
+
+    #[test]
+    fn files_that_extend_each_other_are_refused() {
+        let found = mistakes(layers("extends: [a.yaml]\n", &[("a.yaml", "extends: [main.yaml]\n")], None));
+        assert_eq!(found, ["a.yaml:1:11: main.yaml is read already"]);
+    }
+}

@@ -1,0 +1,123 @@
+//! A hook's steps by hand, on the snapshot and the paths that a person names. Nothing is published.
+
+use super::{
+    Error, Pipeline, Whose, commit, configuration,
+    judge::{self, Call, Case, Judged, judge},
+};
+use crate::{
+    check::{self, Kind, Snapshot},
+    config::{Config, Step},
+    image::Intent,
+    values::{HookName, Oid},
+};
+use gix::bstr::BString;
+
+/// What a hook by hand is about.
+#[derive(Debug, Clone)]
+pub enum Scope {
+    /// What git would give it: what is staged, or what a push of `HEAD` would send.
+    Changes,
+    /// Every path of that snapshot.
+    AllFiles,
+    /// These paths of that snapshot, from the root.
+    Files(Vec<BString>),
+    /// A commit, and what it changes against another one.
+    Between {
+        /// The older commit.
+        from: String,
+        /// The commit that is judged.
+        to: String,
+    },
+}
+
+/// What became of steps that were run by hand.
+pub struct ByHand(Option<Judged>);
+
+impl ByHand {
+    /// Each step.
+    #[must_use]
+    pub fn steps(&self) -> &[check::Reported] {
+        self.0.as_ref().map_or(&[], |judged| &judged.steps)
+    }
+
+    /// Nothing where every step passed or had no need to run.
+    ///
+    /// # Errors
+    /// The steps that failed.
+    pub fn verdict(self) -> Result<(), Error> {
+        self.0.map_or(Ok(()), |judged| judged.verdict().map(|_| ()))
+    }
+}
+
+/// Runs the steps of a hook.
+///
+/// # Errors
+/// When the snapshot or the configuration cannot be used. That steps failed is told by [`ByHand::verdict`].
+pub fn by_hand(pipeline: &Pipeline<'_>, hook: HookName, scope: &Scope) -> Result<ByHand, Error> {
+    let (snapshot, source) = snapshot(pipeline, hook, scope)?;
+    if snapshot.kind == Kind::Index {
+        return commit::on_index(pipeline, hook, &snapshot, Call::default()).map(ByHand);
+    }
+    let Some(config) = configuration(pipeline.repository, &snapshot.tree, Whose::Mine)? else {
+        return Err(Error::NoConfig { commit: source.to_string() });
+    };
+    judge(pipeline, case(&config, hook, &snapshot, &source)).map(Some).map(ByHand)
+}
+
+/// The plan for the steps of a hook, and the steps; nothing is run.
+///
+/// # Errors
+/// When the snapshot or the configuration cannot be used.
+pub fn plan_by_hand(
+    pipeline: &Pipeline<'_>,
+    hook: HookName,
+    scope: &Scope,
+) -> Result<(check::Plan, Vec<check::Why>), Error> {
+    let (snapshot, source) = snapshot(pipeline, hook, scope)?;
+    let Some(config) = configuration(pipeline.repository, &snapshot.tree, Whose::Mine)? else {
+        return Err(Error::NoConfig { commit: source.to_string() });
+    };
+    let steps: &[Step] = config.hooks.get(&hook).map_or(&[], Vec::as_slice);
+    let context = judge::context(pipeline, case(&config, hook, &snapshot, &source));
+    let plan = judge::plan(pipeline, steps, &context)?;
+    let why = check::why(&plan, steps, &context)?;
+    Ok((plan, why))
+}
+
+fn case<'a>(config: &'a Config, hook: HookName, snapshot: &'a Snapshot, source: &'a Oid) -> Case<'a> {
+    Case { config, hook, snapshot, source, intent: Intent::TrialOnly, call: Call::default() }
+}
+
+/// The snapshot, and what images are built from.
+fn snapshot(pipeline: &Pipeline<'_>, hook: HookName, scope: &Scope) -> Result<(Snapshot, Oid), Error> {
+    let repository = pipeline.repository;
+    let commit =
+        |revision: &str| repository.commit(revision).ok_or_else(|| Error::NoCommit { revision: revision.to_owned() });
+    if let Scope::Between { from, to } = scope {
+        let (from, to) = (commit(from)?, commit(to)?);
+        return Ok((Snapshot::of_commit(repository, to.clone(), Some(&from))?, to));
+    }
+    let head = if hook == HookName::PrePush { repository.commit("HEAD") } else { None };
+    let (mut snapshot, source) = if let Some(head) = head {
+        let upstream = repository.upstream("HEAD");
+        let base = upstream.and_then(|upstream| repository.commit(&upstream.tracking));
+        (Snapshot::of_commit(repository, head.clone(), base.as_ref())?, head)
+    } else {
+        let snapshot = Snapshot::of_index(repository)?;
+        let tree = snapshot.tree.clone();
+        (snapshot, tree)
+    };
+    match scope {
+        Scope::AllFiles => snapshot.changed = repository.changes(None, &snapshot.tree)?,
+        Scope::Files(paths) => {
+            let all = repository.changes(None, &snapshot.tree)?;
+            let wanted = |path: &BString| all.iter().find(|change| change.path == *path).cloned();
+            let found = paths.iter().map(|path| wanted(path).ok_or_else(|| Error::NoPath { path: path.to_string() }));
+            snapshot.changed = found.collect::<Result<_, _>>()?;
+            snapshot.changed.sort_by(|a, b| a.path.cmp(&b.path));
+            snapshot.changed.dedup();
+        }
+        Scope::Changes | Scope::Between { .. } => {}
+    }
+    Ok((snapshot, source))
+}

@@ -1,0 +1,35 @@
+//! Which of a hook's steps a person asked for, and which they left out. What is left out is shown, never silent.
+
+use super::Error;
+use crate::config::Step;
+
+/// A person's choice of steps, by name or tag.
+#[derive(Debug, Clone, Default)]
+pub struct Choice {
+    /// Only these; without any, all.
+    pub only: Vec<String>,
+    /// Not these.
+    pub skip: Vec<String>,
+}
+
+impl Choice {
+    /// Why a step is left out, if it is.
+    pub(super) fn leaves_out(&self, step: &Step) -> Option<String> {
+        if let Some(name) = self.skip.iter().find(|name| step.is_called(name)) {
+            return Some(format!("left out: GITOPS_HOOKS_SKIP names {name}"));
+        }
+        let asked = self.only.is_empty() || self.only.iter().any(|name| step.is_called(name));
+        (!asked).then(|| "not asked for".to_owned())
+    }
+
+    /// Refuses a name that no step has.
+    pub(super) fn fits(&self, steps: &[Step]) -> Result<(), Error> {
+        match self.only.iter().find(|name| !steps.iter().any(|step| step.is_called(name))) {
+            None => Ok(()),
+            Some(name) => {
+                let known: Vec<&str> = steps.iter().map(Step::label).collect();
+                Err(Error::NoStep { name: name.clone(), known: known.join(", ") })
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The hooks that judge the index or a message, and those that follow: pre-commit, commit-msg and their kin.
+
+use super::{
+    Error, Pipeline, Whose, configuration,
+    judge::{Call, Case, Judged, judge},
+};
+use crate::{check::Snapshot, hook, image::Intent, values::HookName};
+
+/// Runs the steps of a hook on the index that git gave it. Images are built and tried, never published.
+///
+/// # Errors
+/// When a step fails, or the configuration cannot be used.
+pub fn commit(pipeline: &Pipeline<'_>, hook: HookName, call: Call<'_>) -> Result<(), Error> {
+    let snapshot = Snapshot::of_index(pipeline.repository)?;
+    if let Some(judged) = on_index(pipeline, hook, &snapshot, call)? {
+        judged.verdict()?;
+    }
+    Ok(())
+}
+
+/// As [`commit`], with what became of each step; `None` where the snapshot has no configuration.
+pub(super) fn on_index(
+    pipeline: &Pipeline<'_>,
+    name: HookName,
+    snapshot: &Snapshot,
+    call: Call<'_>,
+) -> Result<Option<Judged>, Error> {
+    let Some(config) = configuration(pipeline.repository, &snapshot.tree, Whose::Mine)? else {
+        pipeline.progress.line("gitops-hooks: the snapshot has no .gitops-hooks.yaml, so nothing is checked");
+        return Ok(None);
+    };
+    for missing in hook::missing(pipeline.repository, &config) {
+        pipeline
+            .progress
+            .line(&format!("gitops-hooks: {missing} is not installed; `gitops-hooks install` puts it in place"));
+    }
+    let (config, source, intent) = (&config, &snapshot.tree, Intent::TrialOnly);
+    judge(pipeline, Case { config, hook: name, snapshot, source, intent, call }).map(Some)
+}
