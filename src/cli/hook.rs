@@ -60,6 +60,10 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
             pipeline::commit(&pipeline, hook, call)?;
             pipeline::pulled(&pipeline)?;
         }
+        Event::Plain if hook == HookName::PostCommit => {
+            pipeline::commit(&pipeline, hook, call)?;
+            pipeline::begin_ahead(&pipeline)?;
+        }
         Event::Message(_) | Event::Plain => pipeline::commit(&pipeline, hook, call)?,
     }
     Ok(())

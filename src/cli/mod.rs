@@ -141,7 +141,7 @@ fn hooks_are_off() -> bool {
 fn choice() -> pipeline::Choice {
     let skip = std::env::var("GITOPS_HOOKS_SKIP").unwrap_or_default();
     let names = skip.split(',').map(str::trim).filter(|name| !name.is_empty());
-    pipeline::Choice { only: Vec::new(), skip: names.map(str::to_owned).collect() }
+    pipeline::Choice { skip: names.map(str::to_owned).collect(), ..pipeline::Choice::default() }
 }
 
 /// The configuration in the work tree, with the path it was found at.

@@ -4,7 +4,7 @@ use super::Global;
 use crate::{
     check::{CachePolicy, Decision, Failures, Interrupt, Outcome, Places, Plan, Reported, Why},
     git::{self, Repository},
-    pipeline::{self, Pipeline, Scope},
+    pipeline::{self, Pipeline, Scope, When},
     ui::{self, Tone},
     values::HookName,
 };
@@ -48,27 +48,37 @@ pub(super) struct Arguments {
     /// As --plan, with what is different from when each step last passed.
     #[arg(long)]
     why: bool,
+    /// Only what can run ahead, detached: started by the post-commit hook.
+    #[arg(long, hide = true)]
+    ahead: bool,
     /// Print the result, or the plan, as JSON.
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
+    if arguments.ahead {
+        pipeline::detach();
+    }
     let repository = Repository::discover()?;
     let progress = global.progress();
     let interrupt = Interrupt::listen()?;
     let mut choice = super::choice();
     choice.only.clone_from(&arguments.step);
+    choice.when = if arguments.ahead { When::Ahead } else { When::Now };
     let pipeline = Pipeline {
         repository: &repository,
         progress: &progress,
         cache: if arguments.no_cache { CachePolicy::Ignore } else { CachePolicy::Use },
         choice,
-        places: Places::Any,
+        places: if arguments.ahead { Places::Scratch } else { Places::Any },
         failures: if arguments.fail_fast { Failures::StopAtFirst } else { Failures::Gather },
-        prompts: git::Prompts::Allowed,
+        prompts: if arguments.ahead { git::Prompts::Never } else { git::Prompts::Allowed },
         interrupt: &interrupt,
     };
+    if arguments.ahead {
+        return Ok(pipeline::ahead(&pipeline)?);
+    }
     let scope = scope(arguments, &repository)?;
     if arguments.plan || arguments.why {
         let (plan, why) = pipeline::plan_by_hand(&pipeline, arguments.hook, &scope)?;

@@ -48,11 +48,15 @@ pub const fn may_stop_git(hook: HookName) -> bool {
     )
 }
 
-/// The hooks that a configuration needs: those it gives steps, and those that notice what is to be delivered.
+/// The hooks that a configuration needs: those it gives steps, those that begin what can run ahead, and those that notice
+/// what is to be delivered.
 #[must_use]
 pub fn needed(config: &Config) -> BTreeSet<HookName> {
     let mut needed: BTreeSet<HookName> =
         config.hooks.iter().filter(|(_, steps)| !steps.is_empty()).map(|(hook, _)| *hook).collect();
+    if config.hooks.get(&HookName::PrePush).is_some_and(|steps| steps.iter().any(|step| step.background)) {
+        needed.insert(HookName::PostCommit);
+    }
     if !config.environments.is_empty() {
         needed.extend([HookName::PrePush, HookName::PostMerge, HookName::ReferenceTransaction]);
     }

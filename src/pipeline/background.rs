@@ -30,7 +30,8 @@ pub(super) fn deliver(
 ) -> Result<(), Error> {
     let log = log_path(repository);
     let start = open(&log)?;
-    let mut child = spawn(repository, environments, &log)?;
+    let names = environments.iter().map(EnvironmentName::as_str);
+    let mut child = spawn(repository, ["deliver", "--detached"].into_iter().chain(names), &log)?;
     let mut shown = start;
     let began = Instant::now();
     loop {
@@ -51,7 +52,18 @@ pub(super) fn deliver(
     }
 }
 
-/// Where detached work writes.
+/// Runs the steps of pre-push that can run ahead, in a process of its own that nobody waits for.
+///
+/// # Errors
+/// When the process cannot be started.
+pub(super) fn run_ahead(repository: &Repository) -> Result<(), Error> {
+    let log = repository.state_dir().join("logs").join("ahead.log");
+    open(&log)?;
+    spawn(repository, ["run", "pre-push", "--ahead"].into_iter(), &log)?;
+    Ok(())
+}
+
+/// Where detached deliveries write.
 #[must_use]
 pub fn log_path(repository: &Repository) -> PathBuf {
     repository.state_dir().join("logs").join("deliver.log")
@@ -76,13 +88,14 @@ fn open(log: &Path) -> Result<u64, Error> {
     Ok(length)
 }
 
-fn spawn(repository: &Repository, environments: &[EnvironmentName], log: &Path) -> Result<Child, Error> {
+/// Starts the program again on its own, with its output in the log.
+fn spawn<'w>(repository: &Repository, words: impl Iterator<Item = &'w str>, log: &Path) -> Result<Child, Error> {
     let failed = |source| Error::file(log, source);
     let binary = std::env::current_exe().map_err(|source| Error::file(Path::new("gitops-hooks"), source))?;
     let output = OpenOptions::new().create(true).append(true).open(log).map_err(failed)?;
     let mut command = Command::new(binary);
-    command.args(["deliver", "--detached"]).args(environments.iter().map(EnvironmentName::as_str));
     git::scrub(&mut command)
+        .args(words)
         .current_dir(repository.work_dir().unwrap_or_else(|| repository.git_dir()))
         .stdin(Stdio::null())
         .stdout(output.try_clone().map_err(failed)?)

@@ -10,6 +10,18 @@ pub struct Choice {
     pub only: Vec<String>,
     /// Not these.
     pub skip: Vec<String>,
+    /// Whether only those are run that can run ahead.
+    pub when: When,
+}
+
+/// Which steps run at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum When {
+    /// All of them, now.
+    #[default]
+    Now,
+    /// Those with `background`, ahead of the push.
+    Ahead,
 }
 
 impl Choice {
@@ -17,6 +29,9 @@ impl Choice {
     pub(super) fn leaves_out(&self, step: &Step) -> Option<String> {
         if let Some(name) = self.skip.iter().find(|name| step.is_called(name)) {
             return Some(format!("left out: GITOPS_HOOKS_SKIP names {name}"));
+        }
+        if self.when == When::Ahead && !step.background {
+            return Some("not one of those that run in the background".to_owned());
         }
         let asked = self.only.is_empty() || self.only.iter().any(|name| step.is_called(name));
         (!asked).then(|| "not asked for".to_owned())

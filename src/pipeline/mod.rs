@@ -1,6 +1,7 @@
 //! The order of the story: a snapshot is judged, its images are built beside the tests and published after them, what may
 //! be behind is noted, and delivered. Each part is done by the room that owns it; this room knows only what follows what.
 
+mod ahead;
 mod background;
 mod by_hand;
 mod choice;
@@ -9,9 +10,10 @@ mod deliver;
 mod judge;
 mod push;
 
+pub use ahead::{ahead, begin_ahead};
 pub use background::{detach, log_path};
 pub use by_hand::{ByHand, Scope, by_hand, plan_by_hand};
-pub use choice::Choice;
+pub use choice::{Choice, When};
 pub use commit::commit;
 pub use deliver::{Told, deliver, moved, pulled};
 pub use judge::Call;
