@@ -9,6 +9,8 @@ pub(super) enum Command {
     Check,
     /// Print the JSON schema of the configuration, for editors.
     Schema,
+    /// Print every key with what it says, as Markdown.
+    Reference,
 }
 
 pub(super) fn run(command: &Command) -> Result<()> {
@@ -21,6 +23,7 @@ pub(super) fn run(command: &Command) -> Result<()> {
         Command::Schema => {
             anstream::println!("{:#}", config::schema());
         }
+        Command::Reference => anstream::print!("{}", config::reference()),
     }
     Ok(())
 }

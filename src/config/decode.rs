@@ -97,6 +97,8 @@ impl<T: Decode> Decode for Vec<T> {
                 decoded.into_iter().collect()
             }
             _ if node.is_null() => Some(Self::new()),
+            // One word stands for a list of one.
+            Value::Scalar(..) if T::schema()["type"] == "string" => T::decode(node, problems).map(|one| vec![one]),
             _ => wrong_type(node, "a list", problems),
         }
     }
@@ -106,7 +108,9 @@ impl<T: Decode> Decode for Vec<T> {
     }
 
     fn schema() -> Json {
-        json!({ "type": "array", "items": T::schema() })
+        let items = T::schema();
+        let kind = if items["type"] == "string" { json!(["array", "string"]) } else { json!("array") };
+        json!({ "type": kind, "items": items })
     }
 }
 
@@ -188,7 +192,7 @@ impl Decode for Globs {
     }
 
     fn schema() -> Json {
-        json!({ "type": "array", "items": { "type": "string" } })
+        Vec::<String>::schema()
     }
 }
 

@@ -185,7 +185,10 @@ fn root<'a>(text: &'a str, problems: &mut Problems) -> Option<Node<'a>> {
     let documents = match yaml::parse(text) {
         Ok(documents) => documents,
         Err(error) => {
-            problems.add(&(error.byte..error.byte), format!("this is no YAML: {}", error.message));
+            let line = text.lines().nth(error.position.line - 1).unwrap_or_default();
+            let braces = ["{files}", "_files}", "{1}"].iter().any(|placeholder| line.contains(placeholder));
+            let hint = if braces { "; between braces a command that holds braces needs quotes" } else { "" };
+            problems.add(&(error.byte..error.byte), format!("this is no YAML: {}{hint}", error.message));
             return None;
         }
     };

@@ -3,12 +3,14 @@
 
 mod decode;
 mod layers;
+mod reference;
 mod step;
 mod types;
 mod validate;
 
 pub use decode::{Located, Problem};
 pub use layers::{LOCAL_PATH, Layers, Source};
+pub use reference::reference;
 pub use step::{Condition, Conditions, Step};
 pub use types::{Config, Environment, Image, Manifests, Scratch, Setup, Smoke};
 

@@ -60,7 +60,7 @@ object! {
 }
 
 object! {
-    /// What a step's running may depend on.
+    /// What `only` and `skip` may depend on.
     Conditions, "conditions" {
         /// Patterns for the name of the branch that is checked out.
         branch: Option<Globs>,
