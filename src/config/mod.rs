@@ -163,6 +163,18 @@ scratch:
     }
 
     #[test]
+    fn environments_that_would_patch_one_manifest_are_refused() {
+        let text = |path: &str| {
+            format!(
+                "environments:\n  a: {{branch: main, manifests: {{url: 'git@h:m.git', path: .}}, images: []}}\n  b: {{branch: main, manifests: {{url: 'git@h:m.git', path: {path}}}, images: []}}\n"
+            )
+        };
+        assert!(mistakes(&text("prod"))[0].contains("b and a share manifests"));
+        let apart = text("prod").replace("path: .}", "path: staging}");
+        assert!(parse("c.yaml", &apart).is_ok());
+    }
+
+    #[test]
     fn the_schema_knows_every_key() {
         let schema = schema();
         let step = &schema["properties"]["hooks"]["additionalProperties"]["items"];

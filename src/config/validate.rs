@@ -22,6 +22,7 @@ pub(super) fn validate(config: &Config, problems: &mut Problems) {
             known_image(config, image, &image.place, problems);
         }
     }
+    apart(config, problems);
     for image in config.images.values() {
         platform(&image.platform, &image.repository.place, problems);
     }
@@ -50,6 +51,24 @@ fn form(hook: HookName, step: &Step, problems: &mut Problems) {
     refuse(step.interactive && step.stdin, "a step gets the terminal (`interactive`) or the hook's `stdin`, not both");
     if step.shell.split_whitespace().next().is_none() {
         problems.add(&step.shell.place, "`shell` is empty");
+    }
+}
+
+/// Two environments never patch one manifest: neither's folder lies in the other's.
+fn apart(config: &Config, problems: &mut Problems) {
+    let all: Vec<_> = config.environments.iter().collect();
+    for (at, (name, environment)) in all.iter().enumerate() {
+        for (other, earlier) in &all[..at] {
+            let (mine, theirs) = (&environment.manifests, &earlier.manifests);
+            let same = mine.url.reveal() == theirs.url.reveal() && mine.branch.as_str() == theirs.branch.as_str();
+            let nested = mine.path.contains(theirs.path.as_str()) || theirs.path.contains(mine.path.as_str());
+            if same && nested {
+                problems.add(
+                    &mine.url.place,
+                    format!("{name} and {other} share manifests: give each a `path` of its own, side by side"),
+                );
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ mod run;
 mod state;
 
 pub use delivered::{Committed, Delivered, delivered};
-pub use outbox::{Note, Reason, note, waiting};
+pub use outbox::{Note, Reason, is_at_work, note, waiting};
 pub use run::{Delivery, Resolve, ResolveError, deliver};
 pub use state::{FILE as STATE_FILE, Running, State};
 

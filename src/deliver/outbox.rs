@@ -9,7 +9,7 @@ use crate::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::Write,
     path::{Path, PathBuf},
 };
@@ -86,13 +86,31 @@ pub(super) struct Open {
     folder: PathBuf,
     environment: EnvironmentName,
     token: String,
+    /// Locked for as long as the delivery works on; freed by the system when the process dies.
+    _at_work: File,
 }
 
 /// Makes sure that there is a note, and remembers which.
 pub(super) fn begin(repository: &git::Repository, environment: &EnvironmentName) -> Result<Open, Error> {
     let outbox = Outbox::open(repository)?;
     let token = outbox.write(environment, None)?;
-    Ok(Open { folder: outbox.folder, environment: environment.clone(), token })
+    let path = at_work(&outbox.folder, environment);
+    let failed = |error| Error::file(&path, error);
+    let at_work = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    // Shared: several deliveries of a clone may wait for each other.
+    at_work.lock_shared().map_err(failed)?;
+    Ok(Open { folder: outbox.folder, environment: environment.clone(), token, _at_work: at_work })
+}
+
+/// Whether a process of this clone is delivering to the environment at the moment.
+#[must_use]
+pub fn is_at_work(repository: &git::Repository, environment: &EnvironmentName) -> bool {
+    let file = File::options().write(true).open(at_work(&folder(repository), environment));
+    file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+fn at_work(folder: &Path, environment: &EnvironmentName) -> PathBuf {
+    folder.join(format!(".{environment}.lock"))
 }
 
 impl Open {
@@ -226,8 +244,10 @@ mod tests {
         assert!(waiting(&repository).unwrap().is_empty());
         note(&repository, &staging, Reason::Push("a".repeat(40).parse().unwrap())).unwrap();
         let open = begin(&repository, &staging).unwrap();
+        assert!(is_at_work(&repository, &staging));
         note(&repository, &staging, Reason::Fetch).unwrap();
         open.done().unwrap();
+        assert!(!is_at_work(&repository, &staging));
         assert_eq!(waiting(&repository).unwrap()[0].reason, Reason::Fetch);
         begin(&repository, &staging).unwrap().done().unwrap();
         assert!(waiting(&repository).unwrap().is_empty());

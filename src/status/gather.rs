@@ -23,7 +23,7 @@ pub async fn gather(repository: &Repository, config: &Config, cluster: &Result<C
             .upstream(&environment.branch)
             .and_then(|upstream| repository.reference(&upstream.tracking))
             .map(|id| Commit { subject: repository.subject(&id).unwrap_or_default(), id });
-        let outbox = note.map(|note| waiting(note, commit.as_ref().map(|commit| &commit.id)));
+        let outbox = note.map(|note| waiting(repository, note, commit.as_ref().map(|commit| &commit.id)));
         let delivery = delivery(repository, config, name);
         let cluster = report(cluster, name).await;
         let checks = checks(repository, config, commit.as_ref().map(|commit| &commit.id), &delivery, environment);
@@ -33,8 +33,12 @@ pub async fn gather(repository: &Repository, config: &Config, cluster: &Result<C
     Status { version: 1, environments }
 }
 
+/// What is noted begins within this time, or its process is gone.
+const BEGINNING: jiff::SignedDuration = jiff::SignedDuration::from_secs(15);
+
 /// What a note in the outbox waits for. After a mere fetch nothing is executed, and a push that was rejected moves nothing.
-fn waiting(note: &deliver::Note, upstream: Option<&Oid>) -> Waiting {
+fn waiting(repository: &Repository, note: &deliver::Note, upstream: Option<&Oid>) -> Waiting {
+    let fresh = jiff::Timestamp::now().duration_since(note.since) < BEGINNING;
     let stopped = match (&note.last_error, &note.reason) {
         (Some(error), _) => Some(format!("delivery waits: {error}")),
         (None, deliver::Reason::Fetch) => {
@@ -43,7 +47,8 @@ fn waiting(note: &deliver::Note, upstream: Option<&Oid>) -> Waiting {
         (None, deliver::Reason::Push(pushed)) if upstream != Some(pushed) => {
             Some(format!("the push of {} did not reach the upstream", pushed.short()))
         }
-        (None, _) => None,
+        (None, _) if fresh || deliver::is_at_work(repository, &note.environment) => None,
+        (None, _) => Some("the delivery was ended before it was done: `gitops-hooks deliver` goes on".to_owned()),
     };
     Waiting { since: note.since, stopped }
 }
