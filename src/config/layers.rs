@@ -7,7 +7,7 @@ use super::{
     step, validate,
 };
 use crate::{
-    values::RelativePath,
+    values::{HookName, RelativePath},
     yaml::{self, Entry, Node, Place, Position, Value},
 };
 
@@ -33,6 +33,14 @@ pub struct Source {
 pub struct Layers {
     layers: Vec<Layer>,
     problems: Problems,
+}
+
+/// Whether one person's file says anything of a hook's steps.
+#[must_use]
+pub fn touches(own: &Source, hook: HookName) -> bool {
+    let root = root(&own.text, &mut Problems::default());
+    let hooks = root.as_ref().and_then(|root| root.get("hooks"));
+    hooks.is_some_and(|hooks| hooks.get(hook.as_str()).is_some())
 }
 
 #[derive(Debug)]
@@ -279,7 +287,6 @@ fn step_label<'n>(step: &'n Node<'_>) -> &'n str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::HookName;
     use std::convert::Infallible;
 
     fn layers(main: &str, others: &[(&str, &str)], own: Option<&str>) -> Result<Config, InvalidConfig> {

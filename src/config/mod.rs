@@ -9,7 +9,7 @@ mod types;
 mod validate;
 
 pub use decode::{Located, Problem};
-pub use layers::{LOCAL_PATH, Layers, Source};
+pub use layers::{LOCAL_PATH, Layers, Source, touches};
 pub use reference::reference;
 pub use step::{Condition, Conditions, Step};
 pub use types::{Config, Environment, Image, Manifests, Scratch, Setup, Smoke};

@@ -4,11 +4,11 @@
 use super::{
     Error, Pipeline, Whose, configuration, confirmed,
     judge::{Built, Call, Case, Extent, judge, request},
-    wait,
+    own_layer, wait,
 };
 use crate::{
     check::Snapshot,
-    config::Config,
+    config::{self, Config},
     deliver as delivery,
     hook::{RefUpdate, Subject},
     image,
@@ -45,8 +45,12 @@ pub fn push(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate], call: 
         let (hook, source) = (HookName::PrePush, &pushed.commit);
         let case = Case { config: &config, hook, snapshot: &snapshot, source, intent, call };
         let (built, extent) = judge(pipeline, case)?.verdict()?;
-        if extent == Extent::Part && !environments.is_empty() {
-            pipeline.progress.line("nothing is published: steps were left out; the delivery runs them first");
+        let own = own_layer(pipeline.repository)?.is_some_and(|own| config::touches(&own, hook));
+        if (extent == Extent::Part || own) && !environments.is_empty() {
+            let why = if own { config::LOCAL_PATH } else { "what was left out" };
+            pipeline.progress.line(&format!(
+                "nothing is published, because of {why}: `gitops-hooks deliver` runs everybody's steps first"
+            ));
             continue;
         }
         judged.push((pushed, config, built, environments));
