@@ -6,9 +6,9 @@ kept=@KEPT@
 if [ -x "$kept" ]; then
     lines=$(cat)
     printf '%s\n' "$lines" | "$kept" "$@" || exit $?
-    [ "$1" = committed ] || exit 0
+    case $1 in @STATES@) ;; *) exit 0 ;; esac
 else
-    [ "$1" = committed ] || exit 0
+    case $1 in @STATES@) ;; *) exit 0 ;; esac
     lines=$(cat)
 fi
 case $lines in @CASES@) ;; *) exit 0 ;; esac
@@ -17,5 +17,5 @@ binary=@BINARY@
     echo "gitops-hooks: the program is gone from @SHOWN@; what was pushed is not delivered" >&2
     exit 0
 }
-printf '%s\n' "$lines" | "$binary" hook reference-transaction committed
+printf '%s\n' "$lines" | "$binary" hook reference-transaction "$1"
 exit 0

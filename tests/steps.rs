@@ -344,3 +344,25 @@ fn what_runs_in_the_background_has_passed_when_the_push_comes() {
     assert!(done.code == Some(0) && done.stderr.contains("test  passed on these inputs"), "{}", done.stderr);
     assert_eq!(log(&context), before);
 }
+
+#[test]
+fn a_hook_that_acts_is_told_what_git_brought_in() {
+    let context = with_log(
+        "hooks:\n  post-checkout:\n    - {name: install, run: 'echo checkout {files} >>LOG', files: ['*.lock']}\n  post-merge:\n    - {name: install, run: 'echo merge {files} >>LOG', files: ['*.lock']}\n  reference-transaction:\n    - {name: moved, run: 'echo {1} >>LOG', stdin: true, only: {env: TOLD}}\n",
+    );
+    context.git(&["switch", "-q", "-c", "other"]);
+    context.write("a.lock", "1");
+    context.write("b.txt", "1");
+    context.git(&["add", "."]);
+    context.git(&["commit", "-q", "-m", "x"]);
+    assert_eq!(log(&context), "");
+    context.git(&["switch", "-q", "main"]);
+    context.git(&["switch", "-q", "other"]);
+    assert_eq!(log(&context), "checkout a.lock\n", "what is gone is not handed over");
+    context.git(&["switch", "-q", "main"]);
+    context.git(&["merge", "-q", "other"]);
+    assert_eq!(log(&context), "checkout a.lock\nmerge a.lock\n");
+    let done = TestContext::run(context.command("git").args(["tag", "v1"]).env("TOLD", "1"));
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert!(log(&context).ends_with("prepared\ncommitted\n"), "{}", log(&context));
+}

@@ -94,15 +94,15 @@ pub enum Failures {
 }
 
 impl Context<'_> {
-    /// Whether the hook's steps judge a snapshot. The others act on the user's work tree (an `npm ci` after a checkout):
-    /// they run there, every time.
-    #[must_use]
-    pub fn judges(&self) -> bool {
+    fn judges(&self) -> bool {
         judges(self.hook)
     }
 }
 
-fn judges(hook: HookName) -> bool {
+/// Whether a hook's steps judge a snapshot. The others act on the user's work tree (an `npm ci` after a checkout): they run
+/// there, every time.
+#[must_use]
+pub fn judges(hook: HookName) -> bool {
     use HookName::{ApplypatchMsg, CommitMsg, PreApplypatch, PreCommit, PreMergeCommit, PrePush};
     matches!(hook, PreCommit | PreMergeCommit | CommitMsg | ApplypatchMsg | PreApplypatch | PrePush)
 }

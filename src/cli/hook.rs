@@ -55,16 +55,21 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
     let call = Call { arguments: &arguments.arguments, message_file, input: &input };
     match &event {
         Event::PrePush { remote, updates, .. } => pipeline::push(&pipeline, remote, updates, call)?,
-        Event::Moved(moved) => pipeline::moved(&pipeline, moved)?,
+        Event::Moved(moved) => {
+            pipeline::react(&pipeline, hook, call)?;
+            pipeline::moved(&pipeline, moved)?;
+        }
         Event::PostMerge => {
-            pipeline::commit(&pipeline, hook, call)?;
+            pipeline::react(&pipeline, hook, call)?;
             pipeline::pulled(&pipeline)?;
         }
         Event::Plain if hook == HookName::PostCommit => {
-            pipeline::commit(&pipeline, hook, call)?;
+            pipeline::react(&pipeline, hook, call)?;
             pipeline::begin_ahead(&pipeline)?;
         }
-        Event::Message(_) | Event::Plain => pipeline::commit(&pipeline, hook, call)?,
+        Event::Message(_) => pipeline::commit(&pipeline, hook, call)?,
+        Event::Plain if check::judges(hook) => pipeline::commit(&pipeline, hook, call)?,
+        Event::Plain => pipeline::react(&pipeline, hook, call)?,
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ pub(super) const fn call(hook: HookName) -> (RangeInclusive<usize>, Stdin) {
         | HookName::PostCommit
         | HookName::PreAutoGc => (0..=0, Stdin::Nothing),
         HookName::ApplypatchMsg | HookName::CommitMsg | HookName::PostMerge => (1..=1, Stdin::Nothing),
-        HookName::PreRebase => (1..=2, Stdin::Nothing),
+        HookName::PreRebase | HookName::SendemailValidate => (1..=2, Stdin::Nothing),
         HookName::PrepareCommitMsg => (1..=3, Stdin::Nothing),
         HookName::PostIndexChange => (2..=2, Stdin::Nothing),
         HookName::PostCheckout => (3..=3, Stdin::Nothing),

@@ -79,7 +79,8 @@ impl Event {
                 let url = text(1).parse().map_err(|_| contract("an address that is none".to_owned()))?;
                 Self::PrePush { remote: text(0), url, updates: updates(input).map_err(contract)? }
             }
-            HookName::ReferenceTransaction => Self::Moved(moved(input)),
+            // In the other states nothing has moved, or never will.
+            HookName::ReferenceTransaction if arguments[0] == "committed" => Self::Moved(moved(input)),
             HookName::PostMerge => Self::PostMerge,
             HookName::CommitMsg | HookName::PrepareCommitMsg | HookName::ApplypatchMsg => {
                 Self::Message(Path::new(&arguments[0]).to_owned())

@@ -4,7 +4,7 @@
 use super::{
     Error, needed,
     places::{PREVIOUS, Places, is_executable},
-    shim,
+    shim::{self, Watched},
 };
 use crate::{config::Config, git::Repository, values::HookName};
 use std::{
@@ -35,6 +35,9 @@ pub fn install(repository: &Repository, config: &Config, binary: &Path) -> Resul
     branches.sort_unstable();
     branches.dedup();
 
+    let has_steps = config.hooks.get(&HookName::ReferenceTransaction).is_some_and(|steps| !steps.is_empty());
+    let watched = if has_steps { Watched::Everything } else { Watched::Branches(&branches) };
+
     let mut wanted = needed(config);
     if places.theirs.is_some() {
         // Ours is the only folder that git looks into now: every hook of theirs needs a way through.
@@ -49,7 +52,7 @@ pub fn install(repository: &Repository, config: &Config, binary: &Path) -> Resul
             if present.is_some() && !ours {
                 set_aside(&path, &places.kept(hook))?;
             }
-            write(&path, &shim::text(hook, binary, &places.kept(hook), &branches))?;
+            write(&path, &shim::text(hook, binary, &places.kept(hook), watched))?;
             installed.hooks.push(hook);
             if is_executable(&places.kept(hook)) {
                 installed.kept.push(places.kept(hook));

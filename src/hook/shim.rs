@@ -10,19 +10,33 @@ const REFERENCE_TRANSACTION: &str = include_str!("../../hooks/reference-transact
 /// What every shim says in its second line, by which it is recognised.
 const MARK: &str = "# gitops-hooks ";
 
+/// Which movements of references are worth starting the program for.
+#[derive(Clone, Copy)]
+pub(super) enum Watched<'a> {
+    /// Those of remote-tracking branches with these names, which environments deliver.
+    Branches(&'a [&'a str]),
+    /// All, in every state: the configuration has steps for them.
+    Everything,
+}
+
 /// The text of a hook's shim.
 ///
-/// `binary` is where the program is now, `kept` the hook that was there before, `branches` those that an environment
-/// delivers.
-pub(super) fn text(hook: HookName, binary: &Path, kept: &Path, branches: &[&str]) -> String {
+/// `binary` is where the program is now, `kept` the hook that was there before.
+pub(super) fn text(hook: HookName, binary: &Path, kept: &Path, watched: Watched<'_>) -> String {
     let template = if hook == HookName::ReferenceTransaction { REFERENCE_TRANSACTION } else { HOOK };
-    let cases: Vec<String> =
-        branches.iter().map(|branch| format!("*' refs/remotes/'*{}*", quoted(&format!("/{branch}")))).collect();
+    let (states, cases) = match watched {
+        Watched::Everything => ("*", "*".to_owned()),
+        Watched::Branches(branches) => {
+            let case = |branch: &&str| format!("*' refs/remotes/'*{}*", quoted(&format!("/{branch}")));
+            ("committed", branches.iter().map(case).collect::<Vec<_>>().join("|"))
+        }
+    };
     let shown: String = binary.display().to_string().chars().filter(|c| !"'\"\\`$".contains(*c)).collect();
     template
         .replace("@BINARY@", &quoted(&binary.to_string_lossy()))
         .replace("@KEPT@", &quoted(&kept.to_string_lossy()))
-        .replace("@CASES@", &cases.join("|"))
+        .replace("@STATES@", states)
+        .replace("@CASES@", &cases)
         .replace("@SHOWN@", &shown)
         .replace("@GONE@", if may_stop_git(hook) { "1" } else { "0" })
         .replace("@HOOK@", hook.as_str())
@@ -45,7 +59,12 @@ mod tests {
 
     #[test]
     fn nothing_put_into_a_shim_can_run() {
-        let text = text(HookName::ReferenceTransaction, Path::new("/it's/$(x)"), Path::new("/k"), &["main", "a'b"]);
+        let text = text(
+            HookName::ReferenceTransaction,
+            Path::new("/it's/$(x)"),
+            Path::new("/k"),
+            Watched::Branches(&["main", "a'b"]),
+        );
         assert!(text.contains(r"binary='/it'\''s/$(x)'"));
         assert!(text.contains(r"case $lines in *' refs/remotes/'*'/main'*|*' refs/remotes/'*'/a'\''b'*) ;;"));
         assert!(is_ours(text.as_bytes()));
@@ -53,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_gone_program_stops_only_what_may_be_stopped() {
-        let gone = |hook| text(hook, Path::new("/b"), Path::new("/k"), &[]).contains("exit 1");
+        let gone = |hook| text(hook, Path::new("/b"), Path::new("/k"), Watched::Everything).contains("exit 1");
         assert!(gone(HookName::PreCommit) && gone(HookName::PrePush));
         assert!(!gone(HookName::PostMerge) && !gone(HookName::ReferenceTransaction));
     }

@@ -1,4 +1,4 @@
-//! The hooks that judge the index or a message, and those that follow: pre-commit, commit-msg and their kin.
+//! The hooks that judge the index or a message: pre-commit, commit-msg and their kin.
 
 use super::{
     Error, Pipeline, Whose, configuration,

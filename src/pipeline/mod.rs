@@ -9,6 +9,7 @@ mod commit;
 mod deliver;
 mod judge;
 mod push;
+mod react;
 
 pub use ahead::{ahead, begin_ahead};
 pub use background::{detach, log_path};
@@ -18,6 +19,7 @@ pub use commit::commit;
 pub use deliver::{Told, deliver, moved, pulled};
 pub use judge::Call;
 pub use push::push;
+pub use react::react;
 
 use crate::{check, config, deliver as delivery, git, hook, image, ui};
 use miette::Diagnostic;

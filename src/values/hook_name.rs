@@ -42,6 +42,7 @@ hooks! {
     PreAutoGc "pre-auto-gc",
     PostRewrite "post-rewrite",
     PostIndexChange "post-index-change",
+    SendemailValidate "sendemail-validate",
 }
 
 /// A name that git does not call.
