@@ -205,3 +205,21 @@ fn a_hook_that_the_configuration_gained_is_said_to_be_missing() {
     let done = context.try_git(&["commit", "-m", "x"]);
     assert!(done.code == Some(0) && done.stderr.contains("commit-msg is not installed"), "{done:?}");
 }
+
+#[test]
+fn only_the_chosen_hooks_are_installed_and_the_others_are_not_missed() {
+    let context = TestContext::new();
+    context.write(".gitops-hooks.yaml", "hooks:\n  pre-commit:\n    - run: 'true'\n  pre-push:\n    - run: 'true'\n");
+    let told = context.must(&["install", "--yes", "pre-commit"]);
+    assert!(told.contains("installed pre-commit\n"), "{told}");
+    context.git(&["add", "."]);
+    let done = context.try_git(&["commit", "-q", "-m", "x"]);
+    assert!(done.code == Some(0) && !done.stderr.contains("is not installed"), "{}", done.stderr);
+    let done = context.hooks(&["install", "--yes", "post-merge"]);
+    assert!(done.code == Some(2) && done.stderr.contains("nothing to run in post-merge"), "{}", done.stderr);
+    let told = context.must(&["install", "--yes"]);
+    assert!(told.contains("installed pre-commit, pre-push\n"), "{told}");
+    context.must(&["install", "--yes", "pre-push"]);
+    context.must(&["uninstall"]);
+    assert!(!context.git(&["config", "--local", "--list"]).contains("gitops-hooks"));
+}

@@ -1,7 +1,7 @@
 //! `gitops-hooks install` and `uninstall`: show what will run, ask, and put the hooks in place.
 
 use super::exit::Declined;
-use crate::{config::Config, git::Repository, hook, ui};
+use crate::{config::Config, git::Repository, hook, ui, values::HookName};
 use miette::{IntoDiagnostic, Result};
 use std::io::{IsTerminal, Write};
 
@@ -10,6 +10,17 @@ pub(super) struct Arguments {
     /// Confirm what the configuration names without being asked.
     #[arg(long, short)]
     yes: bool,
+    /// Only these hooks; without any, all that the configuration needs.
+    hooks: Vec<HookName>,
+}
+
+/// A hook that nothing would run in.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{path} has nothing to run in {hook}")]
+#[diagnostic(code(usage), help("give it steps under `hooks`, or leave it out of the command"))]
+struct NotNeeded {
+    hook: HookName,
+    path: String,
 }
 
 pub(super) fn install(arguments: &Arguments) -> Result<()> {
@@ -19,13 +30,16 @@ pub(super) fn install(arguments: &Arguments) -> Result<()> {
         anstream::println!("{path} names no hooks and no environments: there is nothing to install");
         return Ok(());
     }
+    if let Some(hook) = arguments.hooks.iter().find(|hook| !hook::needed(&config).contains(hook)) {
+        return Err(NotNeeded { hook: *hook, path }.into());
+    }
     show(&path, &config);
     let asked = hook::unconfirmed(&repository, &config, hook::Subject::Publication)?;
     if !asked.is_empty() && !arguments.yes {
         ask(&asked)?;
     }
     let binary = std::env::current_exe().into_diagnostic()?;
-    let installed = hook::install(&repository, &config, &binary)?;
+    let installed = hook::install(&repository, &config, &binary, &arguments.hooks)?;
     hook::confirm(&repository, &config)?;
     let names: Vec<&str> = installed.hooks.iter().map(|hook| hook.as_str()).collect();
     anstream::println!("{} {}", ui::paint("installed", ui::Tone::Good), names.join(", "));

@@ -24,11 +24,20 @@ pub struct Installed {
     pub removed: Vec<HookName>,
 }
 
-/// Installs the shims that the configuration needs. May be called again at any time.
+/// Where git's configuration of this clone remembers the hooks that the user chose; all that are needed without it.
+const CHOSEN: &str = "gitops-hooks.chosen";
+
+/// Installs the shims that the configuration needs, or of those the ones that the user chose. May be called again at any
+/// time.
 ///
 /// # Errors
 /// When a file cannot be written; what was there before is then still there.
-pub fn install(repository: &Repository, config: &Config, binary: &Path) -> Result<Installed, Error> {
+pub fn install(
+    repository: &Repository,
+    config: &Config,
+    binary: &Path,
+    chosen: &[HookName],
+) -> Result<Installed, Error> {
     let places = Places::of(repository);
     fs::create_dir_all(&places.ours).map_err(|source| Error::file(&places.ours, source))?;
     let mut branches: Vec<&str> = config.environments.values().map(|environment| environment.branch.as_str()).collect();
@@ -39,6 +48,9 @@ pub fn install(repository: &Repository, config: &Config, binary: &Path) -> Resul
     let watched = if has_steps { Watched::Everything } else { Watched::Branches(&branches) };
 
     let mut wanted = needed(config);
+    if !chosen.is_empty() {
+        wanted.retain(|hook| chosen.contains(hook));
+    }
     if places.theirs.is_some() {
         // Ours is the only folder that git looks into now: every hook of theirs needs a way through.
         wanted.extend(HookName::ALL.iter().filter(|hook| is_executable(&places.kept(**hook))));
@@ -65,7 +77,18 @@ pub fn install(repository: &Repository, config: &Config, binary: &Path) -> Resul
     if let Some(theirs) = &places.theirs {
         redirect(repository, &places.ours, theirs)?;
     }
+    remember(repository, chosen)?;
     Ok(installed)
+}
+
+fn remember(repository: &Repository, chosen: &[HookName]) -> Result<(), Error> {
+    if !chosen.is_empty() {
+        let names: Vec<&str> = chosen.iter().map(|hook| hook.as_str()).collect();
+        repository.git().args(["config", "--local", CHOSEN, &names.join(" ")]).run()?;
+    } else if repository.config(CHOSEN).is_some() {
+        repository.git().args(["config", "--local", "--unset", CHOSEN]).run()?;
+    }
+    Ok(())
 }
 
 /// Takes our shims away and puts back what was there before.
@@ -88,17 +111,21 @@ pub fn uninstall(repository: &Repository) -> Result<Vec<HookName>, Error> {
             removed.push(hook);
         }
     }
-    if repository.config(PREVIOUS).is_some() || repository.config("gitops-hooks.confirmed").is_some() {
+    if [PREVIOUS, CHOSEN, "gitops-hooks.confirmed"].iter().any(|key| repository.config(key).is_some()) {
         repository.git().args(["config", "--local", "--remove-section", "gitops-hooks"]).run()?;
     }
     Ok(removed)
 }
 
-/// The hooks that the configuration needs and git would not find.
+/// The hooks that the configuration needs, that the user did not leave out, and that git would not find.
 #[must_use]
 pub fn missing(repository: &Repository, config: &Config) -> Vec<HookName> {
     let places = Places::of(repository);
-    needed(config).into_iter().filter(|hook| !places.shim(*hook).exists()).collect()
+    let chosen = repository.config(CHOSEN);
+    let left_out = |hook: &HookName| {
+        chosen.as_ref().is_some_and(|names| !names.split_whitespace().any(|name| name == hook.as_str()))
+    };
+    needed(config).into_iter().filter(|hook| !places.shim(*hook).exists() && !left_out(hook)).collect()
 }
 
 /// Sets our hooks folder over the user's, in this clone only.
