@@ -333,16 +333,34 @@ fn what_runs_in_the_background_has_passed_when_the_push_comes() {
     context.git(&["add", "."]);
     context.git(&["commit", "-q", "-m", "x"]);
     let passed = || context.must(&["run", "pre-push", "--plan"]).contains("test  skipped: passed");
-    let mut tries = 0;
-    while !passed() {
-        tries += 1;
-        assert!(tries < 200, "it never ran: {}", log(&context));
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until(passed);
     let before = log(&context);
     let done = context.try_git(&["push", "-q", "origin", "main"]);
     assert!(done.code == Some(0) && done.stderr.contains("test  passed on these inputs"), "{}", done.stderr);
     assert_eq!(log(&context), before);
+}
+
+#[test]
+fn a_push_waits_for_what_judges_its_commit_ahead() {
+    let context =
+        with_log("hooks:\n  pre-push:\n    - {name: test, background: true, run: echo test >>LOG; sleep 1.5}\n");
+    let bare = context.beside("bare.git");
+    context.git(&["init", "-q", "--bare", bare.to_str().unwrap()]);
+    context.git(&["remote", "add", "origin", bare.to_str().unwrap()]);
+    until(|| log(&context) == "test\n");
+    let done = context.try_git(&["push", "-q", "origin", "main"]);
+    assert!(done.code == Some(0) && done.stderr.contains("✓ what runs ahead"), "{}", done.stderr);
+    assert_eq!(log(&context), "test\n", "{}", done.stderr);
+}
+
+/// Waits for something that another process does.
+fn until(holds: impl Fn() -> bool) {
+    let mut tries = 0;
+    while !holds() {
+        tries += 1;
+        assert!(tries < 400, "it never came");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! noted when all of it has passed.
 
 use super::{
-    Error, Pipeline, Whose, configuration, confirmed,
+    Error, Pipeline, Whose, ahead, configuration, confirmed,
     judge::{Built, Call, Case, Extent, judge, request},
     own_layer, wait,
 };
@@ -41,6 +41,7 @@ pub fn push(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate], call: 
         if !environments.is_empty() {
             confirmed(pipeline.repository, &config, Subject::Publication)?;
         }
+        ahead::wait(pipeline, &pushed.commit);
         let snapshot = Snapshot::of_commit(pipeline.repository, pushed.commit.clone(), pushed.base.as_ref())?;
         let (hook, source) = (HookName::PrePush, &pushed.commit);
         let case = Case { config: &config, hook, snapshot: &snapshot, source, intent, call };

@@ -115,6 +115,14 @@ pub struct Task {
 /// The most that is kept of a task's output; the beginning and the end are what people look for.
 const OUTPUT_BYTES: usize = 1 << 20;
 
+/// As much of an output's end as a line of a terminal may hold.
+const LINE_BYTES: usize = 1024;
+
+/// A line without the colours that a program gave it.
+fn plain(line: &str) -> String {
+    anstream::adapter::strip_str(line).to_string()
+}
+
 impl Task {
     /// Says what the task does at the moment: `pushing 3/5`.
     pub fn message(&self, text: &str) {
@@ -123,8 +131,15 @@ impl Task {
         }
     }
 
-    /// Keeps output, to be shown if the task fails. Of more than 1 MiB the middle is dropped.
+    /// Keeps output, to be shown if the task fails, and shows its last line meanwhile. Of more than 1 MiB the middle is
+    /// dropped.
     pub fn output(&self, bytes: &[u8]) {
+        if self.bar.is_some() {
+            let text = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(LINE_BYTES)..]);
+            if let Some(line) = text.lines().rev().map(str::trim).find(|line| !line.is_empty()) {
+                self.message(&plain(line));
+            }
+        }
         let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
         output.extend_from_slice(bytes);
         if output.len() > OUTPUT_BYTES + OUTPUT_BYTES / 4 {
