@@ -110,7 +110,8 @@ impl Clone {
 
     fn deliver_with(&self, tip: &Oid, references: &mut deliver::Resolve<'_>) -> Result<Delivery, Error> {
         let config = config(&self.url);
-        let target = Target::of(&config, &"staging".parse().unwrap(), Prompts::Never).unwrap();
+        let target =
+            Target::of(&config, &"staging".parse().unwrap(), Prompts::Never, deliver::Switch::Refused).unwrap();
         let task = Progress::new(Verbosity::Quiet).task("deliver");
         deliver::deliver(&self.repository, &target, tip, references, &task)
     }
@@ -192,7 +193,7 @@ fn a_delivery_changes_the_image_and_the_state_and_nothing_else() {
     assert!(clone.waiting().is_empty());
 
     let config = config(&bed.url);
-    let target = Target::of(&config, &"staging".parse().unwrap(), Prompts::Never).unwrap();
+    let target = Target::of(&config, &"staging".parse().unwrap(), Prompts::Never, deliver::Switch::Refused).unwrap();
     let delivered = deliver::delivered(&clone.repository, &target).unwrap();
     assert_eq!((delivered.state, delivered.commit.unwrap().author), (state, "Ada".to_owned()));
 }

@@ -47,7 +47,7 @@ pub(super) fn excluded(step: &Step, context: &Context<'_>) -> Result<Option<Skip
 fn each(conditions: &Conditions, context: &Context<'_>) -> Result<Vec<(bool, String)>, Error> {
     let mut found = Vec::new();
     if let Some(branches) = &conditions.branch {
-        let branch = context.repository.branch();
+        let branch = context.branch.map(str::to_owned).or_else(|| context.repository.branch());
         let holds = branch.as_ref().is_some_and(|branch| branches.matches(Path::new(branch)));
         found.push((
             holds,

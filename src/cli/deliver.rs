@@ -3,16 +3,19 @@
 use super::Global;
 use crate::{
     check::{CachePolicy, Failures, Interrupt, Places},
+    deliver::Switch,
     git::{self, Repository},
-    pipeline::{self, Pipeline},
-    values::EnvironmentName,
+    pipeline::{self, Pipeline, Wanted},
 };
 use miette::Result;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The environments to deliver; all of them without a name.
-    environments: Vec<EnvironmentName>,
+    environments: Vec<Wanted>,
+    /// Deliver although an environment runs a commit of another branch than its configuration names now.
+    #[arg(long)]
+    switch_branch: bool,
     /// Work on in a session of its own, as hooks do after git has ended.
     #[arg(long, hide = true)]
     detached: bool,
@@ -37,7 +40,8 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
         interrupt: &interrupt,
     };
     let mut failed = None;
-    for told in pipeline::deliver(&pipeline, &arguments.environments)? {
+    let switch = if arguments.switch_branch { Switch::Asked } else { Switch::Refused };
+    for told in pipeline::deliver(&pipeline, &arguments.environments, switch)? {
         if let Err(error) = told.result
             && let Some(earlier) = failed.replace(error)
         {

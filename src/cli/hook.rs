@@ -23,7 +23,6 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
     let hook = arguments.hook;
     let input = hook::input(hook)?;
-    let event = Event::parse(hook, &arguments.arguments, &input)?;
     let repository = Repository::discover()?;
     // A step's own git commands in a scratch tree find the user's hooks: they have nothing to judge there.
     if check::is_scratch(&repository) {
@@ -37,6 +36,7 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
         }
         return Ok(());
     }
+    let event = Event::parse(hook, &arguments.arguments, &input)?;
     let interrupt = Interrupt::listen()?;
     let pipeline = Pipeline {
         repository: &repository,
@@ -54,14 +54,16 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
     };
     let call = Call { arguments: &arguments.arguments, message_file, input: &input };
     match &event {
-        Event::PrePush { remote, updates, .. } => pipeline::push(&pipeline, remote, updates, call)?,
+        Event::PrePush { remote, updates } => pipeline::push(&pipeline, remote, updates, call)?,
         Event::Moved(moved) => {
             pipeline::react(&pipeline, hook, call)?;
             pipeline::moved(&pipeline, moved)?;
         }
         Event::PostMerge => {
-            pipeline::react(&pipeline, hook, call)?;
+            // A step that fails here is no reason not to deliver what was pulled.
+            let reaction = pipeline::react(&pipeline, hook, call);
             pipeline::pulled(&pipeline)?;
+            reaction?;
         }
         Event::Plain if hook == HookName::PostCommit => {
             pipeline::react(&pipeline, hook, call)?;

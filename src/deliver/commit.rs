@@ -87,6 +87,7 @@ pub(super) fn write(
     references: &[(ImageName, ImageRef)],
 ) -> Result<Oid, Error> {
     let mut state = state.clone();
+    state.branch = Some(target.environment.branch.to_string());
     for (image, reference) in references {
         let running = Running { source: source.clone(), reference: reference.clone(), hold: None };
         state.images.insert(image.clone(), running);

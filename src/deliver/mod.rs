@@ -38,18 +38,35 @@ pub struct Target<'a> {
     pub images: BTreeMap<ImageName, Repository>,
     /// Whether somebody is there to answer a question of git's or ssh's.
     pub prompts: git::Prompts,
+    /// Whether it may run a commit of another branch than it did.
+    pub switch: Switch,
+}
+
+/// Whether an environment may run a commit of another branch than it did, where neither follows the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Switch {
+    /// An old checkout, whose configuration names the branch of then, would go backwards so.
+    #[default]
+    Refused,
+    /// Somebody asked for it.
+    Asked,
 }
 
 impl<'a> Target<'a> {
     /// An environment of a configuration; `None` where it has none of that name.
     #[must_use]
-    pub fn of(config: &'a config::Config, name: &EnvironmentName, prompts: git::Prompts) -> Option<Self> {
+    pub fn of(
+        config: &'a config::Config,
+        name: &EnvironmentName,
+        prompts: git::Prompts,
+        switch: Switch,
+    ) -> Option<Self> {
         let (name, environment) = config.environments.get_key_value(name)?;
         let images = environment.images.iter().filter_map(|image| {
             let repository = (*config.images.get(&**image)?.repository).clone();
             Some(((**image).clone(), repository))
         });
-        Some(Self { name, environment, images: images.collect(), prompts })
+        Some(Self { name, environment, images: images.collect(), prompts, switch })
     }
 }
 
@@ -119,6 +136,40 @@ pub enum Error {
         position: Position,
         /// What is wrong.
         why: String,
+    },
+
+    /// The environment runs a commit of another branch, and the one to deliver does not follow it.
+    #[error("{environment} runs {} of the branch {running_branch}, which {branch} does not have", running.short())]
+    #[diagnostic(
+        code(config),
+        help(
+            "pull first, in case the configuration here is an old one; if the environment follows {branch} now: `gitops-hooks deliver {environment} --switch-branch`"
+        )
+    )]
+    OtherBranch {
+        /// The environment.
+        environment: EnvironmentName,
+        /// What it runs.
+        running: Oid,
+        /// The branch that it came from.
+        running_branch: String,
+        /// The branch that it should follow.
+        branch: String,
+    },
+
+    /// What was to be delivered is not on the branch any more.
+    #[error("the branch {branch} of {remote} does not have {} any more", tip.short())]
+    #[diagnostic(
+        code(environment),
+        help("`git fetch {remote}` shows what it has now; `gitops-hooks deliver` delivers that")
+    )]
+    NotOnBranch {
+        /// The commit.
+        tip: Oid,
+        /// The branch.
+        branch: String,
+        /// The remote.
+        remote: String,
     },
 
     /// What was built does not include an image that the environment runs.

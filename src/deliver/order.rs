@@ -61,6 +61,17 @@ pub(super) fn judge(
     }
 }
 
+/// Refuses a commit that the branch has lost since this clone last saw it.
+pub(super) fn still_there(source: &Repository, target: &Target<'_>, tip: &Oid) -> Result<(), Error> {
+    let now = fetch(source, target)?;
+    if matches!(source.ancestry(tip, &now)?, Ancestry::Same | Ancestry::Behind) {
+        return Ok(());
+    }
+    let branch = target.environment.branch.to_string();
+    let remote = source.upstream(&branch).map(|upstream| upstream.remote).unwrap_or_default();
+    Err(Error::NotOnBranch { tip: tip.clone(), branch, remote })
+}
+
 /// Fetches the branch of the source's remote into a reference of our own: the user's remote-tracking branches move only
 /// when the user fetches, and hooks that watch them see no movement that was not the user's.
 fn fetch(source: &Repository, target: &Target<'_>) -> Result<Oid, Error> {

@@ -3,10 +3,10 @@
 
 use super::Error;
 use crate::{
-    git,
+    git::{self, Ancestry},
     values::{EnvironmentName, Oid},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, TryLockError},
@@ -57,6 +57,9 @@ pub struct Note {
 pub fn note(repository: &git::Repository, environment: &EnvironmentName, reason: Reason) -> Result<(), Error> {
     Outbox::open(repository)?.write(environment, Some(reason)).map(|_| ())
 }
+
+/// A push that has not moved anything after this time never will.
+const PUSHING: SignedDuration = SignedDuration::from_secs(15 * 60);
 
 /// The environments that may be behind, by name.
 ///
@@ -114,11 +117,19 @@ fn at_work(folder: &Path, environment: &EnvironmentName) -> PathBuf {
 }
 
 impl Open {
-    /// Removes the note, unless somebody has written another since.
-    pub(super) fn done(self) -> Result<(), Error> {
+    /// Removes the note after `tip` was delivered, unless somebody has written another since, or it is of a push that is
+    /// still under way.
+    pub(super) fn done(self, repository: &git::Repository, tip: &Oid) -> Result<(), Error> {
         let outbox = Outbox::lock(self.folder)?;
         let path = outbox.path(&self.environment);
-        if read(&path, &self.environment)?.is_some_and(|note| note.token == self.token) {
+        let Some(note) = read(&path, &self.environment)? else { return Ok(()) };
+        let pushing = match &note.reason {
+            Reason::Push(pushed) if Timestamp::now().duration_since(note.since) < PUSHING => {
+                !matches!(repository.ancestry(pushed, tip)?, Ancestry::Same | Ancestry::Behind)
+            }
+            _ => false,
+        };
+        if note.token == self.token && !pushing {
             fs::remove_file(&path).map_err(|error| Error::file(&path, error))?;
             outbox.sync()?;
         }
@@ -167,6 +178,7 @@ impl Outbox {
         let known = read(&self.path(environment), environment)?;
         let note = match (known, reason) {
             (Some(known), None) => return Ok(known.token),
+            (Some(_), Some(reason @ Reason::Push(_))) => fresh(environment, reason),
             (Some(known), Some(reason)) => Note { reason, token: token(), ..known },
             (None, reason) => fresh(environment, reason.unwrap_or(Reason::Asked)),
         };
@@ -243,14 +255,26 @@ mod tests {
         let staging = "staging".parse().unwrap();
         assert!(waiting(&repository).unwrap().is_empty());
         note(&repository, &staging, Reason::Push("a".repeat(40).parse().unwrap())).unwrap();
+        let tip = "a".repeat(40).parse().unwrap();
         let open = begin(&repository, &staging).unwrap();
         assert!(is_at_work(&repository, &staging));
         note(&repository, &staging, Reason::Fetch).unwrap();
-        open.done().unwrap();
+        open.done(&repository, &tip).unwrap();
         assert!(!is_at_work(&repository, &staging));
         assert_eq!(waiting(&repository).unwrap()[0].reason, Reason::Fetch);
-        begin(&repository, &staging).unwrap().done().unwrap();
+        begin(&repository, &staging).unwrap().done(&repository, &tip).unwrap();
         assert!(waiting(&repository).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_note_of_a_push_under_way_outlives_the_delivery_of_something_older() {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = repository(folder.path());
+        let staging = "staging".parse().unwrap();
+        let (pushed, older) = ("a".repeat(40).parse().unwrap(), "b".repeat(40).parse().unwrap());
+        note(&repository, &staging, Reason::Push(pushed)).unwrap();
+        begin(&repository, &staging).unwrap().done(&repository, &older).unwrap();
+        assert_eq!(waiting(&repository).unwrap().len(), 1);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The level-triggered delivery of one environment: fetch, judge, patch, commit, push, and again when somebody else was
 //! faster. A note in the outbox is written before and removed after.
 
-use super::{Error, State, Target, commit, delivered, message::Message, order, order::Standing, outbox};
+use super::{Error, State, Switch, Target, commit, delivered, message::Message, order, order::Standing, outbox};
 use crate::{
     git::{Mirror, Pushed, Repository},
     manifest::Wanted,
@@ -69,7 +69,7 @@ pub fn deliver(
     match run.run(references) {
         Ok(delivery) => {
             // A note that stays behind is only looked at once more.
-            let _ = note.done();
+            let _ = note.done(repository, tip);
             Ok(delivery)
         }
         Err(error) => {
@@ -113,6 +113,8 @@ impl Run<'_> {
         commit::patch(&mirror, self.target, &manifest_tip, &self.rehearsal(&plan)?)?;
         // Building may take long: others may use the mirror meanwhile.
         drop(mirror);
+        self.task.message("asking the upstream");
+        order::still_there(self.repository, self.target, self.tip)?;
         self.task.message("looking for the images");
         let images = references(self.tip).map_err(Error::Images)?;
         let mut last = String::new();
@@ -152,7 +154,11 @@ impl Run<'_> {
                     newer = Some(by);
                     continue;
                 }
-                Standing::Rewritten => plan.rewritten = running.map(|running| running.source.clone()),
+                Standing::Rewritten => {
+                    let running = running.map(|running| running.source.clone());
+                    self.same_branch(state, running.as_ref())?;
+                    plan.rewritten = running;
+                }
                 Standing::Newer => {}
             }
             match running.and_then(|running| running.hold.clone()) {
@@ -166,6 +172,22 @@ impl Run<'_> {
             (true, None, false) => Err(Delivery::Held { images: held }),
             (true, None, true) => Err(Delivery::Unchanged),
         })
+    }
+
+    /// A rewritten branch is one that was followed before; another one may be what an old checkout still names.
+    fn same_branch(&self, state: &State, running: Option<&Oid>) -> Result<(), Error> {
+        let branch = self.target.environment.branch.as_str();
+        match (&state.branch, running) {
+            (Some(before), Some(running)) if before != branch && self.target.switch == Switch::Refused => {
+                Err(Error::OtherBranch {
+                    environment: self.target.name.clone(),
+                    running: running.clone(),
+                    running_branch: before.clone(),
+                    branch: branch.to_owned(),
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// References that stand for what is not built yet.

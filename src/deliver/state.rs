@@ -22,6 +22,8 @@ const HEAD: &str = "\
 /// What runs in an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct State {
+    /// The branch of the source that the last delivery came from.
+    pub branch: Option<String>,
     /// By the image's name in the configuration.
     pub images: BTreeMap<ImageName, Running>,
 }
@@ -73,7 +75,11 @@ impl State {
     /// The file's text.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut text = format!("{HEAD}version: 1\nimages:");
+        let mut text = format!("{HEAD}version: 1\n");
+        if let Some(branch) = &self.branch {
+            let _ = writeln!(text, "branch: {}", serde_json::Value::from(branch.as_str()));
+        }
+        text.push_str("images:");
         text.push_str(if self.images.is_empty() { " {}\n" } else { "\n" });
         for (name, running) in &self.images {
             let source = running.source.as_str();
@@ -94,13 +100,13 @@ impl State {
 type Mistake = (usize, String);
 
 fn read(root: &Node<'_>) -> Result<State, Mistake> {
-    let [version, images] = keys(root, ["version", "images"])?;
+    let [version, branch, images] = keys(root, ["version", "branch", "images"])?;
     let version = version.ok_or_else(|| (root.place.start, "it has no version".to_owned()))?;
     if version.as_str() != Some("1") {
         return Err((version.place.start, "this version of gitops-hooks reads version 1 only".to_owned()));
     }
     let images = images.ok_or_else(|| (root.place.start, "it has no images".to_owned()))?;
-    let mut state = State::default();
+    let mut state = State { branch: branch.map(scalar::<String>).transpose()?, images: BTreeMap::new() };
     for entry in mapping(images)? {
         let name: ImageName = scalar(&entry.key)?;
         let [source, reference, hold] = keys(&entry.value, ["source", "reference", "hold"])?;
@@ -162,10 +168,13 @@ mod tests {
 
     #[test]
     fn it_reads_as_people_expect() {
-        let state = State { images: [("web".parse().unwrap(), running(&"1a".repeat(20), None))].into() };
+        let state = State {
+            branch: Some("main".to_owned()),
+            images: [("web".parse().unwrap(), running(&"1a".repeat(20), None))].into(),
+        };
         let text = state.render();
         let expected = format!(
-            "version: 1\nimages:\n  web:\n    source: {0}\n    reference: registry.example.com/team/web:git-{0}@sha256:{1}\n",
+            "version: 1\nbranch: \"main\"\nimages:\n  web:\n    source: {0}\n    reference: registry.example.com/team/web:git-{0}@sha256:{1}\n",
             "1a".repeat(20),
             "a".repeat(64)
         );
@@ -174,13 +183,17 @@ mod tests {
 
     #[test]
     fn what_is_broken_is_refused_with_its_place() {
-        let good = State { images: [("web".parse().unwrap(), running(&"1a".repeat(20), None))].into() }.render();
+        let good = State {
+            branch: Some("main".to_owned()),
+            images: [("web".parse().unwrap(), running(&"1a".repeat(20), None))].into(),
+        }
+        .render();
         let cases = [
             (good.replace("version: 1", "version: 2"), ":3:10: this state file"),
             (good.replace("version: 1\n", ""), "it has no version"),
             (
                 good.replace("    source:", "    sauce:"),
-                ":6:5: this state file cannot be trusted: unknown key \"sauce\"",
+                ":7:5: this state file cannot be trusted: unknown key \"sauce\"",
             ),
             (good.replace("@sha256", "#sha256"), "expected"),
             (format!("{good}<<<<<<< HEAD\n"), "conflict marks"),
@@ -202,7 +215,7 @@ mod tests {
             sources in proptest::collection::btree_map("[a-z0-9]{1,5}", ("[0-9a-f]{40}", proptest::option::of("\\PC{0,20}")), 0..4),
         ) {
             let images = sources.iter().map(|(name, (source, hold))| (name.parse().unwrap(), running(source, hold.clone())));
-            let state = State { images: images.collect() };
+            let state = State { branch: None, images: images.collect() };
             prop_assert_eq!(State::parse("state.yaml", state.render().as_bytes()).unwrap(), state);
         }
 

@@ -2,38 +2,29 @@
 
 use std::process::Command;
 
-/// `git rev-parse --local-env-vars`, which points a process at the repository of the running command.
-const LOCAL: &[&str] = &[
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_CONFIG",
-    "GIT_CONFIG_COUNT",
-    "GIT_CONFIG_PARAMETERS",
-    "GIT_DIR",
-    "GIT_GRAFT_FILE",
-    "GIT_IMPLICIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_INTERNAL_SUPER_PREFIX",
-    "GIT_NO_REPLACE_OBJECTS",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_PREFIX",
-    "GIT_QUARANTINE_PATH",
-    "GIT_REPLACE_REF_BASE",
-    "GIT_SHALLOW_FILE",
-    "GIT_WORK_TREE",
+/// Of git's variables (`git(1)`, Environment Variables), those that say how this user reaches a remote, which files their
+/// configuration is in, or what git says of its work. All others belong to the running command: `git rev-parse
+/// --local-env-vars`, whose commit it is, and how it reads paths (`--literal-pathspecs` would make a check look at nothing).
+const KEPT: &[&str] = &[
+    "GIT_ALLOW_PROTOCOL",
+    "GIT_ASKPASS",
+    "GIT_ATTR_NOSYSTEM",
+    "GIT_CEILING_DIRECTORIES",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_CURL_VERBOSE",
+    "GIT_DISCOVERY_ACROSS_FILESYSTEM",
+    "GIT_PAGER",
+    "GIT_TERMINAL_PROMPT",
 ];
+const KEPT_PREFIXES: &[&str] = &["GIT_HTTP_", "GIT_PROXY_", "GIT_SSH", "GIT_SSL_", "GIT_TRACE"];
 
-/// What describes the running command: an amend would otherwise sign a step's commit with somebody else's name.
-const COMMAND: &[&str] = &["GIT_EDITOR", "GIT_REFLOG_ACTION", "GIT_EXEC_PATH"];
-const COMMAND_PREFIXES: &[&str] =
-    &["GIT_AUTHOR_", "GIT_COMMITTER_", "GITHEAD_", "GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"];
-
-/// Whether a variable belongs to the running git command. `GIT_SSH*`, `GIT_ASKPASS`, `GIT_SSL_*` and proxies do not.
+/// Whether a variable belongs to the running git command.
 #[must_use]
 pub fn is_private(variable: &str) -> bool {
-    LOCAL.contains(&variable)
-        || COMMAND.contains(&variable)
-        || COMMAND_PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
+    let git = variable.starts_with("GIT_") || variable.starts_with("GITHEAD_");
+    git && !KEPT.contains(&variable) && !KEPT_PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
 }
 
 /// Takes git's private environment away from a command that is about to be started.
@@ -60,8 +51,11 @@ mod tests {
 
     #[test]
     fn transport_settings_stay() {
-        for name in ["GIT_SSH_COMMAND", "GIT_ASKPASS", "GIT_SSL_CAINFO", "HTTPS_PROXY"] {
+        for name in ["GIT_SSH_COMMAND", "GIT_ASKPASS", "GIT_SSL_CAINFO", "HTTPS_PROXY", "GITOPS_HOOKS_SKIP"] {
             assert!(!is_private(name), "{name}");
+        }
+        for name in ["GIT_AUTHOR_NAME", "GITHEAD_1", "GIT_LITERAL_PATHSPECS", "GIT_CONFIG_KEY_0", "GIT_NAMESPACE"] {
+            assert!(is_private(name), "{name}");
         }
     }
 }

@@ -2,7 +2,7 @@ use super::{
     Error,
     contract::{Stdin, call},
 };
-use crate::values::{HookName, Oid, RemoteUrl};
+use crate::values::{HookName, Oid};
 use std::{
     ffi::OsString,
     io::Read,
@@ -19,8 +19,6 @@ pub enum Event {
     PrePush {
         /// The remote's name, or its address where it has none.
         remote: String,
-        /// The address that is pushed to.
-        url: RemoteUrl,
         /// The references, as the remote will have them.
         updates: Vec<RefUpdate>,
     },
@@ -75,10 +73,7 @@ impl Event {
         }
         let text = |index: usize| arguments[index].to_string_lossy().into_owned();
         Ok(match hook {
-            HookName::PrePush => {
-                let url = text(1).parse().map_err(|_| contract("an address that is none".to_owned()))?;
-                Self::PrePush { remote: text(0), url, updates: updates(input).map_err(contract)? }
-            }
+            HookName::PrePush => Self::PrePush { remote: text(0), updates: updates(input).map_err(contract)? },
             // In the other states nothing has moved, or never will.
             HookName::ReferenceTransaction if arguments[0] == "committed" => Self::Moved(moved(input)),
             HookName::PostMerge => Self::PostMerge,

@@ -51,10 +51,6 @@ pub fn install(
     if !chosen.is_empty() {
         wanted.retain(|hook| chosen.contains(hook));
     }
-    if places.theirs.is_some() {
-        // Ours is the only folder that git looks into now: every hook of theirs needs a way through.
-        wanted.extend(HookName::ALL.iter().filter(|hook| is_executable(&places.kept(**hook))));
-    }
     let mut installed = Installed::default();
     for hook in HookName::ALL.iter().copied() {
         let path = places.shim(hook);
@@ -64,8 +60,14 @@ pub fn install(
             if present.is_some() && !ours {
                 set_aside(&path, &places.kept(hook))?;
             }
-            write(&path, &shim::text(hook, binary, &places.kept(hook), watched))?;
+            write(&path, &shim::text(hook, binary, &places.kept_from_shim(hook), watched))?;
             installed.hooks.push(hook);
+            if is_executable(&places.kept(hook)) {
+                installed.kept.push(places.kept(hook));
+            }
+        } else if places.theirs.is_some() {
+            // Ours is the only folder that git looks into now: every hook of theirs needs a way through, those to come too.
+            write(&path, &shim::pass_through(hook, &places.kept_from_shim(hook)))?;
             if is_executable(&places.kept(hook)) {
                 installed.kept.push(places.kept(hook));
             }
@@ -75,7 +77,7 @@ pub fn install(
         }
     }
     if let Some(theirs) = &places.theirs {
-        redirect(repository, &places.ours, theirs)?;
+        redirect(repository, &places, theirs)?;
     }
     remember(repository, chosen)?;
     Ok(installed)
@@ -129,16 +131,22 @@ pub fn missing(repository: &Repository, config: &Config) -> Vec<HookName> {
 }
 
 /// Sets our hooks folder over the user's, in this clone only.
-fn redirect(repository: &Repository, ours: &Path, theirs: &Path) -> Result<(), Error> {
+fn redirect(repository: &Repository, places: &Places, theirs: &Path) -> Result<(), Error> {
     if repository.config(PREVIOUS).is_none() {
         let local = repository.git().args(["config", "--local", "--get", "core.hooksPath"]).run();
         if let Ok(local) = local {
             repository.git().args(["config", "--local", "gitops-hooks.previousLocalHooksPath", &local.line()]).run()?;
         }
-        repository.git().args(["config", "--local", PREVIOUS]).arg(theirs).run()?;
+        let written = places.written.as_ref().map_or(theirs.as_os_str(), |written| written.as_ref());
+        repository.git().args(["config", "--local", PREVIOUS]).arg(written).run()?;
     }
-    repository.git().args(["config", "--local", "core.hooksPath"]).arg(ours).run()?;
-    Ok(())
+    repository.git().args(["config", "--local", "core.hooksPath"]).arg(&places.ours).run()?;
+    // A work tree's own configuration (`git config --worktree`) comes after the clone's.
+    let found = Repository::open(repository.git_dir())?.config("core.hooksPath");
+    match found {
+        Some(path) if Path::new(&path) != places.ours => Err(Error::Overridden { path }),
+        _ => Ok(()),
+    }
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {

@@ -3,6 +3,7 @@
 use super::{
     Error,
     places::{Places, is_executable},
+    shim,
 };
 use crate::{git::Repository, values::HookName};
 use std::{
@@ -21,7 +22,7 @@ pub fn run_kept(repository: &Repository, hook: HookName, arguments: &[OsString],
         return Ok(());
     }
     let path = Places::of(repository).kept(hook);
-    if !is_executable(&path) {
+    if !is_executable(&path) || is_ours(&path) {
         return Ok(());
     }
     let failed = |source| Error::file(&path, source);
@@ -35,4 +36,9 @@ pub fn run_kept(repository: &Repository, hook: HookName, arguments: &[OsString],
         return Ok(());
     }
     Err(Error::Kept { hook, path: path.display().to_string(), how: status.to_string() })
+}
+
+/// Whether somebody put a shim of ours where the kept hook was: it would call us again, and again.
+fn is_ours(path: &std::path::Path) -> bool {
+    std::fs::read(path).is_ok_and(|bytes| shim::is_ours(&bytes))
 }

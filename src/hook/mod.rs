@@ -47,6 +47,21 @@ pub enum Error {
         lines: Vec<String>,
     },
 
+    /// git would look for hooks elsewhere.
+    #[error(
+        "core.hooksPath is {path} in a configuration that comes after this clone's own, so git would not find the hooks"
+    )]
+    #[diagnostic(
+        code(config),
+        help(
+            "`git config --show-origin --show-scope --get core.hooksPath` says where; take it out there, then install again"
+        )
+    )]
+    Overridden {
+        /// What it is.
+        path: String,
+    },
+
     /// A kept hook of the user's own stopped git.
     #[error("the {hook} hook that was here before gitops-hooks ended with {how}")]
     #[diagnostic(code(check), help("it is {path}"))]

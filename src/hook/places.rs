@@ -14,18 +14,26 @@ pub(super) struct Places {
     pub(super) ours: PathBuf,
     /// The user's own hooks folder, where `core.hooksPath` names one.
     pub(super) theirs: Option<PathBuf>,
+    /// The same as it was written: a relative one is another folder in each linked work tree.
+    pub(super) written: Option<String>,
 }
 
 impl Places {
     pub(super) fn of(repository: &Repository) -> Self {
         let own = repository.state_dir().join("hooks");
-        let configured = match repository.config("core.hooksPath").map(|path| absolute(repository, &path)) {
-            Some(path) if path == own => repository.config(PREVIOUS).map(|path| absolute(repository, &path)),
+        let written = match repository.config("core.hooksPath") {
+            Some(path) if absolute(repository, &path) == own => repository.config(PREVIOUS),
             other => other,
         };
-        match configured {
-            Some(theirs) => Self { ours: own, theirs: Some(theirs) },
-            None => Self { ours: repository.common_dir().join("hooks"), theirs: None },
+        let configured = written.as_ref().map(|path| absolute(repository, path));
+        let usual = repository.common_dir().join("hooks");
+        // Written out, the usual place is still the usual place: its hooks are renamed, not passed through.
+        let same = |path: &PathBuf| {
+            path.canonicalize().is_ok_and(|real| usual.canonicalize().is_ok_and(|usual| usual == real))
+        };
+        match configured.filter(|path| !same(path)) {
+            Some(theirs) => Self { ours: own, theirs: Some(theirs), written },
+            None => Self { ours: usual, theirs: None, written: None },
         }
     }
 
@@ -33,6 +41,14 @@ impl Places {
         match &self.theirs {
             Some(theirs) => theirs.join(hook.as_str()),
             None => self.ours.join(format!("{hook}.{KEPT}")),
+        }
+    }
+
+    /// Where a shim finds the kept hook from the folder that git calls it in: the root of the work tree (githooks(5)).
+    pub(super) fn kept_from_shim(&self, hook: HookName) -> PathBuf {
+        match &self.written {
+            Some(written) if !written.starts_with(['/', '~']) => Path::new(written).join(hook.as_str()),
+            _ => self.kept(hook),
         }
     }
 

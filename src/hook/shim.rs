@@ -6,6 +6,7 @@ use std::path::Path;
 
 const HOOK: &str = include_str!("../../hooks/hook.sh");
 const REFERENCE_TRANSACTION: &str = include_str!("../../hooks/reference-transaction.sh");
+const PASS_THROUGH: &str = include_str!("../../hooks/pass-through.sh");
 
 /// What every shim says in its second line, by which it is recognised.
 const MARK: &str = "# gitops-hooks ";
@@ -28,7 +29,9 @@ pub(super) fn text(hook: HookName, binary: &Path, kept: &Path, watched: Watched<
         Watched::Everything => ("*", "*".to_owned()),
         Watched::Branches(branches) => {
             let case = |branch: &&str| format!("*' refs/remotes/'*{}*", quoted(&format!("/{branch}")));
-            ("committed", branches.iter().map(case).collect::<Vec<_>>().join("|"))
+            let cases: Vec<String> = branches.iter().map(case).collect();
+            // The lines are never empty: without branches nothing is worth starting the program for.
+            ("committed", if cases.is_empty() { "''".to_owned() } else { cases.join("|") })
         }
     };
     let shown: String = binary.display().to_string().chars().filter(|c| !"'\"\\`$".contains(*c)).collect();
@@ -40,6 +43,11 @@ pub(super) fn text(hook: HookName, binary: &Path, kept: &Path, watched: Watched<
         .replace("@SHOWN@", &shown)
         .replace("@GONE@", if may_stop_git(hook) { "1" } else { "0" })
         .replace("@HOOK@", hook.as_str())
+}
+
+/// The text of a hook that only calls one of the user's own folder.
+pub(super) fn pass_through(hook: HookName, kept: &Path) -> String {
+    PASS_THROUGH.replace("@KEPT@", &quoted(&kept.to_string_lossy())).replace("@HOOK@", hook.as_str())
 }
 
 /// Whether a hook file is one of ours.

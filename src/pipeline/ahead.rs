@@ -28,10 +28,19 @@ pub fn begin_ahead(pipeline: &Pipeline<'_>) -> Result<(), Error> {
     let Some(head) = repository.commit("HEAD") else { return Ok(()) };
     let Some(config) = configuration(repository, &head, Whose::Mine)? else { return Ok(()) };
     let steps: &[Step] = config.hooks.get(&HookName::PrePush).map_or(&[], Vec::as_slice);
-    if steps.iter().any(|step| step.background) { background::run_ahead(repository) } else { Ok(()) }
+    if !steps.iter().any(|step| step.background) {
+        return Ok(());
+    }
+    // What is judged is what was committed here, never what happens to be checked out by then.
+    let path = wish_path(repository);
+    fs::create_dir_all(repository.state_dir())
+        .and_then(|()| fs::write(&path, head.as_str()))
+        .map_err(|source| Error::file(&path, source))?;
+    background::run_ahead(repository)
 }
 
-/// Runs what can run ahead on `HEAD`, and again for as long as `HEAD` moves on meanwhile. One process does so in a clone.
+/// Runs what can run ahead on the newest commit that was made here, and again for as long as there is a newer one. One
+/// process does so in a clone.
 ///
 /// # Errors
 /// When steps fail on the last commit, or cannot be run.
@@ -47,14 +56,24 @@ pub fn ahead(pipeline: &Pipeline<'_>) -> Result<(), Error> {
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
     loop {
-        let head = repository.commit("HEAD");
-        let told = head.as_ref().map_or("", |head| head.as_str());
-        lock.rewind().and_then(|()| lock.set_len(0)).and_then(|()| lock.write_all(told.as_bytes())).map_err(failed)?;
-        let done = by_hand(pipeline, HookName::PrePush, &Scope::Changes)?;
-        if repository.commit("HEAD") == head {
+        let Some(commit) = wish(repository) else { return Ok(()) };
+        let said =
+            lock.rewind().and_then(|()| lock.set_len(0)).and_then(|()| lock.write_all(commit.as_str().as_bytes()));
+        said.map_err(failed)?;
+        let done = by_hand(pipeline, HookName::PrePush, &Scope::Commit(commit.clone()))?;
+        if wish(repository).is_none_or(|now| now == commit) {
             return done.verdict();
         }
     }
+}
+
+/// The commit that was made last here.
+fn wish(repository: &Repository) -> Option<Oid> {
+    fs::read_to_string(wish_path(repository)).ok()?.parse().ok()
+}
+
+fn wish_path(repository: &Repository) -> PathBuf {
+    repository.state_dir().join("ahead.commit")
 }
 
 /// Before a push: where this very commit is being judged ahead at the moment, waits for the end of it.

@@ -1,11 +1,8 @@
 //! Work that goes on after git is done: a process of our own in a session of its own, which nobody can be asked by and
 //! which ends on no terminal's account. Whoever started it watches its log for a few seconds.
 
-use super::Error;
-use crate::{
-    git::{self, Repository},
-    values::EnvironmentName,
-};
+use super::{Error, Wanted};
+use crate::git::{self, Repository};
 use std::{
     fs::{self, File, OpenOptions},
     io::{Read, Seek, SeekFrom, Write},
@@ -23,15 +20,11 @@ const MAX_LOG: u64 = 1 << 20;
 ///
 /// # Errors
 /// When the process cannot be started. What it fails at is in its log and in the outbox.
-pub(super) fn deliver(
-    repository: &Repository,
-    environments: &[EnvironmentName],
-    patience: Duration,
-) -> Result<(), Error> {
+pub(super) fn deliver(repository: &Repository, wanted: &[Wanted], patience: Duration) -> Result<(), Error> {
     let log = log_path(repository);
     let start = open(&log)?;
-    let names = environments.iter().map(EnvironmentName::as_str);
-    let mut child = spawn(repository, ["deliver", "--detached"].into_iter().chain(names), &log)?;
+    let words = ["deliver".to_owned(), "--detached".to_owned()].into_iter().chain(wanted.iter().map(Wanted::to_string));
+    let mut child = spawn(repository, words, &log)?;
     let mut shown = start;
     let began = Instant::now();
     loop {
@@ -41,7 +34,7 @@ pub(super) fn deliver(
             return Ok(());
         }
         if began.elapsed() > patience {
-            let names: Vec<&str> = environments.iter().map(EnvironmentName::as_str).collect();
+            let names: Vec<&str> = wanted.iter().map(|wanted| wanted.environment.as_str()).collect();
             anstream::eprintln!(
                 "gitops-hooks: delivery to {} goes on in the background; follow it with `gitops-hooks status --follow`",
                 names.join(", ")
@@ -59,7 +52,7 @@ pub(super) fn deliver(
 pub(super) fn run_ahead(repository: &Repository) -> Result<(), Error> {
     let log = repository.state_dir().join("logs").join("ahead.log");
     open(&log)?;
-    spawn(repository, ["run", "pre-push", "--ahead"].into_iter(), &log)?;
+    spawn(repository, ["run", "pre-push", "--ahead"].map(str::to_owned).into_iter(), &log)?;
     Ok(())
 }
 
@@ -89,7 +82,7 @@ fn open(log: &Path) -> Result<u64, Error> {
 }
 
 /// Starts the program again on its own, with its output in the log.
-fn spawn<'w>(repository: &Repository, words: impl Iterator<Item = &'w str>, log: &Path) -> Result<Child, Error> {
+fn spawn(repository: &Repository, words: impl Iterator<Item = String>, log: &Path) -> Result<Child, Error> {
     let failed = |source| Error::file(log, source);
     let binary = std::env::current_exe().map_err(|source| Error::file(Path::new("gitops-hooks"), source))?;
     let output = OpenOptions::new().create(true).append(true).open(log).map_err(failed)?;
@@ -97,9 +90,14 @@ fn spawn<'w>(repository: &Repository, words: impl Iterator<Item = &'w str>, log:
     git::scrub(&mut command)
         .args(words)
         .current_dir(repository.work_dir().unwrap_or_else(|| repository.git_dir()))
+        // Nothing to be looked for: a work tree may lie elsewhere, or in another repository.
+        .env("GIT_DIR", repository.git_dir())
         .stdin(Stdio::null())
         .stdout(output.try_clone().map_err(failed)?)
         .stderr(output);
+    if let Some(work_dir) = repository.work_dir() {
+        command.env("GIT_WORK_TREE", work_dir);
+    }
     for (name, value) in git::WITHOUT_PROMPTS {
         command.env(name, value);
     }

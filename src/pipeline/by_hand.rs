@@ -21,6 +21,8 @@ pub enum Scope {
     AllFiles,
     /// These paths of that snapshot, from the root.
     Files(Vec<BString>),
+    /// This commit, against what its upstream has.
+    Commit(Oid),
     /// A commit, and what it changes against another one.
     Between {
         /// The older commit.
@@ -85,7 +87,7 @@ pub fn plan_by_hand(
 }
 
 fn case<'a>(config: &'a Config, hook: HookName, snapshot: &'a Snapshot, source: &'a Oid) -> Case<'a> {
-    Case { config, hook, snapshot, source, intent: Intent::TrialOnly, call: Call::default() }
+    Case { config, hook, snapshot, branch: None, source, intent: Intent::TrialOnly, call: Call::default() }
 }
 
 /// The snapshot, and what images are built from.
@@ -97,7 +99,11 @@ fn snapshot(pipeline: &Pipeline<'_>, hook: HookName, scope: &Scope) -> Result<(S
         let (from, to) = (commit(from)?, commit(to)?);
         return Ok((Snapshot::of_commit(repository, to.clone(), Some(&from))?, to));
     }
-    let head = if hook == HookName::PrePush { repository.commit("HEAD") } else { None };
+    let head = match scope {
+        Scope::Commit(commit) => Some(commit.clone()),
+        _ if hook == HookName::PrePush => repository.commit("HEAD"),
+        _ => None,
+    };
     let (mut snapshot, source) = if let Some(head) = head {
         let upstream = repository.upstream("HEAD");
         let base = upstream.and_then(|upstream| repository.commit(&upstream.tracking));
@@ -117,7 +123,7 @@ fn snapshot(pipeline: &Pipeline<'_>, hook: HookName, scope: &Scope) -> Result<(S
             snapshot.changed.sort_by(|a, b| a.path.cmp(&b.path));
             snapshot.changed.dedup();
         }
-        Scope::Changes | Scope::Between { .. } => {}
+        Scope::Changes | Scope::Commit(_) | Scope::Between { .. } => {}
     }
     Ok((snapshot, source))
 }

@@ -35,5 +35,5 @@ pub(super) fn on_index(
             .line(&format!("gitops-hooks: {missing} is not installed; `gitops-hooks install` puts it in place"));
     }
     let (config, source, intent) = (&config, &snapshot.tree, Intent::TrialOnly);
-    judge(pipeline, Case { config, hook: name, snapshot, source, intent, call }).map(Some)
+    judge(pipeline, Case { config, hook: name, snapshot, branch: None, source, intent, call }).map(Some)
 }

@@ -33,6 +33,8 @@ pub(super) struct Case<'a> {
     pub(super) config: &'a Config,
     pub(super) hook: HookName,
     pub(super) snapshot: &'a Snapshot,
+    /// The branch that it is for, where that is another one than the one that is checked out.
+    pub(super) branch: Option<&'a str>,
     /// What images are built from and labelled with: a commit, or the tree of the index.
     pub(super) source: &'a Oid,
     pub(super) intent: image::Intent,
@@ -120,6 +122,7 @@ pub(super) fn context<'a>(pipeline: &Pipeline<'a>, case: Case<'a>) -> check::Con
         repository: pipeline.repository,
         hook: case.hook,
         snapshot: case.snapshot,
+        branch: case.branch,
         scratch: &case.config.scratch,
         arguments: case.call.arguments,
         message_file: case.call.message_file,

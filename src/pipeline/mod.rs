@@ -16,7 +16,7 @@ pub use background::{detach, log_path};
 pub use by_hand::{ByHand, Scope, by_hand, plan_by_hand};
 pub use choice::{Choice, When};
 pub use commit::commit;
-pub use deliver::{Told, deliver, moved, pulled};
+pub use deliver::{Told, Wanted, deliver, moved, pulled};
 pub use judge::Call;
 pub use push::push;
 pub use react::react;

@@ -42,9 +42,16 @@ pub fn push(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate], call: 
             confirmed(pipeline.repository, &config, Subject::Publication)?;
         }
         ahead::wait(pipeline, &pushed.commit);
-        let snapshot = Snapshot::of_commit(pipeline.repository, pushed.commit.clone(), pushed.base.as_ref())?;
+        // What the remote has need not have passed anything: it may have been merged there, or pushed past the hooks. Only
+        // on a commit that was published does the judgement of the rest stand.
+        let base = match &pushed.base {
+            Some(base) if environments.is_empty() || was_published(pipeline, &config, base)? => Some(base),
+            _ => None,
+        };
+        let snapshot = Snapshot::of_commit(pipeline.repository, pushed.commit.clone(), base)?;
         let (hook, source) = (HookName::PrePush, &pushed.commit);
-        let case = Case { config: &config, hook, snapshot: &snapshot, source, intent, call };
+        let branch = pushed.references.iter().find_map(|reference| reference.strip_prefix("refs/heads/"));
+        let case = Case { config: &config, hook, snapshot: &snapshot, branch, source, intent, call };
         let (built, extent) = judge(pipeline, case)?.verdict()?;
         let own = own_layer(pipeline.repository)?.is_some_and(|own| config::touches(&own, hook));
         if (extent == Extent::Part || own) && !environments.is_empty() {
@@ -90,6 +97,18 @@ fn commits(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate]) -> Resu
         found.push(Pushed { commit, base, references: vec![update.remote_ref.clone()] });
     }
     Ok(found)
+}
+
+/// Whether every image that is delivered was published from a commit, which happens only when all of its steps passed.
+fn was_published(pipeline: &Pipeline<'_>, config: &Config, commit: &Oid) -> Result<bool, Error> {
+    for name in config.environments.values().flat_map(|environment| &environment.images) {
+        let Some(image) = config.images.get(&**name) else { continue };
+        let request = request(pipeline.repository, commit, name, image);
+        if wait(pipeline.interrupt, image::published(&request))?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The environments whose branch's upstream this push moves.

@@ -27,7 +27,15 @@ pub fn react(pipeline: &Pipeline<'_>, hook: HookName, call: Call<'_>) -> Result<
     // A root commit, or a first checkout: everything is new.
     let before = before.and_then(|revision| repository.commit(&revision));
     let snapshot = Snapshot::of_commit(repository, head.clone(), before.as_ref())?;
-    let case = Case { config: &config, hook, snapshot: &snapshot, source: &head, intent: Intent::TrialOnly, call };
+    let case = Case {
+        config: &config,
+        hook,
+        snapshot: &snapshot,
+        branch: None,
+        source: &head,
+        intent: Intent::TrialOnly,
+        call,
+    };
     judge(pipeline, case)?.verdict()?;
     Ok(())
 }

@@ -54,7 +54,9 @@ fn waiting(repository: &Repository, note: &deliver::Note, upstream: Option<&Oid>
 }
 
 fn delivery(repository: &Repository, config: &Config, name: &EnvironmentName) -> Result<Option<Delivery>, String> {
-    let Some(target) = deliver::Target::of(config, name, Prompts::Never) else { return Ok(None) };
+    let Some(target) = deliver::Target::of(config, name, Prompts::Never, deliver::Switch::Refused) else {
+        return Ok(None);
+    };
     let delivered = deliver::delivered(repository, &target).map_err(|error| error.to_string())?;
     if delivered.state.images.is_empty() {
         return Ok(None);

@@ -18,7 +18,7 @@ impl RemoteUrl {
     pub fn shown(&self) -> String {
         let text = &*self.0;
         let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let Some((user, host)) = authority.rsplit_once('@') else { return text.to_owned() };
         let user = user.split_once(':').map_or(user, |(name, _)| name);
         if scheme.contains("ssh") {
@@ -35,7 +35,12 @@ impl FromStr for RemoteUrl {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         // A leading dash would be an option to git; `ext::` and its kin run programs (gitremote-helpers(7)).
         let transport = text.split_once("::").is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_alphanumeric()));
-        if text.is_empty() || text.starts_with('-') || transport || text.contains(|c: char| c.is_control()) {
+        // Where the host ends is a matter of opinion once one of these stands in it: what is shown, and confirmed, must be
+        // what is connected to.
+        let authority = text.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
+        let ambiguous = authority.contains(['?', '#', '\\']) || authority.contains(char::is_whitespace);
+        let control = text.contains(|c: char| c.is_control());
+        if text.is_empty() || text.starts_with('-') || transport || ambiguous || control {
             return Err(Invalid::new("the address of a git repository", &Self(text.into()).shown()));
         }
         Ok(Self(text.into()))
@@ -80,8 +85,8 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_runs_a_program_is_refused() {
-        for text in ["ext::sh -c true", "--upload-pack=x", "", "a\nb"] {
+    fn an_address_that_runs_a_program_or_hides_its_host_is_refused() {
+        for text in ["ext::sh -c true", "--upload-pack=x", "", "a\nb", "http://evil?@good/x", "http://evil#@good/x"] {
             assert!(text.parse::<RemoteUrl>().is_err(), "{text}");
         }
     }

@@ -143,6 +143,7 @@ fn judge(hook: &str, interrupt: &Interrupt) -> Result<(), check::Error> {
         repository: &repository,
         hook,
         snapshot: &snapshot,
+        branch: None,
         scratch: &config.scratch,
         arguments: &[],
         message_file: message_file.as_deref(),
