@@ -61,6 +61,27 @@ impl Repository {
         self.git_dir() != self.common_dir() && self.git_dir().join(MARK).exists()
     }
 
+    /// The folders of the linked work trees of ours that the repository has on its list, whether or not they are there.
+    #[must_use]
+    pub fn listed_trees(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.common_dir().join("worktrees")) else { return Vec::new() };
+        let admins = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|admin| admin.join(MARK).exists());
+        let mut folders: Vec<PathBuf> = admins
+            .filter_map(|admin| {
+                let back = fs::read_to_string(admin.join("gitdir")).ok()?;
+                Some(Path::new(back.trim_end_matches('\n')).parent()?.to_owned())
+            })
+            .collect();
+        folders.sort();
+        folders
+    }
+
+    /// Whether a folder is a linked work tree of this repository, and both know of each other.
+    #[must_use]
+    pub fn has_linked_tree(&self, folder: &Path) -> bool {
+        LinkedTree::open(self, folder).is_some()
+    }
+
     /// A commit of the empty tree, for a work tree of a repository that has no commit yet.
     ///
     /// # Errors

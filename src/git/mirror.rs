@@ -2,7 +2,10 @@
 //! conditions and the user's transport work as in the source itself; what only the source's own configuration says is
 //! passed on. One process at a time: whoever has a [`Mirror`] has its lock.
 
-use super::{Error, Git, Output, Repository, passed_on, program::without_secrets};
+use super::{
+    Error, Git, Repository, passed_on,
+    remote::{self, remote_error},
+};
 use crate::values::{Oid, RelativePath, RemoteUrl};
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -105,7 +108,7 @@ impl Mirror {
                 self.no_branch(branch)
             });
         }
-        Err(self.remote_error(&output))
+        Err(remote_error(&self.url, &output))
     }
 
     /// The tip of a branch as it was last fetched or pushed.
@@ -163,51 +166,9 @@ impl Mirror {
             Prompts::Allowed => git,
             Prompts::Never => git.without_prompts(),
         };
-        match self.ssh() {
+        match remote::ssh(&self.repository, self.prompts) {
             Some(ssh) => git.env("GIT_SSH_COMMAND", ssh),
             None => git,
-        }
-    }
-
-    /// The user's ssh with a limit on silence, so that a dead network ends a fetch. `GIT_SSH_COMMAND` wins over
-    /// `core.sshCommand`, which is therefore read here. `None` where it may not be OpenSSH: then it stays as it is.
-    fn ssh(&self) -> Option<String> {
-        if std::env::var_os("GIT_SSH").is_some() || self.repository.config("ssh.variant").is_some() {
-            return None;
-        }
-        let command = std::env::var("GIT_SSH_COMMAND").ok();
-        let command = command.or_else(|| self.repository.config("core.sshCommand")).unwrap_or_else(|| "ssh".to_owned());
-        let program = command.split_whitespace().next()?;
-        if Path::new(program.trim_matches(['"', '\''])).file_name()? != "ssh" {
-            return None;
-        }
-        let batch = match self.prompts {
-            Prompts::Allowed => "",
-            Prompts::Never => " -o BatchMode=yes",
-        };
-        Some(format!("{command} -o ConnectTimeout=20 -o ServerAliveInterval=10 -o ServerAliveCountMax=3{batch}"))
-    }
-
-    /// What went wrong with the remote, from what git and ssh say (in English: `LC_ALL=C`).
-    pub(super) fn remote_error(&self, output: &Output) -> Error {
-        let said = without_secrets(output.stderr.trim());
-        let url = self.url.shown();
-        let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
-        if says(&["REMOTE HOST IDENTIFICATION HAS CHANGED"]) {
-            Error::HostKey { url, how: "has changed" }
-        } else if says(&["Host key verification failed"]) {
-            Error::HostKey { url, how: "is not known" }
-        } else if says(&[
-            "Permission denied",
-            "Authentication failed",
-            "could not read Username",
-            "could not read Password",
-            "The requested URL returned error: 401",
-            "The requested URL returned error: 403",
-        ]) {
-            Error::Denied { url, message: in_short(&said) }
-        } else {
-            Error::Unreachable { url, message: in_short(&said) }
         }
     }
 }
@@ -219,13 +180,6 @@ pub(super) fn references(branch: &str) -> Result<(String, String), Error> {
         Ok(_) => Ok((theirs, format!("refs/remotes/{REMOTE}/{branch}"))),
         Err(_) => Err(Error::BranchName(branch.to_owned())),
     }
-}
-
-/// The lines that say something: git ends most failures with the same two sentences of advice.
-fn in_short(said: &str) -> String {
-    let advice = ["Please make sure you have the correct access rights", "and the repository exists."];
-    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty() && !advice.contains(line));
-    lines.collect::<Vec<_>>().join("; ")
 }
 
 /// Writes the configuration that the source passes on, readable by the user alone.

@@ -12,9 +12,11 @@ mod operation;
 mod passed_on;
 mod program;
 mod publish;
+mod remote;
 mod repository;
 mod tree;
 mod upstream;
+mod version;
 mod work_tree;
 
 pub use ancestry::Ancestry;
@@ -24,11 +26,12 @@ pub use environment::{is_private, scrub};
 pub use index::{Index, Trust};
 pub use linked_tree::LinkedTree;
 pub use mirror::{Mirror, Prompts, Subtree};
-pub use program::{Git, Output, WITHOUT_PROMPTS};
+pub use program::{Git, Output, WITHOUT_PROMPTS, without_secrets};
 pub use publish::Pushed;
-pub use repository::Repository;
+pub use repository::{Repository, Setting};
 pub use tree::{EntryKind, TreeEntry};
 pub use upstream::Upstream;
+pub use version::Version;
 pub use work_tree::WorkTreeState;
 
 use miette::Diagnostic;

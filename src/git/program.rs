@@ -2,11 +2,15 @@
 //! Always called with hooks off and without the environment of a running hook (promise 3).
 
 use super::{Error, scrub};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     ffi::OsStr,
-    io::Write,
+    io::{Read, Write},
+    os::unix::process::CommandExt,
     path::Path,
     process::{Command, Stdio},
+    sync::mpsc::{self, Receiver},
+    time::{Duration, Instant},
 };
 
 /// What keeps git and SSH from asking a person: they fail instead. For work that nobody watches; git hands its
@@ -152,10 +156,51 @@ impl Git {
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         Ok((output.status.code(), Output { stdout: output.stdout, stderr }))
     }
+
+    /// As [`Git::finish`], for a call without input; `None` where it was not done within the limit. git's transports run as
+    /// processes of their own, so that all of its process group is killed.
+    pub(super) fn finish_within(mut self, limit: Duration) -> Result<Option<(Option<i32>, Output)>, Error> {
+        let command = self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.process_group(0).spawn().map_err(Error::Start)?;
+        let (stdout, stderr) = (child.stdout.take().map(drained), child.stderr.take().map(drained));
+        let deadline = Instant::now() + limit;
+        let status = loop {
+            match child.try_wait().map_err(Error::Start)? {
+                Some(status) => break status,
+                None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+                None => {
+                    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+                        let _ = kill_process_group(group, Signal::KILL);
+                    }
+                    let _ = child.wait();
+                    return Ok(None);
+                }
+            }
+        };
+        // What outlives git, such as a shared SSH connection, may hold its pipes open.
+        let read = |output: Option<Receiver<Vec<u8>>>| {
+            output.and_then(|output| output.recv_timeout(Duration::from_secs(1)).ok()).unwrap_or_default()
+        };
+        let (stdout, stderr) = (read(stdout), read(stderr));
+        Ok(Some((status.code(), Output { stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })))
+    }
 }
 
-/// git repeats addresses as they were given to it; a password in one is cut out.
-pub(super) fn without_secrets(said: &str) -> String {
+/// Reads a pipe to its end on a thread of its own.
+fn drained(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        let _ = sender.send(bytes);
+    });
+    receiver
+}
+
+/// git repeats addresses as they were given to it; a password in one is cut out, with the user, whose name may be the
+/// secret. The user of an SSH address is none.
+#[must_use]
+pub fn without_secrets(said: &str) -> String {
     let mut shown = String::with_capacity(said.len());
     let mut rest = said;
     while let Some(at) = rest.find("://") {
@@ -164,7 +209,13 @@ pub(super) fn without_secrets(said: &str) -> String {
         let authority =
             &after[..after.find(|c: char| c == '/' || c.is_whitespace() || c == '\'').unwrap_or(after.len())];
         rest = match authority.rfind('@') {
-            Some(at) => &after[at + 1..],
+            Some(at) => {
+                if shown.ends_with("ssh://") {
+                    let user = authority[..at].split(':').next().unwrap_or_default();
+                    shown.extend([user, "@"]);
+                }
+                &after[at + 1..]
+            }
             None => after,
         };
     }
@@ -180,5 +231,7 @@ mod tests {
     fn what_git_says_carries_no_password() {
         let said = "fatal: unable to access 'https://team:s3cret@git.example.com/a.git/': refused";
         assert_eq!(without_secrets(said), "fatal: unable to access 'https://git.example.com/a.git/': refused");
+        let said = "ssh://git:s3cret@git.example.com/a.git, https://token@git.example.com/";
+        assert_eq!(without_secrets(said), "ssh://git@git.example.com/a.git, https://git.example.com/");
     }
 }

@@ -1,6 +1,11 @@
 //! What a mirror gives back: trees without a work tree, commits in the user's name, and pushes that are never forced.
 
-use super::{Error, Mirror, mirror::REMOTE, mirror::references, program::without_secrets};
+use super::{
+    Error, Mirror,
+    mirror::{REMOTE, references},
+    program::without_secrets,
+    remote::remote_error,
+};
 use crate::values::Oid;
 use std::path::Path;
 
@@ -99,7 +104,7 @@ impl Mirror {
         let text = String::from_utf8_lossy(&output.stdout);
         // `!<tab>from:to<tab>[kind] (reason)` (git-push(1), "Output").
         let Some(rejection) = text.lines().find_map(|line| line.strip_prefix("!\t")?.split_once('\t')) else {
-            return Err(self.remote_error(&output));
+            return Err(remote_error(&self.url, &output));
         };
         Ok(verdict(rejection.1, &without_secrets(&output.stderr)))
     }

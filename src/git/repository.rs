@@ -213,4 +213,46 @@ impl Repository {
             Err(error) => Err(error),
         }
     }
+
+    /// Every value that git's files give a key, with the file; the last one counts (git-config(1), `--show-scope`).
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn settings(&self, key: &str) -> Result<Vec<Setting>, Error> {
+        let show = ["config", "--null", "--show-scope", "--show-origin", "--get-all", key];
+        let bytes = match self.git().args(show).run() {
+            Ok(output) => output.stdout,
+            Err(Error::Failed { message, .. }) if message == "exit code 1" => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let words: Vec<&str> = text.split_terminator('\0').collect();
+        let settings = words.chunks_exact(3).map(|word| Setting {
+            scope: word[0].to_owned(),
+            file: word[1].strip_prefix("file:").unwrap_or(word[1]).to_owned(),
+            value: word[2].to_owned(),
+        });
+        // What this program itself sets for its calls of git is nobody's setting.
+        Ok(settings.filter(|setting| setting.scope != "command").collect())
+    }
+
+    /// Whether the index has a path.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn is_tracked(&self, path: &str) -> Result<bool, Error> {
+        let listed = self.git().args(["ls-files", "-z", "--", path]).run()?;
+        Ok(!listed.stdout.is_empty())
+    }
+}
+
+/// A value of the configuration and who gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// `system`, `global`, `local` or `worktree`.
+    pub scope: String,
+    /// The file that it stands in.
+    pub file: String,
+    /// The value as it stands there.
+    pub value: String,
 }
