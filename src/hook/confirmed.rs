@@ -3,7 +3,10 @@
 //! about before it is obeyed.
 
 use super::Error;
-use crate::{config::Config, git::Repository};
+use crate::{
+    config::{Config, Image, Manifests},
+    git::Repository,
+};
 
 const KEY: &str = "gitops-hooks.confirmed";
 
@@ -24,17 +27,25 @@ pub fn confirmed(config: &Config, subject: Subject) -> Vec<String> {
         lines.push(format!("scratch setup runs: {}", setup.run));
     }
     if subject == Subject::Publication {
-        for image in config.images.values() {
-            let plain = if image.plain_http { " without TLS" } else { "" };
-            lines.push(format!("images are pushed to: {}{plain}", image.repository.registry()));
-        }
-        for environment in config.environments.values() {
-            lines.push(format!("deliveries are pushed to: {}", *environment.manifests.url));
-        }
+        lines.extend(config.images.values().map(registry_line));
+        lines.extend(config.environments.values().map(|environment| manifests_line(&environment.manifests)));
     }
     lines.sort();
     lines.dedup();
     lines
+}
+
+/// The line that lets credentials go to an image's registry.
+#[must_use]
+pub fn registry_line(image: &Image) -> String {
+    let plain = if image.plain_http { " without TLS" } else { "" };
+    format!("images are pushed to: {}{plain}", image.repository.registry())
+}
+
+/// The line that lets credentials go to a manifest repository.
+#[must_use]
+pub fn manifests_line(manifests: &Manifests) -> String {
+    format!("deliveries are pushed to: {}", *manifests.url)
 }
 
 /// The lines of a configuration that were never confirmed in this clone.

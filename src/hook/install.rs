@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{config::Config, git::Repository, values::HookName};
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -40,17 +41,8 @@ pub fn install(
 ) -> Result<Installed, Error> {
     let places = Places::of(repository);
     fs::create_dir_all(&places.ours).map_err(|source| Error::file(&places.ours, source))?;
-    let mut branches: Vec<&str> = config.environments.values().map(|environment| environment.branch.as_str()).collect();
-    branches.sort_unstable();
-    branches.dedup();
-
-    let has_steps = config.hooks.get(&HookName::ReferenceTransaction).is_some_and(|steps| !steps.is_empty());
-    let watched = if has_steps { Watched::Everything } else { Watched::Branches(&branches) };
-
-    let mut wanted = needed(config);
-    if !chosen.is_empty() {
-        wanted.retain(|hook| chosen.contains(hook));
-    }
+    let branches = branches(repository, config);
+    let (wanted, watched) = (chosen_of(needed(config), chosen), watched(config, &branches));
     let mut installed = Installed::default();
     for hook in HookName::ALL.iter().copied() {
         let path = places.shim(hook);
@@ -123,11 +115,41 @@ pub fn uninstall(repository: &Repository) -> Result<Vec<HookName>, Error> {
 #[must_use]
 pub fn missing(repository: &Repository, config: &Config) -> Vec<HookName> {
     let places = Places::of(repository);
-    let chosen = repository.config(CHOSEN);
-    let left_out = |hook: &HookName| {
-        chosen.as_ref().is_some_and(|names| !names.split_whitespace().any(|name| name == hook.as_str()))
-    };
-    needed(config).into_iter().filter(|hook| !places.shim(*hook).exists() && !left_out(hook)).collect()
+    let needed = chosen_of(needed(config), &chosen(repository));
+    needed.into_iter().filter(|hook| !places.shim(*hook).exists()).collect()
+}
+
+/// The hooks that the user chose at the last installation; none where all that are needed were meant.
+#[must_use]
+pub fn chosen(repository: &Repository) -> Vec<HookName> {
+    let names = repository.config(CHOSEN).unwrap_or_default();
+    names.split_whitespace().filter_map(|name| name.parse().ok()).collect()
+}
+
+pub(super) fn chosen_of(mut needed: BTreeSet<HookName>, chosen: &[HookName]) -> BTreeSet<HookName> {
+    if !chosen.is_empty() {
+        needed.retain(|hook| chosen.contains(hook));
+    }
+    needed
+}
+
+/// The branches that environments deliver, as they are called here and on the remote: the shim of
+/// `reference-transaction` waits for either name.
+pub(super) fn branches(repository: &Repository, config: &Config) -> Vec<String> {
+    let mut branches = BTreeSet::new();
+    for environment in config.environments.values() {
+        let branch = environment.branch.as_str();
+        let upstream = repository.upstream(branch);
+        let there = upstream.as_ref().and_then(|upstream| upstream.branch.strip_prefix("refs/heads/"));
+        branches.extend([Some(branch), there].into_iter().flatten().map(str::to_owned));
+    }
+    branches.into_iter().collect()
+}
+
+/// What the shim of `reference-transaction` starts the program for.
+pub(super) fn watched<'a>(config: &Config, branches: &'a [String]) -> Watched<'a> {
+    let has_steps = config.hooks.get(&HookName::ReferenceTransaction).is_some_and(|steps| !steps.is_empty());
+    if has_steps { Watched::Everything } else { Watched::Branches(branches) }
 }
 
 /// Sets our hooks folder over the user's, in this clone only.

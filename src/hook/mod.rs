@@ -4,15 +4,17 @@
 mod confirmed;
 mod contract;
 mod event;
+mod inspect;
 mod install;
 mod kept;
 mod places;
 mod shim;
 
-pub use confirmed::{Subject, confirm, confirmed, unconfirmed};
+pub use confirmed::{Subject, confirm, confirmed, manifests_line, registry_line, unconfirmed};
 pub use contract::{may_stop_git, needed};
 pub use event::{Event, RefUpdate, input};
-pub use install::{Installed, install, missing, uninstall};
+pub use inspect::{HookFile, HooksFolder, Kept, Standing, hooks, hooks_folder, kept};
+pub use install::{Installed, chosen, install, missing, uninstall};
 pub use kept::run_kept;
 
 use crate::git;

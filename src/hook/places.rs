@@ -58,7 +58,7 @@ impl Places {
 }
 
 /// git resolves a relative `core.hooksPath` from where hooks run: the root of the work tree (git-config(1)).
-fn absolute(repository: &Repository, path: &str) -> PathBuf {
+pub(super) fn absolute(repository: &Repository, path: &str) -> PathBuf {
     let home = path.strip_prefix("~/").and_then(|rest| std::env::home_dir().map(|home| home.join(rest)));
     let base = repository.work_dir().unwrap_or_else(|| repository.git_dir());
     home.unwrap_or_else(|| base.join(path))

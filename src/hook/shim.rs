@@ -2,7 +2,7 @@
 
 use super::may_stop_git;
 use crate::values::HookName;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const HOOK: &str = include_str!("../../hooks/hook.sh");
 const REFERENCE_TRANSACTION: &str = include_str!("../../hooks/reference-transaction.sh");
@@ -15,7 +15,7 @@ const MARK: &str = "# gitops-hooks ";
 #[derive(Clone, Copy)]
 pub(super) enum Watched<'a> {
     /// Those of remote-tracking branches with these names, which environments deliver.
-    Branches(&'a [&'a str]),
+    Branches(&'a [String]),
     /// All, in every state: the configuration has steps for them.
     Everything,
 }
@@ -28,7 +28,7 @@ pub(super) fn text(hook: HookName, binary: &Path, kept: &Path, watched: Watched<
     let (states, cases) = match watched {
         Watched::Everything => ("*", "*".to_owned()),
         Watched::Branches(branches) => {
-            let case = |branch: &&str| format!("*' refs/remotes/'*{}*", quoted(&format!("/{branch}")));
+            let case = |branch: &String| format!("*' refs/remotes/'*{}*", quoted(&format!("/{branch}")));
             let cases: Vec<String> = branches.iter().map(case).collect();
             // The lines are never empty: without branches nothing is worth starting the program for.
             ("committed", if cases.is_empty() { "''".to_owned() } else { cases.join("|") })
@@ -56,6 +56,12 @@ pub(super) fn is_ours(bytes: &[u8]) -> bool {
     text.lines().nth(1).is_some_and(|line| line.starts_with(MARK))
 }
 
+/// The program that a shim of ours calls.
+pub(super) fn binary(text: &str) -> Option<PathBuf> {
+    let word = text.lines().find_map(|line| line.strip_prefix("binary='"))?.strip_suffix('\'')?;
+    Some(PathBuf::from(word.replace(r"'\''", "'")))
+}
+
 /// A word for the shell that stands for itself.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
@@ -71,11 +77,12 @@ mod tests {
             HookName::ReferenceTransaction,
             Path::new("/it's/$(x)"),
             Path::new("/k"),
-            Watched::Branches(&["main", "a'b"]),
+            Watched::Branches(&["main".to_owned(), "a'b".to_owned()]),
         );
         assert!(text.contains(r"binary='/it'\''s/$(x)'"));
         assert!(text.contains(r"case $lines in *' refs/remotes/'*'/main'*|*' refs/remotes/'*'/a'\''b'*) ;;"));
         assert!(is_ours(text.as_bytes()));
+        assert_eq!(binary(&text), Some("/it's/$(x)".into()));
     }
 
     #[test]
