@@ -16,6 +16,7 @@ mod record;
 mod run;
 mod scratch;
 mod snapshot;
+mod stock;
 mod why;
 
 pub use fix::{Changed, Fixed, fix};
@@ -24,8 +25,9 @@ pub use plan::{Action, Decision, Input, Plan, Planned, RunReason, SkipReason};
 pub use planner::plan;
 pub use record::Key;
 pub use run::{Outcome, Report, Reported, Work, passed, run, verdict};
-pub use scratch::is_scratch;
+pub use scratch::{cache_folder, is_scratch};
 pub use snapshot::{Kind, Snapshot};
+pub use stock::{Hold, ScratchFolder, Tree, left_behind, records, scratch_folders};
 pub use why::{Why, why};
 
 use crate::{config, git, ui, values::HookName};

@@ -130,6 +130,18 @@ impl Records {
         }
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> Result<usize, Error> {
+        match fs::read_dir(&self.0) {
+            Ok(listed) => Ok(listed
+                .filter_map(Result::ok)
+                .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "json"))
+                .count()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(source) => Err(Error::file(&self.0)(source)),
+        }
+    }
+
     /// The newest record of each step of a hook, by the step's name.
     pub(super) fn newest(&self, hook: HookName) -> Result<HashMap<String, Record>, Error> {
         let mut newest: HashMap<String, Record> = HashMap::new();

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use std::{
     fmt::Write as _,
     fs::{self, File, TryLockError},
+    io::Write as _,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -117,20 +118,19 @@ fn birth(folder: &Path) -> u64 {
 
 /// The first folder whose lock nobody holds. The lock goes with the process, however that ends.
 fn free_folder(context: &Context<'_>) -> Result<(File, PathBuf), Error> {
-    let cache = context.cache_folder.map_or_else(user_cache, |folder| Ok(folder.to_owned()))?;
-    let clone = Sha256::digest(context.repository.common_dir().as_os_str().as_bytes());
-    let mut name = String::new();
-    for byte in clone.iter().take(8) {
-        let _ = write!(name, "{byte:02x}");
-    }
-    let base = cache.join("scratch").join(name);
+    let cache = context.cache_folder.map_or_else(cache_folder, |folder| Ok(folder.to_owned()))?;
+    let base = base(&cache, context.repository);
     for number in 0..TREES {
         let folder = base.join(number.to_string());
         fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
         let path = folder.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::file(&path))?;
         match lock.try_lock() {
-            Ok(()) => return Ok((lock, folder)),
+            Ok(()) => {
+                // Whose it is, for people; a full disk is no reason to do without.
+                let _ = lock.set_len(0).and_then(|()| (&lock).write_all(std::process::id().to_string().as_bytes()));
+                return Ok((lock, folder));
+            }
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(source)) => return Err(Error::file(&path)(source)),
         }
@@ -138,16 +138,29 @@ fn free_folder(context: &Context<'_>) -> Result<(File, PathBuf), Error> {
     Err(Error::ScratchBusy { count: TREES })
 }
 
+/// The folder of a clone's scratch trees.
+pub(super) fn base(cache: &Path, repository: &Repository) -> PathBuf {
+    let clone = Sha256::digest(repository.common_dir().as_os_str().as_bytes());
+    let mut name = String::new();
+    for byte in clone.iter().take(8) {
+        let _ = write!(name, "{byte:02x}");
+    }
+    cache.join("scratch").join(name)
+}
+
 /// `$XDG_CACHE_HOME/gitops-hooks`, by default below `~/.cache` (XDG Base Directory Specification: relative values are
 /// invalid and ignored).
-fn user_cache() -> Result<PathBuf, Error> {
+///
+/// # Errors
+/// [`Error::NoCacheFolder`], where the environment names neither.
+pub fn cache_folder() -> Result<PathBuf, Error> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
     cache.map(|cache| cache.join("gitops-hooks")).ok_or(Error::NoCacheFolder)
 }
 
 /// As the user's own folder is called: some tools name things after it.
-fn folder_name(repository: &Repository) -> &std::ffi::OsStr {
+pub(super) fn folder_name(repository: &Repository) -> &std::ffi::OsStr {
     let common = repository.common_dir();
     let named = if common.file_name().is_some_and(|name| name == ".git") { common.parent() } else { Some(common) };
     named.and_then(Path::file_name).unwrap_or_else(|| std::ffi::OsStr::new("tree"))
