@@ -3,6 +3,7 @@
 //! these. What it applies is in `templates/cluster/`.
 
 mod adopt;
+mod ask;
 mod binary;
 mod credentials;
 mod install;
@@ -10,6 +11,7 @@ mod objects;
 mod uninstall;
 
 pub use adopt::{Existing, adopt, existing};
+pub use ask::ask;
 pub use binary::{Platform, check_static};
 pub use credentials::{Credentials, Files};
 pub use install::{apply, expect_namespace, has_credentials, wait};
@@ -158,15 +160,21 @@ pub async fn connect(context: Option<&str>) -> Result<Client, Error> {
     };
     let server = config.cluster_url.to_string();
     let client = Client::try_from(config).map_err(|error| none(error.to_string()))?;
-    match tokio::time::timeout(PATIENCE, client.apiserver_version()).await {
-        Ok(Ok(_)) => Ok(client),
+    answers(&client, &server, PATIENCE).await.map_err(none)?;
+    Ok(client)
+}
+
+/// Whether the API server says its version; if not, why.
+async fn answers(client: &Client, server: &str, limit: Duration) -> Result<(), String> {
+    match tokio::time::timeout(limit, client.apiserver_version()).await {
+        Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => {
             let reason = match crate::sync::Error::cluster("", error) {
                 crate::sync::Error::Cluster { reason, .. } => reason,
                 other => other.to_string(),
             };
-            Err(none(format!("{server} {reason}")))
+            Err(format!("{server} {reason}"))
         }
-        Err(_) => Err(none(format!("{server} is silent for {} seconds", PATIENCE.as_secs()))),
+        Err(_) => Err(format!("{server} is silent for {} seconds", limit.as_secs())),
     }
 }

@@ -131,6 +131,11 @@ impl Engine {
         Err(Error::NoEngine { looked: looked.join("\n") })
     }
 
+    /// Where it is, and why it was looked for there.
+    pub(super) fn shown(&self) -> String {
+        format!("{} ({})", self.place.address, self.place.origin)
+    }
+
     /// A connection of its own to the same engine, for cleaning up on another thread.
     pub(super) async fn again(&self) -> Option<Docker> {
         self.place.connect().await.ok()

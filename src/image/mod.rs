@@ -2,6 +2,7 @@
 //! built before under the same key is never built again, and no existing tag is ever overwritten. This room knows nothing
 //! of manifests or clusters.
 
+mod ask;
 mod binary;
 mod build;
 mod context;
@@ -16,6 +17,7 @@ mod push;
 mod registry;
 mod smoke;
 
+pub use ask::{ask_engine, ask_registry};
 pub use binary::{ExtraFile, push_binary};
 pub use error::Error;
 pub use key::Key;

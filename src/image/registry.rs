@@ -100,6 +100,11 @@ impl Registry {
         Self { client, auth, user: credentials.user(), repository: repository.clone() }
     }
 
+    /// Whom the registry is asked as.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
     fn at_tag(&self, tag: &Tag) -> Reference {
         let (registry, path) = (self.repository.registry().to_owned(), self.repository.path().to_owned());
         Reference::with_tag(registry, path, tag.to_string())
