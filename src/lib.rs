@@ -5,6 +5,7 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod deliver;
+pub mod doctor;
 pub mod git;
 pub mod hook;
 pub mod image;

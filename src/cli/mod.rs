@@ -4,6 +4,7 @@
 mod cluster;
 mod config;
 mod deliver;
+mod doctor;
 mod exit;
 mod hook;
 mod init;
@@ -71,6 +72,8 @@ enum Command {
     Hook(hook::Arguments),
     /// Show each environment from commit to pods.
     Status(status::Arguments),
+    /// Say what is wrong with this clone's set-up, and what to do about it.
+    Doctor(doctor::Arguments),
     /// Put the sync of an environment into the cluster, or take it away.
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -114,6 +117,7 @@ fn dispatch(arguments: Arguments) -> miette::Result<()> {
         Command::Deliver(arguments) => deliver::run(&arguments, global),
         Command::Hook(arguments) => hook::run(&arguments, global),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments, global),
         Command::Cluster(command) => cluster::run(&command, global.verbosity()),
         Command::Sync(arguments) => sync::run(&arguments),
         Command::Config(command) => config::run(&command),
