@@ -103,7 +103,13 @@ impl TestContext {
     }
 
     pub fn run(command: &mut Command) -> Done {
-        let Output { status, stdout, stderr } = command.output().unwrap();
+        let mut output = command.output();
+        // Another test's thread may have forked while a script of this one was being written.
+        while output.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::ExecutableFileBusy) {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            output = command.output();
+        }
+        let Output { status, stdout, stderr } = output.unwrap();
         Done {
             code: status.code(),
             stdout: String::from_utf8_lossy(&stdout).into_owned(),
