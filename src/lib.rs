@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod git;
 pub mod hook;
 pub mod image;
+pub mod import;
 pub mod manifest;
 pub mod pipeline;
 pub mod status;

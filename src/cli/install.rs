@@ -25,6 +25,9 @@ struct NotNeeded {
 
 pub(super) fn install(arguments: &Arguments) -> Result<()> {
     let repository = Repository::discover()?;
+    if let Some(manager) = hook::managed_by(&repository) {
+        anstream::println!("found {manager}'s hooks; `gitops-hooks import` makes steps of its configuration");
+    }
     let (path, config) = super::configuration(&repository)?;
     if config.hooks.is_empty() && config.environments.is_empty() {
         anstream::println!("{path} names no hooks and no environments: there is nothing to install");

@@ -7,6 +7,7 @@ mod deliver;
 mod doctor;
 mod exit;
 mod hook;
+mod import;
 mod init;
 mod install;
 mod run;
@@ -59,6 +60,8 @@ impl Global {
 enum Command {
     /// Write a configuration that fits this repository.
     Init(init::Arguments),
+    /// Make a configuration of another hook manager's: lefthook's, pre-commit's, husky's.
+    Import(import::Arguments),
     /// Put the hooks in place, after showing what they will run.
     Install(install::Arguments),
     /// Take the hooks away and put back what was there before.
@@ -111,6 +114,7 @@ fn dispatch(arguments: Arguments) -> miette::Result<()> {
     let global = arguments.global;
     match arguments.command {
         Command::Init(arguments) => init::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Install(arguments) => install::install(&arguments),
         Command::Uninstall => install::uninstall(),
         Command::Run(arguments) => run::run(&arguments, global),

@@ -32,6 +32,18 @@ pub(super) const fn call(hook: HookName) -> (RangeInclusive<usize>, Stdin) {
     }
 }
 
+/// How many arguments git gives at most.
+#[must_use]
+pub const fn most_arguments(hook: HookName) -> usize {
+    *call(hook).0.end()
+}
+
+/// Whether git writes lines to the hook's standard input.
+#[must_use]
+pub const fn takes_lines(hook: HookName) -> bool {
+    matches!(call(hook).1, Stdin::Lines)
+}
+
 /// Whether a failure of this hook may stop what git is doing. Where it may not, or where stopping would break other
 /// commands (`reference-transaction` would stop commit, fetch and gc), the shim says what is wrong and exits 0.
 #[must_use]

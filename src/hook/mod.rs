@@ -7,15 +7,17 @@ mod event;
 mod inspect;
 mod install;
 mod kept;
+mod manager;
 mod places;
 mod shim;
 
 pub use confirmed::{Subject, confirm, confirmed, manifests_line, registry_line, unconfirmed};
-pub use contract::{may_stop_git, needed};
+pub use contract::{may_stop_git, most_arguments, needed, takes_lines};
 pub use event::{Event, RefUpdate, input};
 pub use inspect::{HookFile, HooksFolder, Kept, Standing, hooks, hooks_folder, kept};
 pub use install::{Installed, chosen, install, missing, uninstall};
 pub use kept::run_kept;
+pub use manager::{Manager, managed_by, recognise};
 
 use crate::git;
 use miette::Diagnostic;

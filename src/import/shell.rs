@@ -1,0 +1,312 @@
+//! Shell commands of other tools: split into words, quoted again, and their placeholders put where ours may stand. A file
+//! may be called `$(reboot)`, so a list of files never stays within quotes.
+
+/// Where in a script a character stands, as far as quotes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Within {
+    Nothing,
+    Single,
+    Double,
+    Comment,
+}
+
+/// What stands in a placeholder's stead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Filled {
+    /// Paths, each of which becomes a word: such as `{files}`.
+    List(&'static str),
+    /// One word: such as `{1}`.
+    Word(String),
+    /// Text of the script itself.
+    Script(String),
+}
+
+/// Replaces placeholders. `known` gives what stands at the head of a text, and how long that is.
+pub(super) fn replace(script: &str, known: impl Fn(&str) -> Option<(Filled, usize)>) -> String {
+    let mut out = String::with_capacity(script.len());
+    let mut within = Within::Nothing;
+    let mut list = None;
+    let mut rest = script;
+    while let Some(first) = rest.chars().next() {
+        let before = script[..script.len() - rest.len()].chars().next_back();
+        let found = known(rest).filter(|_| within != Within::Comment && !matches!(before, Some('$' | '@' | '\\')));
+        if let Some((filled, length)) = found {
+            rest = &rest[length..];
+            let mark = if within == Within::Single { '\'' } else { '"' };
+            match (filled, within) {
+                (Filled::Script(text), _) | (Filled::Word(text), Within::Nothing | Within::Comment) => {
+                    out.push_str(&text);
+                }
+                (Filled::List(text), Within::Nothing | Within::Comment) => out.push_str(text),
+                // `"{files}"` as a word of its own: ours are quoted already.
+                (Filled::List(text), _) if out.ends_with(mark) && rest.starts_with(mark) => {
+                    within = unquote(&mut out, &mut rest, text);
+                }
+                (Filled::Word(text), _) if out.ends_with(mark) && rest.starts_with(mark) => {
+                    within = unquote(&mut out, &mut rest, &text);
+                }
+                (Filled::List(text), Within::Double) => {
+                    list = Some(text);
+                    out.push_str("$*");
+                }
+                (Filled::List(text), Within::Single) => {
+                    list = Some(text);
+                    out.push_str("'\"$*\"'");
+                }
+                (Filled::Word(text), _) => {
+                    out.push(mark);
+                    out.push_str(&text);
+                    out.push(mark);
+                }
+            }
+            continue;
+        }
+        let mut length = first.len_utf8();
+        within = match (within, first) {
+            (Within::Nothing | Within::Double, '\\') => {
+                length += rest[length..].chars().next().map_or(0, char::len_utf8);
+                within
+            }
+            (Within::Nothing, '\'') => Within::Single,
+            (Within::Nothing, '"') => Within::Double,
+            (Within::Nothing, '#') if before.is_none_or(|c| c.is_whitespace() || c == ';') => Within::Comment,
+            (Within::Single, '\'') | (Within::Double, '"') | (Within::Comment, '\n') => Within::Nothing,
+            _ => within,
+        };
+        out.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    match list {
+        Some(list) => format!("set -- {list}; {out}"),
+        None => out,
+    }
+}
+
+fn unquote(out: &mut String, rest: &mut &str, text: &str) -> Within {
+    out.pop();
+    out.push_str(text);
+    *rest = &rest[1..];
+    Within::Nothing
+}
+
+/// The placeholder that a text begins with: `{name}`.
+pub(super) fn placeholder(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix('{')?;
+    let end = inner.find('}')?;
+    let name = &inner[..end];
+    (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))).then_some(name)
+}
+
+/// The words of a command as a POSIX shell splits them, without running anything in them; `None` where quotes stay open.
+pub(super) fn words(command: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut characters = command.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            '\'' => loop {
+                match characters.next()? {
+                    '\'' => {
+                        word.get_or_insert_default();
+                        break;
+                    }
+                    c => word.get_or_insert_default().push(c),
+                }
+            },
+            '"' => loop {
+                match characters.next()? {
+                    '"' => {
+                        word.get_or_insert_default();
+                        break;
+                    }
+                    '\\' => match characters.next()? {
+                        c @ ('"' | '\\' | '$' | '`') => word.get_or_insert_default().push(c),
+                        c => word.get_or_insert_default().extend(['\\', c]),
+                    },
+                    c => word.get_or_insert_default().push(c),
+                }
+            },
+            '\\' => word.get_or_insert_default().push(characters.next()?),
+            c if c.is_whitespace() => words.extend(word.take()),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    Some(words)
+}
+
+/// A word for the shell that stands for itself.
+pub(super) fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,@%:=".contains(c);
+    let assignment =
+        word.split_once('=').is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+    if !word.is_empty() && word.chars().all(plain) && !assignment {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Words as a command.
+pub(super) fn join<'w>(words: impl IntoIterator<Item = &'w String>) -> String {
+    let quoted: Vec<String> = words.into_iter().map(|word| quote(word)).collect();
+    quoted.join(" ")
+}
+
+/// The commands of a line that are joined by `&&` and are nothing but words; `None` where the line is more than that.
+pub(super) fn chain(line: &str) -> Option<Vec<&str>> {
+    const KEYWORDS: &[&str] = &[
+        "if", "then", "else", "elif", "fi", "for", "while", "until", "do", "done", "case", "esac", "function", "{",
+        "}", "!", ".", "source", "set", "export", "cd", "exit", "return", "exec", "trap", "eval", "unset", "shift",
+        "local", "alias", "read", "test", "[", "[[", "true", "false", ":",
+    ];
+    let mut parts = Vec::new();
+    let (mut start, mut end, mut within) = (0, line.len(), Within::Nothing);
+    let mut characters = line.char_indices().peekable();
+    while let Some((at, c)) = characters.next() {
+        match (within, c) {
+            (_, '`' | '\n')
+            | (Within::Single, '$')
+            | (Within::Nothing, ';' | '|' | '<' | '>' | '(' | ')' | '*' | '?' | '[') => return None,
+            (Within::Nothing | Within::Double, '\\') => {
+                characters.next()?;
+            }
+            (Within::Nothing | Within::Double, '$') => {
+                let positional = |c: char| c.is_ascii_digit() || "@*{".contains(c);
+                if !characters.peek().is_some_and(|(_, next)| positional(*next)) {
+                    return None;
+                }
+            }
+            (Within::Nothing, '\'') => within = Within::Single,
+            (Within::Nothing, '"') => within = Within::Double,
+            (Within::Single, '\'') | (Within::Double, '"') => within = Within::Nothing,
+            (Within::Nothing, '#') if line[..at].ends_with(' ') => {
+                end = at;
+                break;
+            }
+            (Within::Nothing, '&') => {
+                characters.next_if(|(_, next)| *next == '&')?;
+                parts.push(line[start..at].trim());
+                start = at + 2;
+            }
+            _ => {}
+        }
+    }
+    if within != Within::Nothing {
+        return None;
+    }
+    parts.push(line.get(start..end)?.trim());
+    let simple = |part: &&str| {
+        let first = part.split_whitespace().next().unwrap_or_default();
+        !first.is_empty() && !KEYWORDS.contains(&first) && !first.contains('=')
+    };
+    parts.iter().all(simple).then_some(parts)
+}
+
+/// What people call a command: what it is that `npx`, `yarn` or `npm run` runs.
+pub(super) fn label(words: &[String]) -> String {
+    let unwrapped = unwrap(words);
+    let first = unwrapped.first().map_or("step", String::as_str);
+    first.rsplit('/').next().unwrap_or(first).to_owned()
+}
+
+/// A command without what only finds it.
+pub(super) fn unwrap(words: &[String]) -> &[String] {
+    let Some((first, rest)) = words.split_first() else { return words };
+    let skipped: &[&str] = match first.as_str() {
+        "npx" | "bunx" | "pnpx" => &["--no", "--no-install", "--yes", "-y", "-q", "--quiet", "--"],
+        "npm" | "pnpm" | "yarn" | "bun" => &["run", "run-script", "exec", "x", "dlx", "-s", "--silent", "--"],
+        "bundle" | "poetry" | "uv" | "pdm" | "hatch" | "mise" | "composer" => &["exec", "run", "x", "--"],
+        "make" | "just" | "task" => &[],
+        "node" => return rest.first().filter(|file| !file.starts_with('-')).map_or(words, |_| rest),
+        _ => return words,
+    };
+    let start = rest.iter().position(|word| !skipped.contains(&word.as_str())).unwrap_or(rest.len());
+    if start == rest.len() || rest[start].starts_with('-') { words } else { &rest[start..] }
+}
+
+/// A command without a `git add` at its end, which `fix` makes needless; `None` where it has none.
+pub(super) fn without_add(command: &str) -> Option<&str> {
+    let at = command.rfind("git add ")?;
+    let plain = !command[at..].trim_end().contains(['|', ';', '&', '<', '>', '(', '`', '\n']);
+    let before = command[..at].trim_end();
+    let head = before.strip_suffix("&&").or_else(|| before.strip_suffix(';')).unwrap_or(before);
+    let joined = before.is_empty() || head.len() < before.len() || command[..at].ends_with('\n');
+    (plain && joined).then(|| head.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(script: &str) -> String {
+        replace(script, |rest| match placeholder(rest)? {
+            "staged_files" => Some((Filled::List("{files}"), "{staged_files}".len())),
+            "1" => Some((Filled::Word("{1}".to_owned()), 3)),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn a_placeholder_never_stays_within_quotes() {
+        for (theirs, ours) in [
+            ("lint {staged_files}", "lint {files}"),
+            ("lint \"{staged_files}\" '{1}'", "lint {files} {1}"),
+            ("sh -c \"lint {staged_files} x\"", "set -- {files}; sh -c \"lint $* x\""),
+            ("sh -c 'lint {staged_files}'", "set -- {files}; sh -c 'lint '\"$*\"''"),
+            ("echo \"to {1}!\"", "echo \"to \"{1}\"!\""),
+            ("echo ${1} HEAD@{1} {other} # {staged_files}", "echo ${1} HEAD@{1} {other} # {staged_files}"),
+        ] {
+            assert_eq!(filled(theirs), ours);
+        }
+    }
+
+    #[test]
+    fn words_are_split_and_quoted_as_the_shell_does() {
+        assert_eq!(words(r#"a 'b c' "d \" e" f\ g ''"#).unwrap(), ["a", "b c", "d \" e", "f g", ""]);
+        assert!(words("a 'b").is_none());
+        assert_eq!(join(&words("rg 'TODO(x)' --a=b $(reboot)").unwrap()), "rg 'TODO(x)' --a=b '$(reboot)'");
+        assert_eq!(quote("A=b"), "'A=b'");
+    }
+
+    #[test]
+    fn only_plain_commands_are_taken_apart() {
+        assert_eq!(chain("npx lint-staged && npm test"), Some(vec!["npx lint-staged", "npm test"]));
+        assert_eq!(chain("npx commitlint --edit \"$1\""), Some(vec!["npx commitlint --edit \"$1\""]));
+        assert_eq!(chain("npm test # why"), Some(vec!["npm test"]));
+        for more in ["a | b", "a; b", "if a", "cd x && y", "a > b", "a &", "a $HOME", "A=1 b", "a *", "a 'b", "a &&"] {
+            assert_eq!(chain(more), None, "{more}");
+        }
+    }
+
+    #[test]
+    fn a_command_is_called_by_what_it_runs() {
+        for (command, name) in [
+            ("npx --no -- commitlint --edit x", "commitlint"),
+            ("npm run lint", "lint"),
+            ("yarn test:unit", "test:unit"),
+            ("bundle exec rubocop", "rubocop"),
+            ("make lint", "lint"),
+            ("./scripts/check.sh x", "check.sh"),
+            ("npm", "npm"),
+        ] {
+            assert_eq!(label(&words(command).unwrap()), name, "{command}");
+        }
+    }
+
+    #[test]
+    fn adding_what_was_changed_is_what_fix_does() {
+        assert_eq!(without_add("a --write {files} && git add {files}"), Some("a --write {files}"));
+        assert_eq!(without_add("a\ngit add b"), Some("a"));
+        assert_eq!(without_add("git add ."), Some(""));
+        for command in ["a", "git add x && b", "echo git add x", "a | git add x"] {
+            assert_eq!(without_add(command), None, "{command}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn quoted_words_come_back_as_they_were(all in proptest::collection::vec(".{0,12}", 0..5)) {
+            proptest::prop_assert_eq!(words(&join(&all)), Some(all));
+        }
+    }
+}
