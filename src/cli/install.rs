@@ -25,7 +25,7 @@ struct NotNeeded {
 
 pub(super) fn install(arguments: &Arguments) -> Result<()> {
     let repository = Repository::discover()?;
-    if let Some(manager) = hook::managed_by(&repository) {
+    if let Some(manager) = hook::managed_by(&repository).filter(|manager| manager.can_be_imported()) {
         anstream::println!("found {manager}'s hooks; `gitops-hooks import` makes steps of its configuration");
     }
     let (path, config) = super::configuration(&repository)?;

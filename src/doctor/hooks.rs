@@ -100,7 +100,8 @@ fn judge(files: &[HookFile], on_path: bool, install: &str) -> Vec<Finding> {
 }
 
 fn foreign(file: &HookFile, text: &str, install: &str) -> Finding {
-    let whose = manager(&file.path, text).map_or_else(String::new, |name| format!(" of {name}"));
+    let folder = file.path.parent().unwrap_or(&file.path);
+    let whose = hook::recognise(folder, text.as_bytes()).map_or_else(String::new, |name| format!(" of {name}"));
     Finding::environment(
         "hooks",
         format!("{}: another hook{whose} stands at {}, and ours is not called", file.hook, file.path.display()),
@@ -137,22 +138,6 @@ fn idle(kept: &Kept) -> Finding {
         format!("{} is not executable and therefore not run", kept.path.display()),
         format!("`chmod +x {}`, or remove it", word(&kept.path)),
     )
-}
-
-/// The hook manager that a file or folder belongs to, by what each writes of itself.
-pub(super) fn manager(path: &Path, text: &str) -> Option<&'static str> {
-    let inside = |name: &str| path.components().any(|part| part.as_os_str().to_string_lossy() == name);
-    let says = |word: &str| text.contains(word);
-    [
-        (inside(".husky") || says("husky"), "Husky"),
-        (inside(".lefthook") || says("lefthook"), "lefthook"),
-        (says("prek"), "prek"),
-        (says("pre-commit.com"), "pre-commit"),
-        (says("overcommit"), "Overcommit"),
-        (says("hk run"), "hk"),
-    ]
-    .into_iter()
-    .find_map(|(is, name)| is.then_some(name))
 }
 
 #[cfg(test)]
@@ -201,12 +186,5 @@ mod tests {
         let gone = || Standing::Shim { executable: true, current: true, binary: "/b".into(), usable: false };
         assert_eq!(only(gone(), false).state, State::Environment);
         assert_eq!(only(gone(), true).state, State::Warning);
-    }
-
-    #[test]
-    fn managers_are_known_by_what_they_write() {
-        assert_eq!(manager(Path::new("/c/.husky/_/pre-commit"), ""), Some("Husky"));
-        assert_eq!(manager(Path::new("/c/.git/hooks/pre-push"), "call_lefthook run \"pre-push\""), Some("lefthook"));
-        assert_eq!(manager(Path::new("/home/husky-fan/hooks"), "#!/bin/sh\nmake\n"), None);
     }
 }

@@ -1,10 +1,6 @@
 //! `core.hooksPath`: who set it, where it points, and whether our hooks are still in front of it.
 
-use super::{
-    Finding,
-    finding::word,
-    hooks::{install, manager},
-};
+use super::{Finding, finding::word, hooks::install};
 use crate::{
     config::Config,
     git::{Repository, Setting},
@@ -39,7 +35,8 @@ fn judge(seen: &Seen, install: &str) -> Finding {
     };
     let who = format!("core.hooksPath ({}, {})", setting.scope, setting.file);
     if effective != ours {
-        let whose = manager(effective, "").map_or_else(String::new, |name| format!(", where {name} has its hooks"));
+        let whose =
+            hook::recognise(effective, b"").map_or_else(String::new, |name| format!(", where {name} has its hooks"));
         if !seen.exists {
             return Finding::environment(
                 CHECK,
@@ -109,7 +106,7 @@ mod tests {
     #[test]
     fn a_folder_of_anothers_goes_past_ours_and_its_manager_is_named() {
         let found = judge(&seen("/c/.husky/_", "local"), "install");
-        assert!(found.state == State::Environment && found.message.contains("Husky"), "{found:?}");
+        assert!(found.state == State::Environment && found.message.contains("husky"), "{found:?}");
     }
 
     #[test]
