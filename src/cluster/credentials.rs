@@ -39,7 +39,7 @@ impl Files {
 
 /// The contents of the Secret, by file name. Never shown.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Credentials(BTreeMap<String, String>);
+pub struct Credentials(BTreeMap<String, Vec<u8>>);
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,12 +48,20 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Reads the files and sees that they are what the address needs.
+    /// What an installation holds, as the cluster keeps it.
+    pub(super) fn held(data: BTreeMap<String, Vec<u8>>) -> Self {
+        Self(data)
+    }
+
+    /// Reads the files and sees that they are what the address needs. A file that is not named stays as `held` has it,
+    /// as far as the address still needs it.
     ///
     /// # Errors
     /// A file that cannot be read, and an address that needs more.
-    pub fn gather(url: &RemoteUrl, files: &Files) -> Result<Self, Error> {
-        let mut found = BTreeMap::new();
+    pub fn gather(url: &RemoteUrl, files: &Files, held: Self) -> Result<Self, Error> {
+        let address = Address::of(url);
+        let mut found = held.0;
+        found.retain(|name, _| address.needs(name));
         let named = [
             ("identity", &files.deploy_key),
             ("known_hosts", &files.known_hosts),
@@ -66,19 +74,19 @@ impl Credentials {
             }
         }
         if let Some(username) = &files.username {
-            found.insert("username".to_owned(), username.clone());
+            found.insert("username".to_owned(), username.clone().into_bytes());
         }
-        check(url, &mut found)?;
+        check(url, address, &mut found)?;
         Ok(Self(found))
     }
 
-    /// Each file's name and text.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, text)| (name.as_str(), text.as_str()))
+    /// Each file's name and bytes.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
     }
 }
 
-fn read(file: &Path) -> Result<String, Error> {
+fn read(file: &Path) -> Result<Vec<u8>, Error> {
     let failed = |source| Error::File { path: file.display().to_string(), source };
     if fs::metadata(file).map_err(failed)?.len() > MAX_BYTES {
         return Err(Error::usage(
@@ -86,11 +94,11 @@ fn read(file: &Path) -> Result<String, Error> {
             "name another file",
         ));
     }
-    fs::read_to_string(file).map_err(failed)
+    fs::read(file).map_err(failed)
 }
 
-fn check(url: &RemoteUrl, found: &mut BTreeMap<String, String>) -> Result<(), Error> {
-    match Address::of(url) {
+fn check(url: &RemoteUrl, address: Address, found: &mut BTreeMap<String, Vec<u8>>) -> Result<(), Error> {
+    match address {
         Address::Local => Err(Error::usage(
             format!("no pod reaches {url}, a folder of this machine"),
             "give the address that a pod reaches with --url",
@@ -114,7 +122,7 @@ fn check(url: &RemoteUrl, found: &mut BTreeMap<String, String>) -> Result<(), Er
                         "connect once with `ssh`, or pass --known-hosts FILE; `ssh-keyscan HOST` prints what to check and put into it",
                     )
                 })?;
-                found.insert("known_hosts".to_owned(), known);
+                found.insert("known_hosts".to_owned(), known.into_bytes());
             }
             Ok(())
         }
@@ -158,6 +166,17 @@ impl Address {
     }
 }
 
+impl Address {
+    /// Whether an address of this kind has a use for one of the files.
+    fn needs(&self, name: &str) -> bool {
+        match self {
+            Self::Local => false,
+            Self::Https { .. } => matches!(name, "username" | "password" | "ca.crt"),
+            Self::Ssh { .. } => matches!(name, "identity" | "known_hosts"),
+        }
+    }
+}
+
 /// The lines of the user's own known hosts that speak of this host.
 fn known_to_user(host: &str, port: Option<u16>) -> Option<String> {
     let name = match port {
@@ -191,10 +210,26 @@ mod tests {
 
     #[test]
     fn what_an_address_needs_is_said_before_anything_is_installed() {
-        let gather = |url: &str| Credentials::gather(&url.parse().unwrap(), &Files::default()).unwrap_err().to_string();
+        let gather = |url: &str| {
+            let held = Credentials::default();
+            Credentials::gather(&url.parse().unwrap(), &Files::default(), held).unwrap_err().to_string()
+        };
         assert!(gather("git@git.example.com:m.git").contains("no key for it"));
         let told = gather("https://user:s3cret@git.example.com/m.git");
         assert!(told.contains("carries a password") && !told.contains("s3cret"), "{told}");
         assert!(gather("/srv/m.git").contains("no pod reaches"));
+    }
+
+    #[test]
+    fn what_is_held_stays_as_far_as_the_address_needs_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let known_hosts = folder.path().join("known_hosts");
+        fs::write(&known_hosts, "new").unwrap();
+        let entry = |name: &str| (name.to_owned(), b"old".to_vec());
+        let held = Credentials::held(BTreeMap::from(["identity", "known_hosts", "password"].map(entry)));
+        let files = Files { known_hosts: Some(known_hosts), ..Files::default() };
+        let gathered = Credentials::gather(&"git@git.example.com:m.git".parse().unwrap(), &files, held).unwrap();
+        let entries: Vec<_> = gathered.entries().collect();
+        assert_eq!(entries, [("identity", &b"old"[..]), ("known_hosts", b"new")]);
     }
 }

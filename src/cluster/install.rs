@@ -5,7 +5,7 @@ use crate::{
     sync::{self, Kinds, Report},
     values::EnvironmentName,
 };
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client,
     api::{DynamicObject, ListParams, Patch, PatchParams},
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// How long the pod may take to be pulled, to start and to report.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// How often the cluster is asked while something is waited for.
+const POLL: Duration = Duration::from_millis(300);
 /// How long a failing pod may go on failing: a Secret that is a moment late is no failure.
 const DOUBT: Duration = Duration::from_secs(20);
 
@@ -31,14 +33,29 @@ pub async fn expect_namespace(client: &Client, namespace: &str) -> Result<(), Er
     }
 }
 
-/// Whether an earlier installation left credentials.
+/// Waits until a namespace of ours that is on its way out is gone, and tells `waiting` before: nothing can be made in it.
 ///
 /// # Errors
-/// A cluster that does not answer.
-pub async fn has_credentials(client: &Client, environment: &EnvironmentName) -> Result<bool, Error> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), sync::NAMESPACE);
-    let found = api.get_metadata_opt(&sync_name(environment)).await;
-    found.map(|found| found.is_some()).map_err(|error| Error::refused("looking for the credentials", error))
+/// A namespace that does not go, and a cluster that does not answer.
+pub async fn settle(client: &Client, waiting: impl FnOnce()) -> Result<(), Error> {
+    let doing = format!("deleting the namespace {}", sync::NAMESPACE);
+    let api: Api<Namespace> = Api::all(client.clone());
+    let started = Instant::now();
+    let mut waiting = Some(waiting);
+    loop {
+        let found = api.get_metadata_opt(sync::NAMESPACE).await.map_err(|error| Error::refused(&doing, error))?;
+        if found.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_none()) {
+            return Ok(());
+        }
+        if started.elapsed() > PATIENCE {
+            let reason = format!("it is not gone after {} seconds", PATIENCE.as_secs());
+            return Err(Error::Refused { doing, reason });
+        }
+        if let Some(waiting) = waiting.take() {
+            waiting();
+        }
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 /// Applies the objects one after the other; each may need the one before.
@@ -64,7 +81,7 @@ pub async fn apply(client: &Client, kinds: &Kinds, objects: &[Json]) -> Result<(
     Ok(())
 }
 
-/// Waits until the pod runs and has reported; `said` is told what it waits for.
+/// Waits until the pod runs and has reported, not one that it takes the place of; `said` is told what it waits for.
 ///
 /// # Errors
 /// [`Error::NotRunning`] with the pod's own words.
@@ -77,10 +94,13 @@ pub async fn wait(
     let started = Instant::now();
     let mut doubtful: Option<Instant> = None;
     loop {
-        let health = health(client, kinds, environment).await?;
+        let (health, pods) = health(client, kinds, environment).await?;
         let reason = match health {
             sync::Health::Healthy => {
-                if let Some(report) = sync::read(client, environment).await? {
+                // The report of the pod before stays until the new one has something to say.
+                if let Some(report) = sync::read(client, environment).await?
+                    && report.pod.as_ref().is_some_and(|pod| pods.contains(pod))
+                {
                     return Ok(report);
                 }
                 doubtful = None;
@@ -103,14 +123,19 @@ pub async fn wait(
             let reason = format!("after {} seconds: {reason}", PATIENCE.as_secs());
             return Err(Error::NotRunning { environment: environment.to_string(), reason });
         }
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(POLL).await;
     }
 }
 
-async fn health(client: &Client, kinds: &Kinds, environment: &EnvironmentName) -> Result<sync::Health, Error> {
+/// How the Deployment is, by the rules of `kubectl rollout status`, and its pods that stay.
+async fn health(
+    client: &Client,
+    kinds: &Kinds,
+    environment: &EnvironmentName,
+) -> Result<(sync::Health, Vec<String>), Error> {
     let name = sync_name(environment);
     let (Some(deployment), Some(pod)) = (kinds.find("apps/v1", "Deployment"), kinds.find("v1", "Pod")) else {
-        return Ok(sync::Health::Progressing("the cluster to serve Deployments".to_owned()));
+        return Ok((sync::Health::Progressing("the cluster to serve Deployments".to_owned()), Vec::new()));
     };
     let doing = "looking at the sync";
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), sync::NAMESPACE, &deployment.resource);
@@ -119,8 +144,10 @@ async fn health(client: &Client, kinds: &Kinds, environment: &EnvironmentName) -
     let selector = format!("{}={environment}", super::ENVIRONMENT_LABEL);
     let pods =
         api.list(&ListParams::default().labels(&selector)).await.map_err(|error| Error::refused(doing, error))?;
+    let staying = pods.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let names = staying.filter_map(|pod| pod.metadata.name.clone()).collect();
     let pods: Vec<Json> = pods.items.into_iter().map(|pod| serde_json::to_value(pod).unwrap_or_default()).collect();
     let mut live = serde_json::to_value(live).unwrap_or_default();
     live["kind"] = "Deployment".into();
-    Ok(sync::assess(&live, &pods.iter().collect::<Vec<_>>()))
+    Ok((sync::assess(&live, &pods.iter().collect::<Vec<_>>()), names))
 }

@@ -8,16 +8,19 @@ mod binary;
 mod credentials;
 mod install;
 mod objects;
+mod secrets;
 mod uninstall;
 
 pub use adopt::{Existing, adopt, existing};
 pub use ask::ask;
 pub use binary::{Platform, check_static};
 pub use credentials::{Credentials, Files};
-pub use install::{apply, expect_namespace, has_credentials, wait};
-pub use objects::{Installation, objects};
+pub use install::{apply, expect_namespace, settle, wait};
+pub use objects::{ImagePull, Installation, objects};
+pub use secrets::{expect_pull_secret, has_pull_secret, held_credentials, remove_pull_secret};
 pub use uninstall::{Removed, uninstall};
 
+use crate::sync::NAMESPACE;
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -103,6 +106,21 @@ pub enum Error {
         environment: String,
         /// What its pod says.
         reason: String,
+    },
+
+    /// The image pull secret that the user named.
+    #[error("{NAMESPACE} has no image pull secret {name}{found}")]
+    #[diagnostic(
+        code(usage),
+        help(
+            "make it with `kubectl -n {NAMESPACE} create secret generic {name} --type kubernetes.io/dockerconfigjson --from-file .dockerconfigjson=FILE`, where FILE is a config.json of docker's for that registry"
+        )
+    )]
+    NoPullSecret {
+        /// Its name.
+        name: String,
+        /// `, but a Secret of another type`, where there is one.
+        found: String,
     },
 
     /// A template of ours; only a broken build has one.

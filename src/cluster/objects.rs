@@ -3,9 +3,11 @@
 
 use super::{Credentials, ENVIRONMENT_LABEL, Error, NAMESPACE_LABEL};
 use crate::{
+    image::DockerConfigJson,
     sync::{self, Settings, WRITABLE},
     values::EnvironmentName,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
@@ -14,10 +16,42 @@ use sha2::{Digest, Sha256};
 pub struct Installation {
     /// What the pod is told.
     pub settings: Settings,
-    /// What it shows to the repository; `None` keeps what is there.
+    /// What it shows to the repository; `None` leaves the Secret out.
     pub credentials: Option<Credentials>,
+    /// What the node shows to the registry.
+    pub pull: ImagePull,
     /// The image that it runs.
     pub image: String,
+}
+
+/// How the image of the sync is pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImagePull {
+    /// Without a secret: anybody may, or the nodes have rights of their own.
+    Open,
+    /// With a secret of ours.
+    Ours(DockerConfigJson),
+    /// With the secret of ours that an earlier installation made.
+    Held,
+    /// With a secret that somebody else made in the sync's namespace.
+    Named(String),
+}
+
+impl ImagePull {
+    /// Whether our own secret is used.
+    #[must_use]
+    pub const fn is_ours(&self) -> bool {
+        matches!(self, Self::Ours(_) | Self::Held)
+    }
+
+    /// The name of the secret.
+    pub(super) fn secret(&self, environment: &EnvironmentName) -> Option<String> {
+        match self {
+            Self::Open => None,
+            Self::Ours(_) | Self::Held => Some(pull_secret_name(environment)),
+            Self::Named(name) => Some(name.clone()),
+        }
+    }
 }
 
 macro_rules! template {
@@ -29,6 +63,11 @@ macro_rules! template {
 /// The name of the account, the Deployment, the Secret.
 pub(super) fn sync_name(environment: &EnvironmentName) -> String {
     format!("sync-{environment}")
+}
+
+/// The name of our image pull secret. No environment's own Secret can be called so.
+pub(super) fn pull_secret_name(environment: &EnvironmentName) -> String {
+    format!("image-pull-{environment}")
 }
 
 /// Every object of an installation, in the order in which they are applied.
@@ -52,7 +91,14 @@ pub fn objects(installation: &Installation) -> Result<Vec<Json>, Error> {
 
     if let Some(credentials) = &installation.credentials {
         let mut secret = own(template!("credentials"), &name)?;
-        secret["stringData"] = credentials.entries().map(|(name, text)| (name.to_owned(), Json::from(text))).collect();
+        // Not `stringData`: an apply that leaves one of its keys out does not remove it from the Secret.
+        secret["data"] =
+            credentials.entries().map(|(name, bytes)| (name.to_owned(), Json::from(STANDARD.encode(bytes)))).collect();
+        all.push(secret);
+    }
+    if let ImagePull::Ours(config) = &installation.pull {
+        let mut secret = own(template!("image-pull-secret"), &pull_secret_name(environment))?;
+        secret["data"] = json!({ ".dockerconfigjson": STANDARD.encode(config.reveal()) });
         all.push(secret);
     }
     let text = serde_yaml::to_string(settings)
@@ -113,6 +159,9 @@ fn deployment(mut deployment: Json, installation: &Installation, settings: &str)
         json!({ "gitops-hooks.dev/settings": fingerprint(settings, installation.credentials.as_ref()) });
     let pod = &mut template["spec"];
     pod["serviceAccountName"] = name.as_str().into();
+    if let Some(secret) = installation.pull.secret(environment) {
+        pod["imagePullSecrets"] = json!([{ "name": secret }]);
+    }
     pod["containers"][0]["image"] = installation.image.as_str().into();
     for volume in pod["volumes"].as_array_mut().into_iter().flatten() {
         match volume["name"].as_str() {
@@ -129,9 +178,9 @@ fn deployment(mut deployment: Json, installation: &Installation, settings: &str)
 fn fingerprint(settings: &str, credentials: Option<&Credentials>) -> String {
     let mut hash = Sha256::new();
     hash.update(settings.as_bytes());
-    for (name, text) in credentials.into_iter().flat_map(Credentials::entries) {
+    for (name, bytes) in credentials.into_iter().flat_map(Credentials::entries) {
         hash.update(name.as_bytes());
-        hash.update(Sha256::digest(text.as_bytes()));
+        hash.update(Sha256::digest(bytes));
     }
     sync::hex(&hash.finalize()[..8])
 }
@@ -150,6 +199,7 @@ mod tests {
         Installation {
             settings,
             credentials: Some(Credentials::default()),
+            pull: ImagePull::Open,
             image: "registry.example.com/gitops-hooks:1".into(),
         }
     }
@@ -186,6 +236,18 @@ mod tests {
         assert_eq!(container["allowPrivilegeEscalation"], false);
         assert_eq!(container["capabilities"]["drop"], json!(["ALL"]));
         assert_eq!(pod["volumes"][1]["secret"]["secretName"], "sync-staging");
+    }
+
+    #[test]
+    fn the_pod_names_the_secret_that_its_image_is_pulled_with() {
+        let named = |pull: ImagePull| {
+            let objects = objects(&Installation { pull, ..installation() }).unwrap();
+            assert_eq!(find(&objects, "Secret", sync::NAMESPACE).len(), 1);
+            find(&objects, "Deployment", sync::NAMESPACE)[0]["spec"]["template"]["spec"]["imagePullSecrets"].clone()
+        };
+        assert_eq!(named(ImagePull::Open), Json::Null);
+        assert_eq!(named(ImagePull::Held), json!([{ "name": "image-pull-staging" }]));
+        assert_eq!(named(ImagePull::Named("team".into())), json!([{ "name": "team" }]));
     }
 
     #[test]

@@ -5,7 +5,10 @@ use crate::{
     sync::{self, Kinds},
     values::EnvironmentName,
 };
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Namespace, Secret},
+};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, DynamicObject, ListParams},
@@ -74,7 +77,8 @@ pub async fn uninstall(
     Ok(Removed { objects, namespace })
 }
 
-/// The namespace goes with the last environment, if it is the one that an installation made.
+/// The namespace goes with the last environment, if it is the one that an installation made and nobody else keeps a Secret
+/// there, such as one to pull images with.
 async fn remove_namespace(client: &Client, deployments: &Api<Deployment>) -> Result<bool, Error> {
     let left = deployments
         .list_metadata(&ListParams::default().labels(ENVIRONMENT_LABEL))
@@ -89,11 +93,21 @@ async fn remove_namespace(client: &Client, deployments: &Api<Deployment>) -> Res
     let ours = found.is_some_and(|namespace| {
         namespace.labels().get("app.kubernetes.io/managed-by").is_some_and(|by| by == "gitops-hooks")
     });
-    if ours {
+    if !ours {
+        return Ok(false);
+    }
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), sync::NAMESPACE);
+    // Old clusters make tokens of accounts by themselves.
+    let foreign = ListParams::default()
+        .labels("app.kubernetes.io/managed-by!=gitops-hooks")
+        .fields("type!=kubernetes.io/service-account-token");
+    let left =
+        secrets.list_metadata(&foreign).await.map_err(|error| Error::refused("looking for other Secrets", error))?;
+    if left.items.is_empty() {
         namespaces
             .delete(sync::NAMESPACE, &DeleteParams::background())
             .await
             .map_err(|error| Error::refused("deleting the namespace", error))?;
     }
-    Ok(ours)
+    Ok(left.items.is_empty())
 }

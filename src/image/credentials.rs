@@ -53,6 +53,16 @@ impl Credentials {
         }
     }
 
+    /// As user and password; `None` where nothing is known.
+    pub(super) fn basic(&self) -> Option<(String, String)> {
+        match self.clone() {
+            Self::Anonymous => None,
+            Self::Password { user, password } => Some((user, password)),
+            // Registries that hand out identity tokens take them as the password of this user (Azure, `docker login`).
+            Self::Identity(token) => Some(("00000000-0000-0000-0000-000000000000".to_owned(), token)),
+        }
+    }
+
     /// The user's name, which is no secret.
     pub(super) fn user(&self) -> Option<String> {
         match self {

@@ -13,6 +13,7 @@ mod engine;
 mod error;
 mod key;
 mod progress;
+mod pull;
 mod push;
 mod registry;
 mod smoke;
@@ -21,6 +22,7 @@ pub use ask::{ask_engine, ask_registry};
 pub use binary::{ExtraFile, push_binary};
 pub use error::Error;
 pub use key::Key;
+pub use pull::{Access, DockerConfigJson, access};
 pub use registry::Transport;
 
 use crate::{

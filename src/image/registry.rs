@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config,
-    values::{Digest, Repository, Tag},
+    values::{Digest, ImageRef, Repository, Tag},
 };
 use oci_client::{
     Client, Reference, RegistryOperation,
@@ -78,7 +78,8 @@ impl Registry {
         Ok(Self::with(repository, transport, &credentials))
     }
 
-    fn with(repository: &Repository, transport: Transport, credentials: &Credentials) -> Self {
+    /// The same with these credentials.
+    pub(super) fn with(repository: &Repository, transport: Transport, credentials: &Credentials) -> Self {
         crate::tls::choose_provider();
         let client = Client::new(ClientConfig {
             protocol: transport.protocol(repository.registry()),
@@ -89,14 +90,8 @@ impl Registry {
             user_agent: concat!("gitops-hooks/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
         });
-        let auth = match credentials {
-            Credentials::Anonymous => RegistryAuth::Anonymous,
-            Credentials::Password { user, password } => RegistryAuth::Basic(user.clone(), password.clone()),
-            // Registries that hand out identity tokens take them as the password of this user (Azure, `docker login`).
-            Credentials::Identity(token) => {
-                RegistryAuth::Basic("00000000-0000-0000-0000-000000000000".to_owned(), token.clone())
-            }
-        };
+        let auth =
+            credentials.basic().map_or(RegistryAuth::Anonymous, |(user, password)| RegistryAuth::Basic(user, password));
         Self { client, auth, user: credentials.user(), repository: repository.clone() }
     }
 
@@ -117,8 +112,25 @@ impl Registry {
 
     /// The digest that a tag names; `None` where the registry has no such tag.
     pub(super) async fn digest(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
-        let doing = format!("asking for the tag {tag}");
-        match self.client.fetch_manifest_digest(&self.at_tag(tag), &self.auth).await {
+        self.look(&self.at_tag(tag), format!("asking for the tag {tag}")).await
+    }
+
+    /// The digest of an image; `None` where the registry does not have it.
+    pub(super) async fn find(&self, image: &ImageRef) -> Result<Option<Digest>, Error> {
+        let at = match (&image.digest, &image.tag) {
+            (Some(digest), _) => self.at_digest(digest),
+            (None, Some(tag)) => self.at_tag(tag),
+            (None, None) => Reference::with_tag(
+                self.repository.registry().to_owned(),
+                self.repository.path().to_owned(),
+                "latest".to_owned(),
+            ),
+        };
+        self.look(&at, format!("asking for {image}")).await
+    }
+
+    async fn look(&self, at: &Reference, doing: String) -> Result<Option<Digest>, Error> {
+        match self.client.fetch_manifest_digest(at, &self.auth).await {
             Ok(digest) => match digest.parse() {
                 Ok(digest) => Ok(Some(digest)),
                 Err(error) => Err(self.unexpected(doing, error.to_string())),

@@ -386,7 +386,7 @@ impl Sync {
             self.voice.line("report", &[("decision", &phase), ("reason", &message)]);
         }
         self.report.clone_from(&earlier);
-        self.report = Some(report::write(&self.client, report, earlier).await?);
+        self.report = Some(report::write(&self.client, report.signed(), earlier).await?);
         Ok(())
     }
 }

@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 pub const KEY: &str = "report.json";
 /// The annotation on the settings' `ConfigMap` whose change makes the sync poll at once.
 pub const NUDGE: &str = "gitops-hooks.dev/nudge";
+/// The variable with the name of the pod that the sync runs in; `templates/cluster/deployment.yaml` sets it.
+const POD: &str = "POD_NAME";
 /// The most notes of one sort that a report holds.
 const MAX_NOTES: usize = 50;
 /// The longest reason that it holds.
@@ -51,6 +53,9 @@ pub struct Report {
     pub environment: EnvironmentName,
     /// Its namespace.
     pub namespace: String,
+    /// The pod whose sync says so; none where it runs elsewhere. `cluster install` waits for the word of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
     /// How it is.
     pub phase: Phase,
     /// Since when it is so with this commit (RFC 3339).
@@ -167,6 +172,7 @@ impl Report {
         Self {
             environment,
             namespace,
+            pod: None,
             phase: Phase::Syncing,
             since: Timestamp::now(),
             manifest_commit: None,
@@ -192,6 +198,11 @@ impl Report {
         }
         self.workloads.truncate(MAX_NOTES);
         self
+    }
+
+    /// The same in the name of this process.
+    pub(super) fn signed(self) -> Self {
+        Self { pod: std::env::var(POD).ok(), ..self }
     }
 
     /// This report after `earlier`: the time stays where phase and commit do.

@@ -1,0 +1,137 @@
+//! The image of the sync: made of this program and pushed, or named by the user; and what the node needs to pull it.
+
+use super::install::Install;
+use crate::{
+    cluster::{self, ImagePull},
+    config::{Config, Environment},
+    image::{self, Access, Transport},
+    ui::{Outcome, Progress, Tone, paint},
+    values::{ImageRef, Repository, Tag},
+};
+use kube::Client;
+use miette::Result;
+use std::path::{Path, PathBuf};
+
+/// Where the image of the sync goes: beside the first image of the environment, where the user can push for sure.
+fn sync_repository(arguments: &Install, config: &Config, environment: &Environment) -> Result<Repository> {
+    if let Some(repository) = &arguments.repository {
+        return Ok(repository.clone());
+    }
+    let beside = environment.images.first().and_then(|name| config.images.get(&**name)).and_then(|image| {
+        let written = image.repository.to_string();
+        let (folder, _) = written.rsplit_once('/')?;
+        format!("{folder}/gitops-hooks").parse().ok()
+    });
+    Ok(beside.ok_or(NoRepository)?)
+}
+
+fn version_tag() -> Result<Tag> {
+    Ok(concat!("v", env!("CARGO_PKG_VERSION")).parse().map_err(|_| NoRepository)?)
+}
+
+/// Where the image of the sync comes from.
+pub(super) enum Source {
+    /// It is there already.
+    Ready(ImageRef),
+    /// It is made of this program.
+    Program { path: PathBuf, platform: cluster::Platform, repository: Repository },
+}
+
+impl Source {
+    /// As the user says.
+    pub(super) fn of(arguments: &Install, config: &Config, environment: &Environment) -> Result<Self> {
+        match &arguments.image {
+            Some(image) => Ok(Self::Ready(image.clone())),
+            None => program(sync_repository(arguments, config, environment)?),
+        }
+    }
+
+    /// The image as it would be named, without looking at anything.
+    pub(super) fn named(arguments: &Install, config: &Config, environment: &Environment) -> Result<ImageRef> {
+        match &arguments.image {
+            Some(image) => Ok(image.clone()),
+            None => Ok(ImageRef {
+                repository: sync_repository(arguments, config, environment)?,
+                tag: Some(version_tag()?),
+                digest: None,
+            }),
+        }
+    }
+}
+
+/// This program as what an image is made of.
+fn program(repository: Repository) -> Result<Source> {
+    let path =
+        std::env::current_exe().map_err(|source| cluster::Error::File { path: "this program".into(), source })?;
+    // A program that was replaced while it runs is shown as `NAME (deleted)`; its bytes are still there.
+    let path = if path.exists() { path } else { Path::new("/proc/self/exe").to_owned() };
+    let platform = cluster::check_static(&path)?;
+    Ok(Source::Program { path, platform, repository })
+}
+
+/// Pushes the image where it is made here, and gives its reference.
+pub(super) async fn push(source: Source, config: &Config, progress: &Progress) -> Result<ImageRef> {
+    let (path, platform, repository) = match source {
+        Source::Ready(image) => return Ok(image),
+        Source::Program { path, platform, repository } => (path, platform, repository),
+    };
+    let (tag, transport) = (version_tag()?, transport(config, &repository));
+    let task = progress.task("image of the sync");
+    task.message("pushing");
+    match image::push_binary(&repository, transport, &tag, &path, platform.as_str(), &[]).await {
+        Ok(reference) => {
+            task.end(&Outcome::Done(reference.to_string()));
+            Ok(reference)
+        }
+        Err(error) => {
+            task.end(&Outcome::Failed("not pushed".to_owned()));
+            Err(error.into())
+        }
+    }
+}
+
+/// The registry is spoken to as for the team's own images.
+fn transport(config: &Config, repository: &Repository) -> Transport {
+    let mut images = config.images.values();
+    images.find(|image| image.repository.registry() == repository.registry()).map_or(Transport::Tls, Transport::of)
+}
+
+/// What the node needs to pull the image: nothing where the registry lets anybody, else the secret that the user names, or
+/// one of the user's own credentials. Without a cluster nothing is known of an earlier installation.
+pub(super) async fn pull(
+    arguments: &Install,
+    config: &Config,
+    image: &ImageRef,
+    client: Option<&Client>,
+    progress: &Progress,
+) -> Result<ImagePull> {
+    if let Some(name) = &arguments.image_pull_secret {
+        return Ok(ImagePull::Named(name.clone()));
+    }
+    let registry = image.repository.registry();
+    let doubt = match image::access(image, transport(config, &image.repository)).await {
+        Ok(Access::Open) => return Ok(ImagePull::Open),
+        Ok(Access::Closed(Some(config))) => return Ok(ImagePull::Ours(config)),
+        Ok(Access::Closed(None)) => format!("{registry} wants a password, and none is known here"),
+        Err(error) => error.to_string(),
+    };
+    if let Some(client) = client
+        && cluster::has_pull_secret(client, &arguments.environment).await?
+    {
+        return Ok(ImagePull::Held);
+    }
+    // No mistake yet: nodes may have rights of their own, and a registry that only they can reach.
+    progress.line(&paint(
+        &format!(
+            "No image pull secret is made: {doubt}. Where the nodes cannot pull without one, `docker login {registry}` first, or name one with --image-pull-secret."
+        ),
+        Tone::Warn,
+    ));
+    Ok(ImagePull::Open)
+}
+
+/// Nowhere to push the sync's image to.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("there is no registry that the image of the sync could be pushed to")]
+#[diagnostic(code(usage), help("say where with --repository, or name a ready image with --image"))]
+struct NoRepository;

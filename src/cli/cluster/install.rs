@@ -1,0 +1,235 @@
+//! `gitops-hooks cluster install`: everything that cannot work is said first, then what stands there is looked at, then the
+//! objects are applied and their pod is waited for.
+
+use super::image::{self, Source};
+use crate::{
+    cluster::{self, Credentials, Files, Installation},
+    config::{Config, Environment},
+    git,
+    sync::{self, Kinds, Settings},
+    ui::{Outcome, Progress, Tone, paint},
+    values::{EnvironmentName, ImageRef, RemoteUrl, Repository, Span},
+};
+use kube::Client;
+use miette::Result;
+use serde_json::Value as Json;
+use std::{
+    io::{BufRead, IsTerminal, Write},
+    path::PathBuf,
+};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Install {
+    /// The environment, as the configuration names it.
+    pub(super) environment: EnvironmentName,
+    /// Take over what stands in the cluster already and is in the repository too.
+    #[arg(long)]
+    adopt: bool,
+    /// The image of the sync. Without it one is made of this program and pushed.
+    #[arg(long, value_name = "REFERENCE", conflicts_with = "repository")]
+    pub(super) image: Option<ImageRef>,
+    /// Where the image of the sync is pushed. Without it, `gitops-hooks` beside the environment's first image.
+    #[arg(long, value_name = "REPOSITORY")]
+    pub(super) repository: Option<Repository>,
+    /// An image pull secret in the namespace gitops-hooks-system. Without it, one is made of your own docker credentials
+    /// where the registry asks for a password.
+    #[arg(long, value_name = "NAME")]
+    pub(super) image_pull_secret: Option<String>,
+    /// The address of the manifest repository as the pod reaches it. Without it, that of the configuration.
+    #[arg(long, value_name = "ADDRESS")]
+    url: Option<RemoteUrl>,
+    /// A private SSH key that may read the manifest repository.
+    #[arg(long, value_name = "FILE")]
+    deploy_key: Option<PathBuf>,
+    /// The host keys that the sync believes. Without it, those that you know of the host.
+    #[arg(long, value_name = "FILE")]
+    known_hosts: Option<PathBuf>,
+    /// The user for HTTPS.
+    #[arg(long, value_name = "NAME")]
+    username: Option<String>,
+    /// A file with the password or token for HTTPS.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// The certificate of the git host's own authority.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// How often the repository is asked.
+    #[arg(long, value_name = "TIME", default_value = "15s")]
+    interval: Span,
+    /// Print what would be applied and change nothing. What Secrets hold is left out.
+    #[arg(long)]
+    dry_run: bool,
+    /// The context of the kubeconfig. Without it, the current one.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+pub(super) async fn install(
+    arguments: &Install,
+    config: &Config,
+    repository: &git::Repository,
+    progress: &Progress,
+) -> Result<()> {
+    let environment = super::environment(config, &arguments.environment)?;
+    let settings = settings(arguments, environment)?;
+    let files = files(arguments);
+    if arguments.dry_run {
+        // A dry run needs no cluster.
+        let gather = || Credentials::gather(&settings.url, &files, Credentials::default());
+        let credentials = if files.is_empty() { None } else { Some(gather()?) };
+        let image = Source::named(arguments, config, environment)?;
+        let pull = image::pull(arguments, config, &image, None, progress).await?;
+        return print(&cluster::objects(&Installation { settings, credentials, pull, image: image.to_string() })?);
+    }
+
+    // What cannot work is said before anything is touched.
+    let source = Source::of(arguments, config, environment)?;
+    let client = cluster::connect(arguments.context.as_deref()).await?;
+    cluster::expect_namespace(&client, &settings.namespace).await?;
+    cluster::settle(&client, || {
+        progress.line(&format!("Waiting until the namespace {} of an earlier installation is gone", sync::NAMESPACE));
+    })
+    .await?;
+    if let Some(name) = &arguments.image_pull_secret {
+        cluster::expect_pull_secret(&client, name).await?;
+    }
+    let held = cluster::held_credentials(&client, &settings.environment).await?;
+    let credentials = Some(Credentials::gather(&settings.url, &files, held)?);
+    let image = image::push(source, config, progress).await?;
+    let pull = image::pull(arguments, config, &image, Some(&client), progress).await?;
+    let kinds = Kinds::discover(&client).await?;
+    adoption(arguments, environment, repository, &client, &kinds, progress).await?;
+    let environment = settings.environment.clone();
+    let installation = Installation { settings, credentials, pull, image: image.to_string() };
+    apply(&client, &kinds, &environment, &installation, progress).await
+}
+
+/// Applies an installation, waits for its pod, and says what that says.
+async fn apply(
+    client: &Client,
+    kinds: &Kinds,
+    environment: &EnvironmentName,
+    installation: &Installation,
+    progress: &Progress,
+) -> Result<()> {
+    let task = progress.task(&format!("sync of {environment}"));
+    task.message("applying");
+    let waited = async {
+        cluster::apply(client, kinds, &cluster::objects(installation)?).await?;
+        if !installation.pull.is_ours() {
+            cluster::remove_pull_secret(client, environment).await?;
+        }
+        cluster::wait(client, kinds, environment, |reason| task.message(reason)).await
+    };
+    match waited.await {
+        Ok(report) => {
+            let phase = format!("{:?}", report.phase).to_lowercase();
+            task.clone().end(&Outcome::Done(format!("runs in {} and says: {phase}", sync::NAMESPACE)));
+            if let Some(message) = report.message {
+                progress.line(&paint(&message, Tone::Warn));
+            }
+            Ok(())
+        }
+        Err(error) => {
+            task.clone().end(&Outcome::Failed("it does not run".to_owned()));
+            Err(error.into())
+        }
+    }
+}
+
+fn settings(arguments: &Install, environment: &Environment) -> Result<Settings> {
+    let manifests = &environment.manifests;
+    let url = arguments.url.clone().unwrap_or_else(|| (*manifests.url).clone());
+    let name = arguments.environment.clone();
+    let settings = Settings {
+        path: manifests.path.clone(),
+        interval: arguments.interval,
+        ..Settings::in_pod(name, &environment.namespace, url, &manifests.branch)
+    };
+    settings.check(".gitops-hooks.yaml")?;
+    Ok(settings)
+}
+
+fn files(arguments: &Install) -> Files {
+    Files {
+        deploy_key: arguments.deploy_key.clone(),
+        known_hosts: arguments.known_hosts.clone(),
+        username: arguments.username.clone(),
+        password: arguments.password_file.clone(),
+        ca: arguments.ca.clone(),
+    }
+}
+
+/// Lists what stands there already, and takes it over where the user says so.
+async fn adoption(
+    arguments: &Install,
+    environment: &Environment,
+    repository: &git::Repository,
+    client: &Client,
+    kinds: &Kinds,
+    progress: &Progress,
+) -> Result<()> {
+    let task = progress.task("what stands there");
+    task.message("reading the manifests");
+    let found = cluster::existing(client, kinds, repository, &environment.manifests, &environment.namespace).await;
+    let found = match found {
+        Ok(found) => found,
+        // To install before the repository is filled is no mistake; to adopt from nothing is.
+        Err(error) if !arguments.adopt => {
+            let said = error.to_string();
+            task.end(&Outcome::Skipped(format!("not looked at: {}", said.lines().next().unwrap_or_default())));
+            return Ok(());
+        }
+        Err(error) => {
+            task.end(&Outcome::Failed(error.to_string()));
+            return Err(error.into());
+        }
+    };
+    if found.is_empty() {
+        task.end(&Outcome::Done("nothing that the repository has too".to_owned()));
+        return Ok(());
+    }
+    task.end(&Outcome::Done(format!("{} objects that the repository has too", found.len())));
+    for existing in &found {
+        progress.line(&format!("  {}", existing.object));
+    }
+    if !arguments.adopt && !confirmed("Shall the sync take them over?") {
+        progress.line(&paint("They stay as they are, and the sync leaves them alone until --adopt.", Tone::Warn));
+        return Ok(());
+    }
+    for existing in &found {
+        cluster::adopt(client, kinds, existing).await?;
+    }
+    progress.line(&format!("{} objects are taken over", found.len()));
+    Ok(())
+}
+
+/// Asks a person; where there is none, the answer is no.
+fn confirmed(question: &str) -> bool {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return false;
+    }
+    let mut stderr = std::io::stderr();
+    let _ = write!(stderr, "{question} [y/N] ");
+    let _ = stderr.flush();
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
+/// Prints objects as YAML; what a Secret holds is not shown.
+fn print(objects: &[Json]) -> Result<()> {
+    for object in objects {
+        let mut object = object.clone();
+        let mut left_out = String::new();
+        if object["kind"] == "Secret"
+            && let Some(Json::Object(data)) = object.as_object_mut().and_then(|object| object.remove("data"))
+        {
+            left_out = format!("# Its data is left out: {}\n", data.keys().cloned().collect::<Vec<_>>().join(", "));
+        }
+        let text = serde_yaml::to_string(&object)
+            .map_err(|error| cluster::Error::Template { name: "output".to_owned(), reason: error.to_string() })?;
+        anstream::print!("---\n{left_out}{text}");
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! `gitops-hooks cluster`: put the sync of an environment into the cluster, or take it away.
+
+mod image;
+mod install;
+
+use crate::{
+    cluster,
+    config::{Config, Environment},
+    git,
+    sync::{self, Kinds},
+    ui::{Outcome, Progress, Verbosity},
+    values::EnvironmentName,
+};
+use install::{Install, install};
+use miette::Result;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Put the sync of an environment into the cluster; again, with what changed, to change it.
+    Install(Box<Install>),
+    /// Take the sync of an environment away. Its workloads stay.
+    Uninstall(Uninstall),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Uninstall {
+    /// The environment, as the configuration names it.
+    environment: EnvironmentName,
+    /// The context of the kubeconfig. Without it, the current one.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+pub(super) fn run(command: &Command, verbosity: Verbosity) -> Result<()> {
+    let repository = git::Repository::discover()?;
+    let (_, config) = super::configuration(&repository)?;
+    let progress = Progress::new(verbosity);
+    match command {
+        Command::Install(arguments) => super::block_on(install(arguments, &config, &repository, &progress)),
+        Command::Uninstall(arguments) => super::block_on(uninstall(arguments, &config, &progress)),
+    }
+}
+
+/// The environment of that name.
+fn environment<'c>(config: &'c Config, name: &EnvironmentName) -> Result<&'c Environment> {
+    let known = || config.environments.keys().map(EnvironmentName::as_str).collect::<Vec<_>>().join(", ");
+    Ok(config.environments.get(name).ok_or_else(|| NoEnvironment { name: name.to_string(), known: known() })?)
+}
+
+async fn uninstall(arguments: &Uninstall, config: &Config, progress: &Progress) -> Result<()> {
+    let namespace = environment(config, &arguments.environment)?.namespace.clone();
+    let client = cluster::connect(arguments.context.as_deref()).await?;
+    let kinds = Kinds::discover(&client).await?;
+    let task = progress.task(&format!("sync of {}", arguments.environment));
+    match cluster::uninstall(&client, &kinds, &arguments.environment, &namespace).await {
+        Ok(removed) if removed.objects.is_empty() => {
+            task.end(&Outcome::Skipped("it is not installed".to_owned()));
+            Ok(())
+        }
+        Ok(removed) => {
+            task.end(&Outcome::Done(format!("{} objects are removed; the workloads stay", removed.objects.len())));
+            if removed.namespace {
+                progress.line(&format!("the namespace {} goes too: no environment is left", sync::NAMESPACE));
+            }
+            Ok(())
+        }
+        Err(error) => {
+            task.end(&Outcome::Failed("not all is removed".to_owned()));
+            Err(error.into())
+        }
+    }
+}
+
+/// An environment that the configuration does not have.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("the configuration has no environment {name:?}")]
+#[diagnostic(code(usage), help("known here: {known}"))]
+struct NoEnvironment {
+    name: String,
+    known: String,
+}
