@@ -4,7 +4,7 @@
 use super::Error;
 use crate::{
     config::Manifests,
-    git::{Git, Repository},
+    git::{Mirror, Prompts, Repository},
     sync::{self, Kinds, ObjectId},
 };
 use kube::{
@@ -34,17 +34,9 @@ pub async fn existing(
     manifests: &Manifests,
     namespace: &str,
 ) -> Result<Vec<Existing>, Error> {
-    let folder = tempfile::tempdir().map_err(|source| Error::File { path: "a temporary folder".into(), source })?;
-    let path = folder.path();
-    let bare = git2::Repository::init_bare(path).map_err(|error| unreadable(&error))?;
-    let mut git = Git::on(path);
-    if let Some(command) = repository.config("core.sshCommand") {
-        git = git.config("core.sshCommand", &command);
-    }
-    let branch = format!("+refs/heads/{}:refs/heads/look", manifests.branch.as_str());
-    git.args(["fetch", "--quiet", "--depth=1", "--no-tags", "--", manifests.url.reveal(), &branch]).run()?;
-    let tip = bare.refname_to_id("refs/heads/look").map_err(|error| unreadable(&error))?;
-    let commit = tip.to_string().parse().map_err(|_| sync::Error::Repository { reason: "no commit id".into() })?;
+    let mirror = Mirror::open(repository, &manifests.url, Prompts::Allowed)?;
+    let commit = mirror.fetch(manifests.branch.as_str())?;
+    let bare = git2::Repository::open(mirror.repository().git_dir()).map_err(|error| unreadable(&error))?;
     let checkout = sync::read_commit(&bare, &commit, &manifests.path)?;
     let (wanted, _) = sync::resolve(sync::decode(&checkout.files).manifests, namespace, kinds);
     let mut listed = Vec::new();
@@ -94,13 +86,18 @@ pub async fn adopt(client: &Client, kinds: &Kinds, existing: &Existing) -> Resul
 }
 
 /// The managed fields after the move: what people and their tools own becomes ours, what controllers own through `status`
-/// or `scale` stays theirs (the method of client-go's `csaupgrade`).
+/// or `scale` stays theirs (the method of client-go's `csaupgrade`). Finalizers and owners are nobody's to apply: pruned
+/// with a manifest that does not name them, they would leave behind what a controller has yet to put away.
 fn moved(live: &Json, api_version: &str) -> Json {
     let entries = live.pointer("/metadata/managedFields").and_then(Json::as_array).cloned().unwrap_or_default();
     let (theirs, stay): (Vec<Json>, Vec<Json>) = entries.into_iter().partition(is_movable);
     let mut fields = Json::Object(Map::new());
     for entry in &theirs {
         unite(&mut fields, &entry["fieldsV1"]);
+    }
+    if let Some(metadata) = fields.get_mut("f:metadata").and_then(Json::as_object_mut) {
+        metadata.remove("f:finalizers");
+        metadata.remove("f:ownerReferences");
     }
     let ours = json!({
         "manager": sync::FIELD_MANAGER,
@@ -112,12 +109,14 @@ fn moved(live: &Json, api_version: &str) -> Json {
     stay.into_iter().chain([ours]).collect()
 }
 
+/// Only what people's tools for manifests own: of any other manager nobody knows whether it is a controller.
 fn is_movable(entry: &Json) -> bool {
+    const TOOLS: &[&str] =
+        &["helm", "before-first-apply", "argocd-controller", "kustomize-controller", "helm-controller"];
     let manager = entry["manager"].as_str().unwrap_or_default();
     // `kubectl rollout restart` owns an annotation of the pod template; taking it would restart the pods once more.
-    entry["subresource"].as_str().unwrap_or_default().is_empty()
-        && manager != "kube-controller-manager"
-        && manager != "kubectl-rollout"
+    let kubectl = (manager == "kubectl" || manager.starts_with("kubectl-")) && manager != "kubectl-rollout";
+    entry["subresource"].as_str().unwrap_or_default().is_empty() && (kubectl || TOOLS.contains(&manager))
 }
 
 /// The union of two sets of fields, which are trees of keys.
@@ -143,15 +142,17 @@ mod tests {
             { "manager": "kubectl-client-side-apply", "operation": "Update", "apiVersion": "apps/v1",
               "fieldsV1": { "f:spec": { "f:replicas": {} } } },
             { "manager": "kubectl-edit", "operation": "Update", "apiVersion": "apps/v1",
-              "fieldsV1": { "f:spec": { "f:paused": {} }, "f:metadata": {} } },
+              "fieldsV1": { "f:spec": { "f:paused": {} }, "f:metadata": { "f:finalizers": {} } } },
             { "manager": "kube-controller-manager", "operation": "Update", "subresource": "status", "fieldsV1": {} },
             { "manager": "hpa", "operation": "Update", "subresource": "scale", "fieldsV1": {} },
+            { "manager": "cloud-controller-manager", "operation": "Update",
+              "fieldsV1": { "f:metadata": { "f:finalizers": {} } } },
         ] } });
         let moved = moved(&live, "apps/v1");
         let moved = moved.as_array().unwrap();
-        assert_eq!(moved.len(), 3);
-        assert_eq!(moved[2]["manager"], sync::FIELD_MANAGER);
-        assert_eq!(moved[2]["fieldsV1"], json!({ "f:spec": { "f:replicas": {}, "f:paused": {} }, "f:metadata": {} }));
+        assert_eq!(moved.len(), 4);
+        assert_eq!(moved[3]["manager"], sync::FIELD_MANAGER);
+        assert_eq!(moved[3]["fieldsV1"], json!({ "f:spec": { "f:replicas": {}, "f:paused": {} }, "f:metadata": {} }));
         assert!(sync::is_ours(&json!({ "metadata": { "managedFields": moved } })));
     }
 }

@@ -2,10 +2,10 @@
 
 use super::{Error, FIELD_MANAGER, objects::sync_name};
 use crate::{
-    sync::{self, Kinds, Report},
+    sync::{self, Kinds, Report, Settings},
     values::EnvironmentName,
 };
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::{
     Api, Client,
     api::{DynamicObject, ListParams, Patch, PatchParams},
@@ -25,12 +25,37 @@ const DOUBT: Duration = Duration::from_secs(20);
 /// # Errors
 /// A namespace that is not there, and a cluster that does not answer.
 pub async fn expect_namespace(client: &Client, namespace: &str) -> Result<(), Error> {
-    let api: Api<Namespace> = Api::all(client.clone());
-    match api.get_metadata_opt(namespace).await {
-        Ok(Some(_)) => Ok(()),
-        Ok(None) => Err(sync::Error::NoNamespace { namespace: namespace.to_owned() }.into()),
-        Err(error) => Err(Error::refused("looking for the namespace", error)),
+    if has_namespace(client, namespace).await? {
+        return Ok(());
     }
+    Err(sync::Error::NoNamespace { namespace: namespace.to_owned() }.into())
+}
+
+async fn has_namespace(client: &Client, namespace: &str) -> Result<bool, Error> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    let found = api.get_metadata_opt(namespace).await;
+    found.map(|found| found.is_some()).map_err(|error| Error::refused("looking for the namespace", error))
+}
+
+/// Refuses to take an environment's sync away from another repository, folder or namespace, whose objects it would leave
+/// to nobody.
+///
+/// # Errors
+/// [`Error::Taken`], and a cluster that does not answer.
+pub async fn expect_same(client: &Client, settings: &Settings) -> Result<(), Error> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), sync::NAMESPACE);
+    let name = sync::settings_name(&settings.environment);
+    let found = api.get_opt(&name).await.map_err(|error| Error::refused("looking at the sync that is there", error))?;
+    let text = found.and_then(|map| map.data?.remove("sync.yaml"));
+    // One that cannot be read is an older program's, or nobody's.
+    let Some(there) = text.and_then(|text| Settings::parse(&name, &text).ok()) else { return Ok(()) };
+    let told = |settings: &Settings| {
+        format!("{} of {} into the namespace {}", settings.path, settings.url.shown(), settings.namespace)
+    };
+    if told(&there) == told(settings) {
+        return Ok(());
+    }
+    Err(Error::Taken { environment: settings.environment.to_string(), there: told(&there), here: told(settings) })
 }
 
 /// Waits until a namespace of ours that is on its way out is gone, and tells `waiting` before: nothing can be made in it.
@@ -71,6 +96,10 @@ pub async fn apply(client: &Client, kinds: &Kinds, objects: &[Json]) -> Result<(
             doing: shown.clone(),
             reason: format!("it serves no {api_version} {kind}"),
         })?;
+        if kind == "Namespace" && has_namespace(client, name).await? {
+            // Whoever made it says what it is labelled with, and when it goes.
+            continue;
+        }
         let api: Api<DynamicObject> = match text("/metadata/namespace") {
             "" => Api::all_with(client.clone(), &served.resource),
             namespace => Api::namespaced_with(client.clone(), namespace, &served.resource),

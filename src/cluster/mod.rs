@@ -15,10 +15,10 @@ pub use adopt::{Existing, adopt, existing};
 pub use ask::ask;
 pub use binary::{Platform, check_static};
 pub use credentials::{Credentials, Files};
-pub use install::{apply, expect_namespace, settle, wait};
+pub use install::{apply, expect_namespace, expect_same, settle, wait};
 pub use objects::{ImagePull, Installation, objects};
 pub use secrets::{expect_pull_secret, has_pull_secret, held_credentials, remove_pull_secret};
-pub use uninstall::{Removed, uninstall};
+pub use uninstall::{Removed, remove_old_rights, uninstall};
 
 use crate::sync::NAMESPACE;
 use kube::{
@@ -91,6 +91,23 @@ pub enum Error {
     NotStatic {
         /// Why.
         reason: String,
+    },
+
+    /// Another installation has this environment's name.
+    #[error("the cluster has a sync called {environment} already, which applies {there}; this one would apply {here}")]
+    #[diagnostic(
+        code(usage),
+        help(
+            "give the environment another name; or, if that sync is not needed any more, install with --replace: what it applied stays, and nobody prunes it"
+        )
+    )]
+    Taken {
+        /// The environment.
+        environment: String,
+        /// What that one applies.
+        there: String,
+        /// What this one would apply.
+        here: String,
     },
 
     /// The pod does not come up.

@@ -1,14 +1,11 @@
 //! Taking an installation away. The workloads stay: they are the team's, not the sync's.
 
-use super::{ENVIRONMENT_LABEL, Error, NAMESPACE_LABEL, objects::sync_name};
+use super::{ENVIRONMENT_LABEL, Error};
 use crate::{
     sync::{self, Kinds},
     values::EnvironmentName,
 };
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{Namespace, Secret},
-};
+use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, DynamicObject, ListParams},
@@ -23,6 +20,9 @@ pub struct Removed {
     pub namespace: bool,
 }
 
+/// The group of what grants rights.
+const RBAC: &str = "rbac.authorization.k8s.io/";
+
 /// What an installation is made of, the pod first: nothing acts while the rest goes.
 const PARTS: &[(&str, &str)] = &[
     ("apps/v1", "Deployment"),
@@ -34,57 +34,83 @@ const PARTS: &[(&str, &str)] = &[
     ("v1", "ServiceAccount"),
 ];
 
-/// Removes an environment's sync and all that its installation made. `namespace` is where the environment runs, in case
-/// the cluster no longer tells.
+/// Removes an environment's sync and all that its installations made, wherever that is.
 ///
 /// # Errors
 /// A cluster that does not let us.
-pub async fn uninstall(
+pub async fn uninstall(client: &Client, kinds: &Kinds, environment: &EnvironmentName) -> Result<Removed, Error> {
+    let mut objects = Vec::new();
+    for (api_version, kind) in PARTS {
+        objects.extend(remove(client, kinds, (api_version, kind), environment, |_| true).await?);
+    }
+    let namespace = if objects.is_empty() { false } else { remove_namespace(client).await? };
+    Ok(Removed { objects, namespace })
+}
+
+/// Takes away the rights that earlier installations gave the environment's sync in other namespaces than the one that it
+/// is for now.
+///
+/// # Errors
+/// A cluster that does not let us.
+pub async fn remove_old_rights(
     client: &Client,
     kinds: &Kinds,
     environment: &EnvironmentName,
     namespace: &str,
-) -> Result<Removed, Error> {
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), sync::NAMESPACE);
-    let installed = deployments
-        .get_opt(&sync_name(environment))
+) -> Result<(), Error> {
+    for part in PARTS.iter().filter(|(api_version, _)| api_version.starts_with(RBAC)) {
+        remove(client, kinds, *part, environment, |place| place != sync::NAMESPACE && place != namespace).await?;
+    }
+    Ok(())
+}
+
+/// Deletes the parts of one kind in the namespaces that `within` takes, and names them.
+async fn remove(
+    client: &Client,
+    kinds: &Kinds,
+    (api_version, kind): (&str, &str),
+    environment: &EnvironmentName,
+    within: impl Fn(&str) -> bool,
+) -> Result<Vec<String>, Error> {
+    let Some(served) = kinds.find(api_version, kind) else { return Ok(Vec::new()) };
+    // Rights may be in any namespace that the environment once had; everything else is in the sync's own.
+    let everywhere: Api<DynamicObject> = if api_version.starts_with(RBAC) {
+        Api::all_with(client.clone(), &served.resource)
+    } else {
+        Api::namespaced_with(client.clone(), sync::NAMESPACE, &served.resource)
+    };
+    let selector = format!("{ENVIRONMENT_LABEL}={environment},app.kubernetes.io/managed-by=gitops-hooks");
+    let doing = format!("listing {}", served.resource.plural);
+    let found = everywhere
+        .list_metadata(&ListParams::default().labels(&selector))
         .await
-        .map_err(|error| Error::refused("looking for the sync", error))?;
-    let labelled = installed.and_then(|deployment| deployment.labels().get(NAMESPACE_LABEL).cloned());
-    let target = labelled.unwrap_or_else(|| namespace.to_owned());
-    let mut objects = Vec::new();
-    for (api_version, kind) in PARTS {
-        let Some(served) = kinds.find(api_version, kind) else { continue };
-        for place in [sync::NAMESPACE, target.as_str()] {
-            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), place, &served.resource);
-            let selector = format!("{ENVIRONMENT_LABEL}={environment},app.kubernetes.io/managed-by=gitops-hooks");
-            let doing = format!("listing {}", served.resource.plural);
-            let found = api
-                .list_metadata(&ListParams::default().labels(&selector))
-                .await
-                .map_err(|error| Error::refused(&doing, error))?;
-            for object in found.items {
-                let name = object.name_any();
-                match api.delete(&name, &DeleteParams::background()).await {
-                    Ok(_) => objects.push(format!("{kind} {place}/{name}")),
-                    Err(kube::Error::Api(status)) if status.code == 404 => {}
-                    Err(error) => return Err(Error::refused(&format!("deleting {kind} {name}"), error)),
-                }
-            }
+        .map_err(|error| Error::refused(&doing, error))?;
+    let mut removed = Vec::new();
+    for object in found.items {
+        let (name, place) = (object.name_any(), object.namespace().unwrap_or_default());
+        if !within(&place) {
+            continue;
+        }
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &place, &served.resource);
+        match api.delete(&name, &DeleteParams::background()).await {
+            Ok(_) => removed.push(format!("{kind} {place}/{name}")),
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(Error::refused(&format!("deleting {kind} {name}"), error)),
         }
     }
-    let namespace = if objects.is_empty() { false } else { remove_namespace(client, &deployments).await? };
-    Ok(Removed { objects, namespace })
+    Ok(removed)
 }
 
 /// The namespace goes with the last environment, if it is the one that an installation made and nobody else keeps a Secret
 /// there, such as one to pull images with.
-async fn remove_namespace(client: &Client, deployments: &Api<Deployment>) -> Result<bool, Error> {
-    let left = deployments
+async fn remove_namespace(client: &Client) -> Result<bool, Error> {
+    // An account is the first that an installation makes: one under way is seen too.
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), sync::NAMESPACE);
+    let left = accounts
         .list_metadata(&ListParams::default().labels(ENVIRONMENT_LABEL))
         .await
         .map_err(|error| Error::refused("looking for other environments", error))?;
-    if left.items.iter().any(|deployment| deployment.metadata.deletion_timestamp.is_none()) {
+    if left.items.iter().any(|account| account.metadata.deletion_timestamp.is_none()) {
         return Ok(false);
     }
     let namespaces: Api<Namespace> = Api::all(client.clone());

@@ -10,26 +10,13 @@ use kube::{
 use std::collections::HashMap;
 
 /// What the sync may write in its namespace: API group, then resources. No Secrets (who can push manifests could read
-/// them through a pod anyway, but never write the ones that a cluster's owner made), and nothing that grants rights.
+/// them through a pod anyway, but never write the ones that a cluster's owner made), nothing that grants rights, and
+/// neither endpoints nor quotas, which Kubernetes' own role `edit` leaves out too.
 pub const WRITABLE: &[(&str, &[&str])] = &[
-    (
-        "",
-        &[
-            "configmaps",
-            "endpoints",
-            "limitranges",
-            "persistentvolumeclaims",
-            "pods",
-            "replicationcontrollers",
-            "resourcequotas",
-            "serviceaccounts",
-            "services",
-        ],
-    ),
+    ("", &["configmaps", "persistentvolumeclaims", "pods", "replicationcontrollers", "serviceaccounts", "services"]),
     ("apps", &["daemonsets", "deployments", "replicasets", "statefulsets"]),
     ("autoscaling", &["horizontalpodautoscalers"]),
     ("batch", &["cronjobs", "jobs"]),
-    ("discovery.k8s.io", &["endpointslices"]),
     ("networking.k8s.io", &["ingresses", "networkpolicies"]),
     ("policy", &["poddisruptionbudgets"]),
 ];

@@ -73,7 +73,7 @@ impl Sync {
     /// Begins with what the cluster knows of earlier days.
     pub(super) async fn begin(client: Client, settings: Settings) -> Result<Self, Error> {
         let kinds = Kinds::discover(&client).await?;
-        let inventory = store::inventory(&client, &settings.environment).await?;
+        let inventory = store::inventory(&client, &settings).await?;
         // A report that cannot be read is only replaced; the inventory, above, is not.
         let report = report::read(&client, &settings.environment).await.unwrap_or_default();
         let voice = Voice::new(client.clone(), settings.environment.as_str(), &settings.namespace);
@@ -264,7 +264,7 @@ impl Sync {
         if *before == self.inventory {
             return Ok(());
         }
-        store::keep(&self.client, &self.settings.environment, &self.inventory).await
+        store::keep(&self.client, &self.settings, &self.inventory).await
     }
 
     /// Looks at the health of what is there and ours.

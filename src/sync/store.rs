@@ -1,13 +1,14 @@
 //! What the sync keeps in the cluster: its inventory and its report, each one `ConfigMap` in its own namespace. `cluster
 //! install` makes them empty, so that the pod needs no right to make any.
 
-use super::{Error, FIELD_MANAGER, NAMESPACE, inventory::Inventory};
+use super::{Error, FIELD_MANAGER, NAMESPACE, Settings, inventory::Inventory};
 use crate::values::EnvironmentName;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 const INVENTORY: &str = "inventory.json";
@@ -37,14 +38,45 @@ pub(super) async fn write(client: &Client, name: &str, key: &str, text: String) 
     }
 }
 
-/// The inventory of an environment, empty where there is none yet.
-pub(super) async fn inventory(client: &Client, environment: &EnvironmentName) -> Result<Inventory, Error> {
-    let name = inventory_name(environment);
+/// What an inventory was made from: of another repository, folder or namespace nothing is ever pruned.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Origin {
+    url: String,
+    path: String,
+    namespace: String,
+}
+
+impl Origin {
+    fn of(settings: &Settings) -> Self {
+        let (path, namespace) = (settings.path.as_str().to_owned(), settings.namespace.clone());
+        Self { url: settings.url.shown(), path, namespace }
+    }
+}
+
+/// An inventory as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    origin: Origin,
+    objects: String,
+}
+
+/// The inventory of an environment, empty where there is none yet, or one of something else.
+pub(super) async fn inventory(client: &Client, settings: &Settings) -> Result<Inventory, Error> {
+    let name = inventory_name(&settings.environment);
     let Some(text) = read(client, &name, INVENTORY).await? else { return Ok(Inventory::default()) };
-    Inventory::from_text(&text).map_err(|error| Error::Stored { name, reason: error.to_string() })
+    let unreadable = |error: serde_json::Error| Error::Stored { name: name.clone(), reason: error.to_string() };
+    let kept: Kept = serde_json::from_str(&text).map_err(unreadable)?;
+    if kept.origin != Origin::of(settings) {
+        return Ok(Inventory::default());
+    }
+    Inventory::from_text(&kept.objects).map_err(unreadable)
 }
 
 /// Keeps the inventory.
-pub(super) async fn keep(client: &Client, environment: &EnvironmentName, inventory: &Inventory) -> Result<(), Error> {
-    write(client, &inventory_name(environment), INVENTORY, inventory.to_text()).await
+pub(super) async fn keep(client: &Client, settings: &Settings, inventory: &Inventory) -> Result<(), Error> {
+    let name = inventory_name(&settings.environment);
+    let kept = Kept { origin: Origin::of(settings), objects: inventory.to_text() };
+    let text = serde_json::to_string(&kept)
+        .map_err(|error| Error::Stored { name: name.clone(), reason: error.to_string() })?;
+    write(client, &name, INVENTORY, text).await
 }

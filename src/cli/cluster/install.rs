@@ -25,6 +25,9 @@ pub(in crate::cli) struct Install {
     /// Take over what stands in the cluster already and is in the repository too.
     #[arg(long)]
     adopt: bool,
+    /// Take the place of a sync of this name that applies something else. What it applied stays, and nobody prunes it.
+    #[arg(long)]
+    replace: bool,
     /// The image of the sync. Without it one is made of this program and pushed.
     #[arg(long, value_name = "REFERENCE", conflicts_with = "repository")]
     pub(super) image: Option<ImageRef>,
@@ -90,6 +93,9 @@ pub(super) async fn install(
         progress.line(&format!("Waiting until the namespace {} of an earlier installation is gone", sync::NAMESPACE));
     })
     .await?;
+    if !arguments.replace {
+        cluster::expect_same(&client, &settings).await?;
+    }
     if let Some(name) = &arguments.image_pull_secret {
         cluster::expect_pull_secret(&client, name).await?;
     }
@@ -116,6 +122,7 @@ async fn apply(
     task.message("applying");
     let waited = async {
         cluster::apply(client, kinds, &cluster::objects(installation)?).await?;
+        cluster::remove_old_rights(client, kinds, environment, &installation.settings.namespace).await?;
         if !installation.pull.is_ours() {
             cluster::remove_pull_secret(client, environment).await?;
         }

@@ -32,12 +32,14 @@ pub(super) struct Uninstall {
 }
 
 pub(super) fn run(command: &Command, verbosity: Verbosity) -> Result<()> {
-    let repository = git::Repository::discover()?;
-    let (_, config) = super::configuration(&repository)?;
     let progress = Progress::new(verbosity);
     match command {
-        Command::Install(arguments) => super::block_on(install(arguments, &config, &repository, &progress)),
-        Command::Uninstall(arguments) => super::block_on(uninstall(arguments, &config, &progress)),
+        Command::Install(arguments) => {
+            let repository = git::Repository::discover()?;
+            let (_, config) = super::configuration(&repository)?;
+            super::block_on(install(arguments, &config, &repository, &progress))
+        }
+        Command::Uninstall(arguments) => super::block_on(uninstall(arguments, &progress)),
     }
 }
 
@@ -47,12 +49,12 @@ fn environment<'c>(config: &'c Config, name: &EnvironmentName) -> Result<&'c Env
     Ok(config.environments.get(name).ok_or_else(|| NoEnvironment { name: name.to_string(), known: known() })?)
 }
 
-async fn uninstall(arguments: &Uninstall, config: &Config, progress: &Progress) -> Result<()> {
-    let namespace = environment(config, &arguments.environment)?.namespace.clone();
+/// The configuration is not asked: what is taken away may stand in it no more.
+async fn uninstall(arguments: &Uninstall, progress: &Progress) -> Result<()> {
     let client = cluster::connect(arguments.context.as_deref()).await?;
     let kinds = Kinds::discover(&client).await?;
     let task = progress.task(&format!("sync of {}", arguments.environment));
-    match cluster::uninstall(&client, &kinds, &arguments.environment, &namespace).await {
+    match cluster::uninstall(&client, &kinds, &arguments.environment).await {
         Ok(removed) if removed.objects.is_empty() => {
             task.end(&Outcome::Skipped("it is not installed".to_owned()));
             Ok(())
