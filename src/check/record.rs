@@ -18,7 +18,7 @@ use std::{
 };
 
 /// Changes whenever what a key covers changes, so that older records are never mistaken for newer ones.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const KEPT: usize = 10_000;
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 const PRUNED_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -181,7 +181,8 @@ impl Records {
         let age = |time: SystemTime| now.duration_since(time).unwrap_or_default();
         let stamp = self.0.join("pruned");
         match fs::metadata(&stamp).and_then(|metadata| metadata.modified()) {
-            Ok(last) if age(last) < PRUNED_EVERY => return Ok(()),
+            // Nor does it put the next time off: a stamp of the future counts as none.
+            Ok(last) if last <= now && age(last) < PRUNED_EVERY => return Ok(()),
             _ => fs::write(&stamp, b"")?,
         }
         let mut records = Vec::new();
