@@ -5,7 +5,8 @@ use super::{Error, Git, Repository};
 use crate::values::Oid;
 use std::{
     ffi::OsStr,
-    fs, io,
+    fs::{self, File},
+    io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
@@ -43,6 +44,7 @@ impl Repository {
             Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(file(folder, source)),
             _ => {}
         }
+        let _one_at_a_time = self.making_work_trees()?;
         // Forced twice: what is registered at this place, missing and locked, was ours (git-worktree(1), --force).
         self.git()
             .args(["worktree", "add", "--force", "--force", "--detach", "--no-checkout", "--lock"])
@@ -62,6 +64,18 @@ impl Repository {
             fs::write(&path, text).map_err(|source| file(&path, source))?;
         }
         Ok(tree)
+    }
+
+    /// Until this goes away, nobody else of ours makes a work tree: git stumbles over those that are half made.
+    fn making_work_trees(&self) -> Result<File, Error> {
+        let path = self.state_dir().join("worktrees.lock");
+        let take = || {
+            fs::create_dir_all(self.state_dir())?;
+            let lock = File::options().create(true).truncate(false).write(true).open(&path)?;
+            lock.lock()?;
+            Ok(lock)
+        };
+        take().map_err(|source| file(&path, source))
     }
 
     /// Whether this is the repository as one of our linked work trees sees it.
