@@ -273,4 +273,17 @@ mod tests {
         records.prune(now + KEPT_FOR + PRUNED_EVERY, 5).unwrap();
         assert_eq!(count(), 0);
     }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_end_the_pruning() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records(folder.path().to_owned());
+        records.prune(SystemTime::now(), 5).unwrap();
+        for n in 0..8 {
+            fs::write(folder.path().join(format!("{n}.json")), b"{}").unwrap();
+        }
+        // The stamp of just now is ten days ahead of this clock.
+        records.prune(SystemTime::now() - 10 * PRUNED_EVERY, 5).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count() - 1, 5);
+    }
 }
