@@ -20,6 +20,7 @@ fn pushing_in(init: &[&str]) -> (TestContext, PathBuf) {
     context.git(&["remote", "add", "origin", remote.to_str().unwrap()]);
     context.write(".gitops-hooks.yaml", JUDGES);
     context.write("f", "good\n");
+    context.write("old.sh", "true\n");
     context.git(&["add", "."]);
     context.git(&["commit", "-q", "-m", "seed"]);
     context.must(&["install", "--yes"]);
@@ -153,9 +154,6 @@ fn a_forced_push_is_judged_by_its_tip_and_against_what_was_there() {
 #[test]
 fn a_new_branch_is_compared_with_what_the_remote_has() {
     let (context, _) = pushing();
-    context.write("old.sh", "true");
-    context.git(&["add", "."]);
-    context.git(&["commit", "-q", "-m", "old"]);
     context.user_must(&["push", "-q", "origin", "main"]);
     context.git(&["checkout", "-q", "-b", "new"]);
     context.write("new.sh", "true");
