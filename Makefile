@@ -1,12 +1,13 @@
 # make demo    the whole story, from commit to cluster, on this machine
 # make test    every test; sets up what is missing
+# make soak    the tests that get better with time, at length: an hour or two
 # make bench   size, start time and speed against the rivals
 # make testbed, make testbed-down    the engine, registries, Kubernetes and git server that tests use
 
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 RELEASE := target/$(HOST)/release/gitops-hooks
 
-.PHONY: demo clean-demo test bench testbed testbed-down release
+.PHONY: demo clean-demo test soak bench testbed testbed-down release
 
 demo: release
 	tests/demo/run $(RELEASE)
@@ -16,6 +17,10 @@ clean-demo:
 
 test:
 	tests/run-all $(RELEASE)
+
+# SEED=number repeats a sequence that failed.
+soak:
+	SOAK=1 cargo test --locked --test kills -- --nocapture
 
 bench: release
 	tests/bench/run $(RELEASE)

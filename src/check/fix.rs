@@ -56,6 +56,9 @@ pub fn fix(fixers: &Plan, context: &Context<'_>) -> Result<Fixed, Error> {
     if run::verdict(context.hook, &report.entries).is_err() {
         return Ok(Fixed { report, changed: Changed::No });
     }
+    if let Some(signal) = context.interrupt.signal() {
+        return Err(Error::Interrupted { signal });
+    }
     let (repository, before) = (context.repository, &context.snapshot.tree);
     let after = git::Repository::tree_of_work_tree(place.folder())?;
     if after == *before {

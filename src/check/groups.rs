@@ -3,7 +3,6 @@
 
 use rustix::process::Pid;
 use std::{
-    collections::BTreeSet,
     io::Write,
     os::unix::process::CommandExt,
     process::{Child, ChildStdin, Command, Stdio},
@@ -27,57 +26,55 @@ for id; do kill -s KILL -- "-$id"; done"#;
 
 /// The groups of one run.
 #[derive(Default)]
-pub(super) struct Groups(Mutex<Inner>);
+pub(super) struct Groups(Mutex<Option<Watch>>);
 
-#[derive(Default)]
-struct Inner {
-    running: BTreeSet<i32>,
-    watch: Option<(Child, ChildStdin)>,
+struct Watch {
+    shell: Child,
+    list: Option<ChildStdin>,
 }
 
 impl Groups {
+    /// Sees to it that there is a watch. Called before a group is made: a `kill -9` may come at any moment.
+    pub(super) fn watch(&self) {
+        let mut watch = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if watch.is_none() {
+            *watch = Watch::start();
+        }
+    }
+
     /// Adds a group until the value that this gives goes away.
     pub(super) fn add(&self, leader: Pid) -> Listed<'_> {
         let id = leader.as_raw_pid();
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.running.insert(id);
-        inner.tell('+', id);
+        self.tell('+', id);
         Listed { groups: self, id }
     }
 
-    /// Starts the watch, if it has not been started. It costs a process: not worth it for steps that end at once.
-    pub(super) fn watch(&self) {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if inner.watch.is_some() || inner.running.is_empty() {
-            return;
+    fn tell(&self, change: char, id: i32) {
+        let mut watch = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(list) = watch.as_mut().and_then(|watch| watch.list.as_mut()) {
+            // In one piece: half a line would be lost with us.
+            let _ = list.write_all(format!("{change} {id}\n").as_bytes());
         }
+    }
+}
+
+impl Watch {
+    fn start() -> Option<Self> {
         let mut command = Command::new("sh");
         // In a group of its own: a Ctrl-C in the terminal is not for it.
         command.args(["-c", WATCH]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         // Without it, only the one promise after a `kill -9` is not kept.
-        let Ok(mut child) = command.current_dir("/").spawn() else { return };
-        let Some(stdin) = child.stdin.take() else { return };
-        inner.watch = Some((child, stdin));
-        for id in inner.running.clone() {
-            inner.tell('+', id);
-        }
+        let mut shell = command.current_dir("/").spawn().ok()?;
+        let list = shell.stdin.take();
+        Some(Self { shell, list })
     }
 }
 
-impl Inner {
-    fn tell(&mut self, change: char, id: i32) {
-        if let Some((_, stdin)) = &mut self.watch {
-            let _ = writeln!(stdin, "{change} {id}");
-        }
-    }
-}
-
-impl Drop for Inner {
+impl Drop for Watch {
     fn drop(&mut self) {
-        if let Some((mut child, stdin)) = self.watch.take() {
-            drop(stdin);
-            let _ = child.wait();
-        }
+        drop(self.list.take());
+        // It ends by itself; who is in a hurry does not wait for it.
+        let _ = self.shell.try_wait();
     }
 }
 
@@ -89,8 +86,6 @@ pub(super) struct Listed<'a> {
 
 impl Drop for Listed<'_> {
     fn drop(&mut self) {
-        let mut inner = self.groups.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.running.remove(&self.id);
-        inner.tell('-', self.id);
+        self.groups.tell('-', self.id);
     }
 }

@@ -62,9 +62,13 @@ impl Facts<'_> {
         let command = self.command(step, written)?;
         let files = self.files(step, command.list())?;
         let bytes: Vec<&[u8]> = files.iter().map(|path| below_root(step, path)).collect();
-        let arguments: Vec<&[u8]> = self.context.arguments.iter().map(|argument| argument.as_bytes()).collect();
         let message_file = self.context.message_file.map(std::path::absolute).transpose();
         let message_file = message_file.map_err(|source| Error::File { path: "the message file".into(), source })?;
+        let mut arguments: Vec<&[u8]> = self.context.arguments.iter().map(|argument| argument.as_bytes()).collect();
+        // git names it from the root of the work tree; a step may run elsewhere.
+        if let (Some(first), Some(file)) = (arguments.first_mut(), &message_file) {
+            *first = file.as_os_str().as_bytes();
+        }
         let values = Values {
             files: &bytes,
             message_file: message_file.as_ref().map_or(b"", |path| path.as_os_str().as_bytes()),
@@ -126,16 +130,19 @@ impl Facts<'_> {
     /// While git picks one commit after the other, what acts on the work tree would act on each: it waits for the end,
     /// unless its conditions ask for this.
     fn stays_out(&self, step: &Step) -> Option<OperationState> {
-        let follows = matches!(
-            self.context.hook,
-            HookName::PostCheckout | HookName::PostCommit | HookName::PostApplypatch | HookName::PostIndexChange
-        );
+        let moved_by: &[OperationState] = match self.context.hook {
+            HookName::PostCheckout | HookName::PostCommit | HookName::PostIndexChange => {
+                &[OperationState::Rebase, OperationState::Am]
+            }
+            // It is there for `git am`; a rebase borrows it.
+            HookName::PostApplypatch => &[OperationState::Rebase],
+            _ => return None,
+        };
         let asked = |state: OperationState| match &step.only {
             crate::config::Condition::When(conditions) => conditions.state.contains(&state),
             _ => false,
         };
-        let state = if follows { self.context.repository.operation() } else { None };
-        state.filter(|state| matches!(state, OperationState::Rebase | OperationState::Am) && !asked(*state))
+        self.context.repository.operation().filter(|state| moved_by.contains(state) && !asked(*state))
     }
 
     fn command(&self, step: &Step, written: &str) -> Result<Command, Error> {
@@ -220,9 +227,9 @@ impl Facts<'_> {
         for file in files {
             key.field("file", file);
         }
-        if command.takes_message_file() {
-            let message = self.context.message_file.map(|path| std::fs::read(path).map_err(Error::file(path)));
-            key.field("message", &message.transpose()?.unwrap_or_default());
+        // However a command finds it: as `{message_file}`, as `{1}`, as `.git/COMMIT_EDITMSG`.
+        if let Some(path) = self.context.message_file {
+            key.field("message", &std::fs::read(path).map_err(Error::file(path))?);
         }
         for place in command.takes_arguments() {
             key.field("argument", values.arguments.get(place - 1).copied().unwrap_or_default());

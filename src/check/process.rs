@@ -59,6 +59,7 @@ pub(super) fn run(shell: Shell<'_>, interrupt: &Interrupt, output: &dyn Fn(&[u8]
     let (reader, writer) = io::pipe()?;
     let mut command = shell.command();
     command.stdin(standard_input(shell.stdin)?).stdout(writer.try_clone()?).stderr(writer).process_group(0);
+    shell.groups.watch();
     let child = command.spawn()?;
     // It holds our copies of the writing end, without which the output would never end.
     drop(command);
@@ -103,7 +104,9 @@ pub(super) fn run(shell: Shell<'_>, interrupt: &Interrupt, output: &dyn Fn(&[u8]
 
 /// Runs a script that talks to the person at the terminal: in our own process group, which the terminal's Ctrl-C reaches.
 pub(super) fn attended(shell: Shell<'_>, interrupt: &Interrupt) -> io::Result<End> {
-    let terminal = File::options().read(true).write(true).open("/dev/tty")?;
+    let terminal = File::options().read(true).write(true).open("/dev/tty");
+    let terminal =
+        terminal.map_err(|error| io::Error::new(error.kind(), "it asks a person, and there is no terminal here"))?;
     let mut command = shell.command();
     command.stdin(terminal.try_clone()?).stdout(terminal.try_clone()?).stderr(terminal);
     let mut child = command.spawn()?;

@@ -18,7 +18,7 @@ use std::{
 };
 
 /// Changes whenever what a key covers changes, so that older records are never mistaken for newer ones.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const KEPT: usize = 10_000;
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 const PRUNED_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -181,7 +181,8 @@ impl Records {
         let age = |time: SystemTime| now.duration_since(time).unwrap_or_default();
         let stamp = self.0.join("pruned");
         match fs::metadata(&stamp).and_then(|metadata| metadata.modified()) {
-            Ok(last) if age(last) < PRUNED_EVERY => return Ok(()),
+            // Nor does it put the next time off: a stamp of the future counts as none.
+            Ok(last) if last <= now && age(last) < PRUNED_EVERY => return Ok(()),
             _ => fs::write(&stamp, b"")?,
         }
         let mut records = Vec::new();
@@ -271,5 +272,18 @@ mod tests {
         assert_eq!(count(), 5, "not twice a day");
         records.prune(now + KEPT_FOR + PRUNED_EVERY, 5).unwrap();
         assert_eq!(count(), 0);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_end_the_pruning() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records(folder.path().to_owned());
+        records.prune(SystemTime::now(), 5).unwrap();
+        for n in 0..8 {
+            fs::write(folder.path().join(format!("{n}.json")), b"{}").unwrap();
+        }
+        // The stamp of just now is ten days ahead of this clock.
+        records.prune(SystemTime::now() - 10 * PRUNED_EVERY, 5).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count() - 1, 5);
     }
 }

@@ -26,7 +26,7 @@ use std::{
 pub type Work =
     HashMap<usize, Box<dyn FnOnce(&Task) -> Result<String, Box<dyn miette::Diagnostic + Send + Sync>> + Send>>;
 
-/// How often signals are looked for; what runs longer than this is watched over.
+/// How often signals are looked for.
 const TICK: Duration = Duration::from_millis(50);
 /// How long work that was handed in may take to stop after a signal.
 const WORK_GRACE: Duration = Duration::from_secs(10);
@@ -161,9 +161,8 @@ impl<'a> Runner<'a> {
                 if !waits {
                     break;
                 }
-                match receiver.recv_timeout(TICK) {
-                    Ok((at, reported)) => self.ended[at] = Some(reported),
-                    Err(_) => self.groups.watch(),
+                if let Ok((at, reported)) = receiver.recv_timeout(TICK) {
+                    self.ended[at] = Some(reported);
                 }
             }
         });

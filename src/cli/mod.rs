@@ -154,7 +154,7 @@ fn choice() -> pipeline::Choice {
 
 /// The configuration in the work tree, with the path it was found at.
 fn configuration(repository: &git::Repository) -> miette::Result<(String, config_room::Config)> {
-    let root = repository.work_dir().ok_or_else(|| NoConfig { root: repository.git_dir().display().to_string() })?;
+    let Some(root) = repository.work_dir() else { return committed_configuration(repository) };
     let read = |path: &str| -> miette::Result<Option<String>> {
         match std::fs::read_to_string(root.join(path)) {
             Ok(text) => Ok(Some(text)),
@@ -170,6 +170,22 @@ fn configuration(repository: &git::Repository) -> miette::Result<(String, config
         }
     }
     Err(NoConfig { root: root.display().to_string() }.into())
+}
+
+/// The configuration of a repository without a work tree: that of `HEAD`.
+fn committed_configuration(repository: &git::Repository) -> miette::Result<(String, config_room::Config)> {
+    let absent = || NoConfig { root: repository.git_dir().display().to_string() };
+    let head = repository.commit("HEAD").ok_or_else(absent)?;
+    let read = |path: &str| -> Result<Option<String>, git::Error> {
+        Ok(repository.file(&head, path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    };
+    for path in config_room::PATHS {
+        if let Some(text) = read(path)? {
+            let main = config_room::Source { path: (*path).to_owned(), text };
+            return Ok(((*path).to_owned(), config_room::Layers::gather(main, None, read)?.parse()?));
+        }
+    }
+    Err(absent().into())
 }
 
 /// No configuration where one is needed.

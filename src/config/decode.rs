@@ -6,7 +6,12 @@ use crate::{
     yaml::{Node, Place, Value},
 };
 use serde_json::{Value as Json, json};
-use std::{collections::BTreeMap, fmt::Display, ops::Deref, str::FromStr};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt::Display,
+    ops::Deref,
+    str::FromStr,
+};
 
 /// One mistake: where, what, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,9 +250,10 @@ pub(super) fn entries<'n, 'a>(
     }
     let Value::Mapping(entries) = &node.value else { return wrong_type(node, "a mapping", problems) };
     let mut found: Vec<(&str, &Place, &Node<'_>)> = Vec::with_capacity(entries.len());
+    let mut keys = HashSet::with_capacity(entries.len());
     for entry in entries {
         match entry.key.as_str() {
-            Some(key) if found.iter().any(|(earlier, ..)| *earlier == key) => {
+            Some(key) if !keys.insert(key) => {
                 problems.add(&entry.key.place, format!("{key:?} stands here twice; keep one of them"));
             }
             Some(key) => found.push((key, &entry.key.place, &entry.value)),

@@ -8,8 +8,9 @@ use super::{
 };
 use crate::{
     values::{HookName, RelativePath},
-    yaml::{self, Entry, Node, Place, Position, Value},
+    yaml::{self, Node, Place, Position, Value},
 };
+use std::collections::HashMap;
 
 /// What one person lays over the configuration of a repository, from the root of a work tree. Never tracked.
 pub const LOCAL_PATH: &str = "gitops-hooks.local.yaml";
@@ -18,6 +19,8 @@ pub const LOCAL_PATH: &str = "gitops-hooks.local.yaml";
 const MAX_BYTES: usize = 1 << 20;
 /// More files than this are no configuration.
 const MAX_FILES: usize = 16;
+/// More mistakes than this nobody reads at once.
+const MAX_MISTAKES: usize = 100;
 
 /// A file and what it holds.
 #[derive(Debug, Clone)]
@@ -172,6 +175,8 @@ impl Layers {
 
     fn invalid(&self, mut problems: Vec<Problem>) -> InvalidConfig {
         problems.sort_by_key(|problem| problem.place.start);
+        let more = problems.len().saturating_sub(MAX_MISTAKES);
+        problems.truncate(MAX_MISTAKES);
         let mistake = |problem: Problem| {
             let layer = self.layers.iter().rev().find(|layer| layer.start <= problem.place.start);
             let (path, position) = layer.map_or((PATHS[0], Position { line: 1, column: 1 }), |layer| {
@@ -180,7 +185,7 @@ impl Layers {
             });
             Mistake { path: path.to_owned(), position, message: problem.message }
         };
-        InvalidConfig { mistakes: problems.into_iter().map(mistake).collect() }
+        InvalidConfig { mistakes: problems.into_iter().map(mistake).collect(), more }
     }
 }
 
@@ -233,38 +238,43 @@ fn shift(node: &mut Node<'_>, by: usize) {
 /// A whole file over another.
 fn joined<'a>(below: Option<Node<'a>>, above: Option<Node<'a>>) -> Option<Node<'a>> {
     match (below, above) {
-        (Some(below), Some(above)) => Some(over(below, above, &["hooks", "*"])),
+        (Some(below), Some(mut above)) => {
+            lay(&mut above, below, &["hooks", "*"]);
+            Some(above)
+        }
         (below, above) => above.or(below),
     }
 }
 
-/// One node over another. `steps` leads from here to the lists whose items are steps; elsewhere a list is one value.
-fn over<'a>(below: Node<'a>, mut above: Node<'a>, steps: &[&str]) -> Node<'a> {
-    above.value = match (below.value, above.value) {
+/// Lays a node over another. `steps` leads from here to the lists whose items are steps; elsewhere a list is one value.
+fn lay<'a>(above: &mut Node<'a>, below: Node<'a>, steps: &[&str]) {
+    let new = std::mem::replace(&mut above.value, Value::Sequence(Vec::new()));
+    above.value = match (below.value, new) {
         (Value::Mapping(mut entries), Value::Mapping(new)) => {
-            for Entry { key, value } in new {
-                let name = key.as_str();
-                let same = entries.iter().position(|entry| name.is_some() && entry.key.as_str() == name);
+            let known = places(entries.iter().map(|entry| entry.key.as_str()));
+            for entry in new {
+                let name = entry.key.as_str();
                 let deeper = match steps {
                     [first, rest @ ..] if *first == "*" || name == Some(first) => rest,
                     _ => NOWHERE,
                 };
-                match same {
+                match name.and_then(|name| known.get(name)) {
                     Some(at) => {
-                        let before = entries.remove(at);
-                        entries.insert(at, Entry { key, value: over(before.value, value, deeper) });
+                        let before = std::mem::replace(&mut entries[*at], entry);
+                        lay(&mut entries[*at].value, before.value, deeper);
                     }
-                    None => entries.push(Entry { key, value }),
+                    None => entries.push(entry),
                 }
             }
             Value::Mapping(entries)
         }
         (Value::Sequence(mut items), Value::Sequence(new)) if steps.is_empty() => {
+            let known = places(items.iter().map(|item| Some(step_label(item))));
             for step in new {
-                match items.iter().position(|item| step_label(item) == step_label(&step)) {
+                match known.get(step_label(&step)) {
                     Some(at) => {
-                        let before = items.remove(at);
-                        items.insert(at, over(before, step, NOWHERE));
+                        let before = std::mem::replace(&mut items[*at], step);
+                        lay(&mut items[*at], before, NOWHERE);
                     }
                     None => items.push(step),
                 }
@@ -273,7 +283,17 @@ fn over<'a>(below: Node<'a>, mut above: Node<'a>, steps: &[&str]) -> Node<'a> {
         }
         (_, value) => value,
     };
-    above
+}
+
+/// Where each name stands first.
+fn places<'n>(names: impl Iterator<Item = Option<&'n str>>) -> HashMap<String, usize> {
+    let mut places = HashMap::new();
+    for (at, name) in names.enumerate() {
+        if let Some(name) = name {
+            places.entry(name.to_owned()).or_insert(at);
+        }
+    }
+    places
 }
 
 /// No key is called so: no list of steps lies that way.

@@ -25,8 +25,10 @@ pub const PATHS: &[&str] = &[".gitops-hooks.yaml", ".config/gitops-hooks.yaml"];
 /// A configuration that cannot be used: all that is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidConfig {
-    /// Each mistake, file by file, in the order of the file.
+    /// The mistakes, file by file, in the order of the file: the first hundred.
     pub mistakes: Vec<Mistake>,
+    /// How many there are beside them.
+    pub more: usize,
 }
 
 /// One mistake.
@@ -42,11 +44,14 @@ pub struct Mistake {
 
 impl fmt::Display for InvalidConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.mistakes.len();
+        let count = self.mistakes.len() + self.more;
         let first = self.mistakes.first().map_or("the configuration", |mistake| &mistake.path);
         write!(f, "{first} has {count} mistake{}", if count == 1 { "" } else { "s" })?;
         for Mistake { path, position, message } in &self.mistakes {
             write!(f, "\n{path}:{position}: {message}")?;
+        }
+        if self.more > 0 {
+            write!(f, "\nand {} more", self.more)?;
         }
         Ok(())
     }

@@ -5,10 +5,19 @@ use super::{
     decode::{Problems, closest},
 };
 use crate::values::{HookName, ImageName};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// More steps than this in one hook are nobody's.
+const MAX_STEPS: usize = 2000;
+/// The members of a circle that are named.
+const SHOWN: usize = 10;
 
 pub(super) fn validate(config: &Config, problems: &mut Problems) {
     for (hook, steps) in &config.hooks {
+        if let Some(step) = steps.get(MAX_STEPS) {
+            problems.add(&step.place, format!("more than {MAX_STEPS} steps in {hook}"));
+            continue;
+        }
         for step in steps {
             form(*hook, step, problems);
             if let Some(image) = &step.image {
@@ -97,17 +106,24 @@ fn order(steps: &[Step], problems: &mut Problems) {
     }
     let tags = steps.iter().flat_map(|step| step.tags.iter().map(String::as_str));
     let names: Vec<&str> = labels.iter().copied().chain(tags).collect::<BTreeSet<_>>().into_iter().collect();
+    let mut called: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (at, step) in steps.iter().enumerate() {
+        let names: BTreeSet<&str> = std::iter::once(step.label()).chain(step.tags.iter().map(String::as_str)).collect();
+        for name in names {
+            called.entry(name).or_default().push(at);
+        }
+    }
     for step in steps {
         for need in &step.needs {
-            let mut needed = steps.iter().filter(|other| other.is_called(need)).peekable();
-            if needed.peek().is_none() {
+            let Some(needed) = called.get(need.as_str()) else {
                 let hint = match closest(need, &names) {
                     Some(meant) => format!("did you mean {meant:?}?"),
                     None => format!("known here: {}", names.join(", ")),
                 };
                 problems.add(&need.place, format!("no step {:?} in this hook; {hint}", need.as_str()));
-            }
-            for other in needed {
+                continue;
+            };
+            for other in needed.iter().map(|at| &steps[*at]) {
                 if other.priority > step.priority {
                     problems.add(&need.place, format!("{} comes later: its `priority` is higher", other.label()));
                 }
@@ -117,37 +133,50 @@ fn order(steps: &[Step], problems: &mut Problems) {
             }
         }
     }
+    let needed =
+        |step: &Step| step.needs.iter().filter_map(|need| called.get(need.as_str())).flatten().copied().collect();
+    circles(steps, &steps.iter().map(needed).collect::<Vec<_>>(), problems);
+}
+
+/// Tells each circle of steps once. Depth first, and what has been left is never entered again: as quick as the list is long,
+/// whatever it looks like.
+fn circles(steps: &[Step], needed: &[Vec<usize>], problems: &mut Problems) {
+    let mut left = vec![false; steps.len()];
     let mut told = HashSet::new();
-    for step in steps {
-        circle(step, steps, &mut vec![step], &mut told, problems);
+    for first in 0..steps.len() {
+        // The steps that are open, each with the number of its needs that have been looked at.
+        let mut path = if left[first] { Vec::new() } else { vec![(first, 0)] };
+        let mut open = HashSet::from([first]);
+        while let Some((at, looked_at)) = path.last_mut() {
+            let Some(next) = needed[*at].get(*looked_at).copied() else {
+                left[*at] = true;
+                open.remove(at);
+                path.pop();
+                continue;
+            };
+            *looked_at += 1;
+            if open.contains(&next) {
+                let start = path.iter().position(|(member, _)| *member == next).unwrap_or_default();
+                let members: Vec<&Step> = path[start..].iter().map(|(member, _)| &steps[*member]).collect();
+                circle(&members, &mut told, problems);
+            } else if !left[next] {
+                open.insert(next);
+                path.push((next, 0));
+            }
+        }
     }
 }
 
-fn circle<'c>(
-    step: &'c Step,
-    steps: &'c [Step],
-    path: &mut Vec<&'c Step>,
-    told: &mut HashSet<&'c str>,
-    problems: &mut Problems,
-) {
-    let needed = step
-        .needs
-        .iter()
-        .flat_map(|need| steps.iter().filter(|other| other.is_called(need)).map(move |other| (need, other)));
-    for (need, other) in needed {
-        if let Some(start) = path.iter().position(|earlier| earlier.label() == other.label()) {
-            let members: Vec<&str> = path[start..].iter().map(|step| step.label()).collect();
-            if members.iter().all(|name| !told.contains(name)) {
-                let first = path[start].needs.first().map_or(need.place.clone(), |need| need.place.clone());
-                problems
-                    .add(&first, format!("{} → {}: these steps wait for each other", members.join(" → "), members[0]));
-                told.extend(members);
-            }
-        } else if !told.contains(other.label()) {
-            path.push(other);
-            circle(other, steps, path, told, problems);
-            path.pop();
-        }
+fn circle<'c>(members: &[&'c Step], told: &mut HashSet<&'c str>, problems: &mut Problems) {
+    let names: Vec<&str> = members.iter().map(|step| step.label()).collect();
+    if names.iter().any(|name| told.contains(name)) {
+        return;
+    }
+    told.extend(names.iter());
+    let shown =
+        if names.len() > SHOWN { format!("{} → …", names[..SHOWN].join(" → ")) } else { names.join(" → ") };
+    if let Some(need) = members.first().and_then(|step| step.needs.first()) {
+        problems.add(&need.place, format!("{shown} → {}: these steps wait for each other", names[0]));
     }
 }
 

@@ -4,13 +4,20 @@
 use super::{Change, ChangeKind, EntryKind, Error, Git, Repository};
 use crate::values::Oid;
 use gix::bstr::{BStr, BString, ByteSlice};
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+};
 use std::{
+    collections::HashMap,
     ffi::OsStr,
     fs::{self, Permissions},
-    io,
+    io::{self, Write},
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
+use tempfile::NamedTempFile;
 
 /// What became of a file of the user's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +28,19 @@ pub enum Carried {
     Merged,
     /// The fix and the unstaged edit touch the same lines: the file is as it was.
     LeftAlone,
+    /// There is no such file: it was taken away, is a link or beyond one, or lies outside of a sparse checkout.
+    Absent,
 }
+
+/// What an index says of a path.
+struct Staged {
+    oid: String,
+    /// Whether git looks for no file of it in the work tree (`git update-index --skip-worktree`).
+    skipped: bool,
+}
+
+/// A file of ours that a kill left behind is swept away when it is older than any call of git that could still use it.
+const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 
 impl Repository {
     /// Brings the change from `before` to `after` into the work tree and the index. `fixed` is a work tree that holds
@@ -30,6 +49,7 @@ impl Repository {
     /// # Errors
     /// When a file cannot be written, or git fails. Each file is then either as it was or carried as a whole.
     pub fn carry(&self, before: &Oid, after: &Oid, fixed: &Path) -> Result<Vec<(BString, Carried)>, Error> {
+        self.sweep();
         let changes = self.changes(Some(before), after)?;
         let mut carried = Vec::new();
         if let Some(work_dir) = self.work_dir() {
@@ -37,7 +57,7 @@ impl Repository {
                 carried.push((change.path.clone(), self.carry_file(work_dir, fixed, before, change)?));
             }
         }
-        self.stage(after, &changes)?;
+        self.stage(before, after, &changes)?;
         Ok(carried)
     }
 
@@ -47,8 +67,8 @@ impl Repository {
         let known = self.entry_oid(before, change.path.as_bstr())?;
         // A link, a folder or nothing where a file was: the user is in the middle of something.
         let is_file = fs::symlink_metadata(&mine).is_ok_and(|metadata| metadata.is_file());
-        if !is_file {
-            return Ok(Carried::LeftAlone);
+        if !is_file || leads_through_a_link(work_dir, path) {
+            return Ok(Carried::Absent);
         }
         let unedited = self.git().args(["hash-object", "--path"]).arg(path).arg("--").arg(&mine).run()?.line();
         let unedited = known.as_ref().is_some_and(|known| known.as_str() == unedited);
@@ -93,49 +113,102 @@ impl Repository {
 
     /// A whole file takes the place of another at once, so that no moment shows a part of it.
     fn replace(&self, target: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+        let failed = |source| file(target, source);
+        let permissions = Permissions::from_mode(mode);
         let new = self.own_file(bytes)?;
-        fs::set_permissions(new.path(), Permissions::from_mode(mode)).map_err(|source| file(target, source))?;
+        fs::set_permissions(new.path(), permissions.clone()).map_err(failed)?;
         match new.persist(target) {
             Ok(_) => Ok(()),
+            // git's folder is on another disk: only a file on this one can take the place at once.
             Err(error) if error.error.kind() == io::ErrorKind::CrossesDevices => {
-                fs::write(target, bytes).map_err(|source| file(target, source))
+                let folder = target.parent().unwrap_or(target);
+                let new = file_in(folder, bytes).map_err(failed)?;
+                fs::set_permissions(new.path(), permissions).map_err(failed)?;
+                new.persist(target).map(|_| ()).map_err(|error| failed(error.error))
             }
-            Err(error) => Err(file(target, error.error)),
+            Err(error) => Err(failed(error.error)),
         }
     }
 
     /// A file in our own folder, which goes away with the value.
-    fn own_file(&self, bytes: &[u8]) -> Result<tempfile::NamedTempFile, Error> {
-        let folder = self.state_dir();
-        let make = || {
-            fs::create_dir_all(&folder)?;
-            let mut new = tempfile::NamedTempFile::new_in(&folder)?;
-            io::Write::write_all(&mut new, bytes)?;
-            Ok(new)
-        };
-        make().map_err(|source| file(&folder, source))
+    fn own_file(&self, bytes: &[u8]) -> Result<NamedTempFile, Error> {
+        let folder = self.carry_dir();
+        let made = fs::create_dir_all(&folder).and_then(|()| file_in(&folder, bytes));
+        made.map_err(|source| file(&folder, source))
+    }
+
+    fn carry_dir(&self) -> PathBuf {
+        self.state_dir().join("carry")
+    }
+
+    /// Takes away what earlier runs left because they were killed. Nothing depends on it.
+    fn sweep(&self) {
+        for entry in fs::read_dir(self.carry_dir()).into_iter().flatten().flatten() {
+            let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|at| at.elapsed());
+            if age.is_ok_and(|age| age.is_ok_and(|age| age > LEFT_BEHIND)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// Puts the new entries into the index that the hook was given, and into the one that git holds back meanwhile.
-    fn stage(&self, after: &Oid, changes: &[Change]) -> Result<(), Error> {
-        let mut lines: Vec<u8> = Vec::new();
-        for change in changes {
-            let entry = match change.kind {
-                ChangeKind::Deleted => format!("0 {}\t", "0".repeat(after.as_str().len())),
-                ChangeKind::Written(kind) => match self.entry_oid(after, change.path.as_bstr())? {
-                    Some(oid) => format!("{} {oid}\t", kind.mode()),
-                    None => continue,
-                },
-            };
-            lines.extend(entry.into_bytes());
-            lines.extend_from_slice(&change.path);
-            lines.push(0);
-        }
+    fn stage(&self, before: &Oid, after: &Oid, changes: &[Change]) -> Result<(), Error> {
         for index in self.indexes() {
-            let staged = self.git().args(["update-index", "-z", "--index-info"]).env("GIT_INDEX_FILE", index);
-            staged.input(lines.clone()).run()?;
+            let staged = self.staged(&index)?;
+            let (mut lines, mut skipped): (Vec<u8>, Vec<u8>) = (Vec::new(), Vec::new());
+            for change in changes {
+                let known = staged.get(&change.path);
+                let same = |oid: Oid| known.is_some_and(|known| known.oid == oid.as_str());
+                if !self.entry_oid(before, change.path.as_bstr())?.is_some_and(same) {
+                    // What `git commit FILE` leaves out is staged with an edit of the user's: that stays.
+                    continue;
+                }
+                let entry = match change.kind {
+                    ChangeKind::Deleted => format!("0 {}\t", "0".repeat(after.as_str().len())),
+                    ChangeKind::Written(kind) => match self.entry_oid(after, change.path.as_bstr())? {
+                        Some(oid) => format!("{} {oid}\t", kind.mode()),
+                        None => continue,
+                    },
+                };
+                lines.extend(entry.into_bytes());
+                lines.extend_from_slice(&change.path);
+                lines.push(0);
+                if known.is_some_and(|known| known.skipped) && change.kind != ChangeKind::Deleted {
+                    skipped.extend_from_slice(&change.path);
+                    skipped.push(0);
+                }
+            }
+            let update = |path: &Path| -> Result<(), Error> {
+                let git = || self.git().args(["update-index", "-z"]).env("GIT_INDEX_FILE", path);
+                git().arg("--index-info").input(lines).run()?;
+                if !skipped.is_empty() {
+                    git().args(["--skip-worktree", "--stdin"]).input(skipped).run()?;
+                }
+                Ok(())
+            };
+            if index.extension().is_some_and(|extension| extension == "lock") {
+                self.exchange(&index, update)?;
+            } else {
+                update(&index)?;
+            }
         }
         Ok(())
+    }
+
+    /// Changes an index that git itself holds as a lock: on a copy, which takes its place only if it is still there. When
+    /// git is ended meanwhile it takes its lock away, and ours must not come back in its place.
+    fn exchange(&self, index: &Path, update: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
+        let failed = |source: io::Error| file(index, source);
+        let copy = self.own_file(&fs::read(index).map_err(failed)?)?;
+        update(copy.path())?;
+        match renameat_with(CWD, copy.path(), CWD, index, RenameFlags::EXCHANGE) {
+            Ok(()) => Ok(()),
+            // A file system that cannot, or another disk.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::XDEV | Errno::NOTSUP) if index.exists() => {
+                fs::write(index, fs::read(copy.path()).map_err(failed)?).map_err(failed)
+            }
+            Err(error) => Err(failed(error.into())),
+        }
     }
 
     /// `git commit FILE` makes its commit from a temporary index, and keeps in `index.lock` what the index will be.
@@ -144,6 +217,20 @@ impl Repository {
         let held = self.git_dir().join("index.lock");
         let temporary = given.file_name().is_some_and(|name| name.as_bytes().starts_with(b"next-index-"));
         if temporary && held.exists() { vec![given, held] } else { vec![given] }
+    }
+
+    /// What an index says of each path (git-ls-files(1), `-v` and `--stage`).
+    fn staged(&self, index: &Path) -> Result<HashMap<BString, Staged>, Error> {
+        let listed = self.git().args(["ls-files", "-v", "--stage", "-z"]).env("GIT_INDEX_FILE", index).run()?;
+        let entry = |line: &[u8]| {
+            let (about, path) = line.split_once_str("\t")?;
+            let mut words = about.split_str(" ").map(|word| word.to_str_lossy().into_owned());
+            let tag = words.next()?;
+            let skipped = tag.eq_ignore_ascii_case("s");
+            Some((BString::from(path), Staged { oid: words.nth(1)?, skipped }))
+        };
+        let lines = listed.stdout.split(|byte| *byte == 0);
+        Ok(lines.filter_map(entry).collect())
     }
 
     /// What a tree has under a path; `None` where it has nothing there.
@@ -166,6 +253,21 @@ impl Repository {
         let tree = Git::at(folder).arg("write-tree").run()?.line();
         tree.parse().map_err(|error: crate::values::Invalid| Error::read("an object id", error))
     }
+}
+
+/// Whether a folder on the way to a path is a link: what is beyond one is not the work tree.
+fn leads_through_a_link(work_dir: &Path, path: &OsStr) -> bool {
+    let mut folder = work_dir.to_owned();
+    Path::new(path).parent().into_iter().flat_map(Path::components).any(|part| {
+        folder.push(part);
+        folder.is_symlink()
+    })
+}
+
+fn file_in(folder: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    let mut new = tempfile::Builder::new().prefix(".gitops-hooks-").tempfile_in(folder)?;
+    new.write_all(bytes)?;
+    Ok(new)
 }
 
 fn file(path: &Path, source: io::Error) -> Error {

@@ -4,7 +4,10 @@
 use super::{Error, Git, Repository};
 use crate::values::Oid;
 use std::{
-    fs, io,
+    ffi::OsStr,
+    fs::{self, File},
+    io,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -25,7 +28,8 @@ impl Repository {
     /// # Errors
     /// When it can neither be opened nor be made.
     pub fn linked_tree(&self, folder: &Path, head: &Oid, reason: &str) -> Result<LinkedTree, Error> {
-        if let Some(tree) = LinkedTree::open(self, folder) {
+        // Without its mark, the making of it was cut short: a step's own git would not know that it is ours.
+        if let Some(tree) = LinkedTree::open(self, folder).filter(|tree| tree.admin.join(MARK).exists()) {
             return Ok(tree);
         }
         self.make_linked_tree(folder, head, reason)
@@ -40,6 +44,7 @@ impl Repository {
             Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(file(folder, source)),
             _ => {}
         }
+        let _one_at_a_time = self.making_work_trees()?;
         // Forced twice: what is registered at this place, missing and locked, was ours (git-worktree(1), --force).
         self.git()
             .args(["worktree", "add", "--force", "--force", "--detach", "--no-checkout", "--lock"])
@@ -48,11 +53,29 @@ impl Repository {
             .run()?;
         let broken = || Error::read("the new work tree", format!("git made none in {}", folder.display()));
         let tree = LinkedTree::open(self, folder).ok_or_else(broken)?;
+        // What the user does not look at is part of the snapshot all the same (git-worktree(1) takes the patterns over).
+        let sparse = tree.admin.join("info/sparse-checkout");
+        match fs::remove_file(&sparse) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(file(&sparse, source)),
+            _ => {}
+        }
         for (name, text) in [("locked", reason), (MARK, "")] {
             let path = tree.admin.join(name);
             fs::write(&path, text).map_err(|source| file(&path, source))?;
         }
         Ok(tree)
+    }
+
+    /// Until this goes away, nobody else of ours makes a work tree: git stumbles over those that are half made.
+    fn making_work_trees(&self) -> Result<File, Error> {
+        let path = self.state_dir().join("worktrees.lock");
+        let take = || {
+            fs::create_dir_all(self.state_dir())?;
+            let lock = File::options().create(true).truncate(false).write(true).open(&path)?;
+            lock.lock()?;
+            Ok(lock)
+        };
+        take().map_err(|source| file(&path, source))
     }
 
     /// Whether this is the repository as one of our linked work trees sees it.
@@ -104,12 +127,11 @@ impl Repository {
 impl LinkedTree {
     /// The work tree in a folder, if it is one of this repository's.
     fn open(repository: &Repository, folder: &Path) -> Option<Self> {
-        let text = fs::read_to_string(folder.join(".git")).ok()?;
-        let admin = PathBuf::from(text.strip_prefix("gitdir: ")?.trim_end_matches('\n')).canonicalize().ok()?;
+        let text = fs::read(folder.join(".git")).ok()?;
+        let admin = path(text.strip_prefix(b"gitdir: ")?).canonicalize().ok()?;
         // A clone that was made anew at the same place knows nothing of it.
-        let back = fs::read_to_string(admin.join("gitdir")).ok()?;
-        let mutual =
-            Path::new(back.trim_end_matches('\n')).parent()?.canonicalize().ok()? == folder.canonicalize().ok()?;
+        let back = fs::read(admin.join("gitdir")).ok()?;
+        let mutual = path(&back).parent()?.canonicalize().ok()? == folder.canonicalize().ok()?;
         let ours = admin.parent()?.parent()? == repository.common_dir();
         (mutual && ours && admin.join("HEAD").exists()).then(|| Self { folder: folder.to_owned(), admin })
     }
@@ -152,6 +174,11 @@ impl LinkedTree {
         self.git().args(["clean", "-ffdq"]).args(keep).run()?;
         Ok(())
     }
+}
+
+/// A path as git writes it into a file of its own: bytes, and the end of a line.
+fn path(line: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(line.strip_suffix(b"\n").unwrap_or(line)))
 }
 
 fn file(path: &Path, source: io::Error) -> Error {

@@ -20,7 +20,12 @@ impl Repository {
     /// [`Error::NoRepository`], or a repository that cannot be read.
     pub fn discover() -> Result<Self, Error> {
         let here = std::env::current_dir().map_err(|source| Error::File { path: ".".into(), source })?;
-        let found = Self::wrap(gix::discover_with_environment_overrides(&here), &here)?;
+        let mut found = Self::wrap(gix::discover_with_environment_overrides(&here), &here)?;
+        // Whoever names the folder of git alone stands at the top of the work tree (git(1), --git-dir).
+        let bare = found.gix().config_snapshot().boolean("core.bare").unwrap_or_default();
+        if found.work_dir.is_none() && std::env::var_os("GIT_DIR").is_some() && !bare {
+            found.work_dir = Some(here.clone());
+        }
         // git gives the path from the folder that it calls the hook in.
         Ok(match std::env::var_os("GIT_INDEX_FILE") {
             Some(index) => found.with_index(here.join(index)),

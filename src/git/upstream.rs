@@ -41,7 +41,8 @@ impl Repository {
     /// When git fails.
     pub fn base_on(&self, remote: &str, commit: &Oid) -> Result<Option<Oid>, Error> {
         let exclude = format!("--remotes={remote}");
-        let args = ["rev-list", "--boundary", "--max-count=1000", commit.as_str(), "--not", &exclude];
+        // All of them: a limit would call the oldest of very many new commits old.
+        let args = ["rev-list", "--boundary", commit.as_str(), "--not", &exclude];
         let listed = self.git().args(args).run()?;
         let text = String::from_utf8_lossy(&listed.stdout).into_owned();
         Ok(text.lines().find_map(|line| line.strip_prefix('-')).and_then(|id| id.parse().ok()))
