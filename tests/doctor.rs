@@ -220,7 +220,7 @@ fn a_hooks_path_to_nowhere_and_one_past_ours_say_who_set_it() {
     assert_eq!(run(&context, &[]).code, Some(0));
     std::fs::create_dir_all(context.work.join(".husky/_")).unwrap();
     context.git(&["config", "core.hooksPath", ".husky/_"]);
-    finds(&run(&context, &[]), 3, "✗ hooks path", "where Husky has its hooks", "gitops-hooks install");
+    finds(&run(&context, &[]), 3, "✗ hooks path", "where husky has its hooks", "gitops-hooks install");
     context.must(&["install", "--yes"]);
     let done = run(&context, &[]);
     assert!(done.code == Some(0) && done.stdout.contains("✓ hooks path  ours, which passes on to "), "{done:?}");
