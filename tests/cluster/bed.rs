@@ -54,7 +54,7 @@ pub struct Bed {
 }
 
 impl Bed {
-    /// The environment of the test's name and further ones, which follow the same folder.
+    /// The environment of the test's name and further ones, which have the same manifests.
     pub fn new(name: &str, registry: &str, further: &[&str]) -> Option<Self> {
         testbed::value("KUBECONFIG")?;
         let root = testbed::value("GITOPS_HOOKS_TEST_GIT_ROOT")?;
@@ -75,7 +75,7 @@ impl Bed {
             bed.runtime.block_on(namespaces.create(&PostParams::default(), &object)).unwrap();
         }
         let url = format!("{}{}.git", variable("GIT_SSH"), bed.name);
-        let described = |environment: &String| json!({ "branch": "main", "manifests": { "url": url, "path": "staging" }, "images": ["web"], "namespace": environment });
+        let described = |environment: &String| json!({ "branch": "main", "manifests": { "url": url, "path": environment }, "images": ["web"], "namespace": environment });
         let environments: BTreeMap<_, _> = bed.environments.iter().map(|name| (name, described(name))).collect();
         let repository = format!("{registry}/{}/web", bed.name);
         let images = json!({ "web": { "repository": repository, "plain_http": true } });
@@ -92,13 +92,15 @@ impl Bed {
         Some(bed)
     }
 
-    /// Commits these as all that the environments have, and pushes.
+    /// Commits these as all that each environment has, and pushes.
     pub fn commit(&self, files: &[(&str, &str)]) -> String {
         let work = self.context.beside("manifests");
-        let _ = fs::remove_dir_all(work.join("staging"));
-        fs::create_dir(work.join("staging")).unwrap();
-        for (path, text) in files {
-            fs::write(work.join("staging").join(path), text).unwrap();
+        for folder in self.environments.iter().map(|environment| work.join(environment)) {
+            let _ = fs::remove_dir_all(&folder);
+            fs::create_dir(&folder).unwrap();
+            for (path, text) in files {
+                fs::write(folder.join(path), text).unwrap();
+            }
         }
         let work = work.to_str().unwrap();
         self.context.git(&["-C", work, "add", "-A"]);
