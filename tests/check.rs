@@ -14,5 +14,6 @@ mod check {
     mod records;
     pub mod runner;
     mod safety;
+    mod walk;
 }
 mod context;
