@@ -7,6 +7,7 @@ use gix::bstr::BString;
 use std::{
     borrow::Cow,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// A person's own settings, at the root of the work tree; never a part of what is judged.
@@ -46,6 +47,15 @@ impl Place {
         match self {
             Self::WorkTree(folder, _) => folder,
             Self::Scratch(tree) => tree.folder(),
+        }
+    }
+
+    /// How long it takes to find out whether it still holds the snapshot, where that is known.
+    pub(super) fn price(&self) -> Duration {
+        match self {
+            Self::WorkTree(_, Some(sight)) => sight.price(),
+            Self::WorkTree(_, None) => Duration::ZERO,
+            Self::Scratch(tree) => tree.looked.unwrap_or_default(),
         }
     }
 

@@ -1,6 +1,6 @@
 use super::Error;
 use crate::{
-    git::{Change, Index, Repository},
+    git::{Change, Index, Repository, TreeEntry},
     values::Oid,
 };
 
@@ -36,6 +36,14 @@ impl Snapshot {
         let head = repository.commit("HEAD");
         let changed = repository.changes(head.as_ref(), &index.tree)?;
         Ok(Self { tree: index.tree.clone(), kind: Kind::Index, changed, index: Some(index) })
+    }
+
+    /// Everything in it, in git's order.
+    pub(super) fn entries(&self, repository: &Repository) -> Result<Vec<TreeEntry>, Error> {
+        match self.index.as_ref().and_then(Index::entries) {
+            Some(entries) => Ok(entries),
+            None => Ok(repository.entries(&self.tree)?),
+        }
     }
 
     /// A commit, and what it changes against `base`; without one, every path counts as changed.

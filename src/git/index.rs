@@ -1,7 +1,7 @@
 //! The index: what the next commit would hold. Read once with gix, and handed on; git itself is asked only where the index
 //! does not already say its tree.
 
-use super::{Error, Repository, stamp::Stamp};
+use super::{EntryKind, Error, Repository, TreeEntry, stamp::Stamp};
 use crate::values::Oid;
 use gix::index::{State, decode::Options, entry::Flags};
 use std::{
@@ -42,6 +42,25 @@ impl Index {
     /// Its entries; `None` where there is no file yet.
     pub(super) fn state(&self) -> Option<&State> {
         self.read.as_deref().map(|read| &read.state)
+    }
+
+    /// What its tree holds, as [`Repository::entries`] gives it, without reading the tree; `None` where the index does not
+    /// name every file.
+    #[must_use]
+    pub fn entries(&self) -> Option<Vec<TreeEntry>> {
+        let state = self.state()?;
+        let entry = |entry: &gix::index::Entry| {
+            let kind = EntryKind::of(entry.mode.to_tree_entry_mode()?)?;
+            Some(TreeEntry { path: entry.path(state).to_owned(), kind, oid: oid(entry.id).ok()? })
+        };
+        // What is only intended to be added is not in the tree.
+        let held = state.entries().iter().filter(|entry| !entry.flags.contains(Flags::INTENT_TO_ADD));
+        held.map(entry).collect()
+    }
+
+    /// Its entries, to change them; `None` where somebody else still has them.
+    pub(super) fn into_state(self) -> Option<State> {
+        Arc::into_inner(self.read?).map(|read| read.state)
     }
 
     /// Whether the file is still the one that was read. git never changes an index, it puts another in its place.

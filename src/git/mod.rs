@@ -1,6 +1,7 @@
 //! Everything that touches a repository. gix reads, the `git` program writes and is the network; this room knows nothing
 //! of steps, images or manifests.
 
+mod advance;
 mod ancestry;
 mod carry;
 mod changes;

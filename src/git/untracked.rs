@@ -55,7 +55,7 @@ impl<'a> Untracked<'a> {
     /// Nothing where git would not show the name.
     pub(super) fn check(&mut self, folder: &BStr, name: &Name) -> Result<(), Stop> {
         let path = join(folder, name.bytes.as_bstr());
-        if folder.is_empty() && self.unseen.iter().any(|unseen| unseen.as_bytes() == path) {
+        if self.unseen.iter().any(|unseen| unseen.as_bytes() == path) {
             return Ok(());
         }
         let kind = match name.kind {

@@ -29,12 +29,12 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// The files whose content is compared, all together; git does it beyond that.
 const CONTENT_BYTES: u64 = 4 << 20;
-/// From this many files on, a second thread is worth its start.
+/// From this many files on, a look takes long enough to speak of: a second thread is worth its start.
 const MANY: usize = 1000;
 const THREADS: usize = 4;
 
@@ -56,6 +56,7 @@ pub struct Sight {
     interest: Interest,
     /// When it was seen, in seconds of the epoch.
     began: u64,
+    took: Duration,
     /// Each folder of the index as it was, in the order of [`folders`].
     stamps: Vec<Stamp>,
     /// Folders with nothing in them that counts.
@@ -85,9 +86,21 @@ impl Sight {
     pub fn index(&self) -> &Index {
         &self.index
     }
+
+    /// How long another look takes; nothing worth speaking of in a small tree.
+    #[must_use]
+    pub fn price(&self) -> Duration {
+        let files = self.index.state().map_or(0, |state| state.entries().len());
+        if files < MANY { Duration::ZERO } else { self.took }
+    }
+
+    /// Whether there are folders with nothing in them that counts.
+    pub(super) fn has_loose_folders(&self) -> bool {
+        !self.loose.is_empty()
+    }
 }
 
-/// Walks the work tree of a repository. `unseen` are names at its root that count as ignored. With an earlier sight, folders
+/// Walks the work tree of a repository. `unseen` are paths that count as ignored. With an earlier sight, folders
 /// that have not changed since are not read again.
 pub(super) fn walk(
     repository: &Repository,
@@ -97,8 +110,11 @@ pub(super) fn walk(
     earlier: Option<&Sight>,
 ) -> Seen {
     let (Some(root), Some(state)) = (repository.work_dir(), index.state()) else { return Seen::Unsure };
+    let start = Instant::now();
     match Walk::new(&repository.gix(), state, root).and_then(|walk| walk.all(interest, unseen, earlier)) {
-        Ok((began, stamps, loose)) => Seen::Equal(Sight { index: index.clone(), interest, began, stamps, loose }),
+        Ok((began, stamps, loose)) => {
+            Seen::Equal(Sight { index: index.clone(), interest, began, took: start.elapsed(), stamps, loose })
+        }
         Err(Stop::Unstaged(path)) => Seen::Unstaged(path),
         Err(Stop::Untracked(path)) => Seen::Untracked(path),
         Err(Stop::Unsure) => Seen::Unsure,

@@ -26,7 +26,7 @@ pub enum WorkTreeState {
 }
 
 impl Repository {
-    /// Compares the work tree with the index. `unseen` are names at the root that count as ignored.
+    /// Compares the work tree with the index. `unseen` are paths that count as ignored.
     ///
     /// # Errors
     /// When git fails, as in a bare repository.

@@ -295,12 +295,17 @@ proptest! {
         }
         let repository = tree.repository();
         let index = repository.index().unwrap();
+        if let Some(entries) = index.entries() {
+            prop_assert_eq!(entries, repository.entries(&index.tree).unwrap());
+        }
         let state = repository.work_tree_state(&index, &[]).unwrap();
         prop_assert_eq!(equal(&state), tree.git_says_equal());
         let WorkTreeState::Equal(Some(sight)) = state else { return Ok(()) };
         for act in after {
             tree.act(act);
         }
+        // One of them may have been a setting.
+        let repository = tree.repository();
         let again = if sight.index().is_current(&repository) {
             repository.work_tree_state_since(&sight, &[]).unwrap()
         } else {
