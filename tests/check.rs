@@ -14,5 +14,7 @@ mod check {
     mod records;
     pub mod runner;
     mod safety;
+    mod trees;
+    mod walk;
 }
 mod context;

@@ -2,14 +2,21 @@
 //! again afterwards, the same place says whether what was judged is still what stands there.
 
 use super::{Context, Error, Kind, Places, scratch::ScratchTree};
-use crate::git::{Repository, Trust};
+use crate::git::{Difference, Index, Repository, Sight, Trust, WorkTreeState};
 use gix::bstr::BString;
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// A person's own settings, at the root of the work tree; never a part of what is judged.
+const UNSEEN: &[&str] = &[crate::config::LOCAL_PATH];
 
 /// A folder that holds the snapshot.
 pub(super) enum Place {
-    /// The work tree itself.
-    WorkTree(PathBuf),
+    /// The work tree itself, as it was seen.
+    WorkTree(PathBuf, Option<Box<Sight>>),
     /// A scratch tree, ours for as long as this value lives.
     Scratch(ScratchTree),
 }
@@ -19,11 +26,11 @@ impl Place {
     pub(super) fn find(context: &Context<'_>) -> Result<Self, Error> {
         let why = match context.repository.work_dir() {
             None => "the repository has no work tree".to_owned(),
-            Some(folder) if !context.judges() => return Ok(Self::WorkTree(folder.to_owned())),
+            Some(folder) if !context.judges() => return Ok(Self::WorkTree(folder.to_owned(), None)),
             Some(_) if context.places == Places::Scratch => return Self::scratch(context),
-            Some(folder) => match difference(context, context.snapshot.trust)? {
-                None => return Ok(Self::WorkTree(folder.to_owned())),
-                Some(why) => why,
+            Some(folder) => match compare(context, context.snapshot.index.as_ref())? {
+                Compared::Equal(sight) => return Ok(Self::WorkTree(folder.to_owned(), sight)),
+                Compared::Different(why) => why,
             },
         };
         let scratch = Self::scratch(context)?;
@@ -38,14 +45,23 @@ impl Place {
 
     pub(super) fn folder(&self) -> &Path {
         match self {
-            Self::WorkTree(folder) => folder,
+            Self::WorkTree(folder, _) => folder,
             Self::Scratch(tree) => tree.folder(),
+        }
+    }
+
+    /// How long it takes to find out whether it still holds the snapshot, where that is known.
+    pub(super) fn price(&self) -> Duration {
+        match self {
+            Self::WorkTree(_, Some(sight)) => sight.price(),
+            Self::WorkTree(_, None) => Duration::ZERO,
+            Self::Scratch(tree) => tree.looked.unwrap_or_default(),
         }
     }
 
     pub(super) const fn name(&self) -> &'static str {
         match self {
-            Self::WorkTree(_) => "work tree",
+            Self::WorkTree(..) => "work tree",
             Self::Scratch(_) => "scratch tree",
         }
     }
@@ -53,45 +69,90 @@ impl Place {
     /// Why it holds the snapshot no more, if so: a step changed a file, or a person did.
     pub(super) fn changed(&self, context: &Context<'_>) -> Result<Option<String>, Error> {
         match self {
-            Self::WorkTree(_) => {
-                let index = context.repository.index()?;
-                if context.snapshot.kind == Kind::Index && index.tree != context.snapshot.tree {
-                    return Ok(Some("the index is another one now".to_owned()));
-                }
-                difference(context, index.trust)
+            Self::WorkTree(_, sight) => {
+                let repository = context.repository;
+                let compared = match sight {
+                    Some(sight) if sight.index().is_current(repository) && is_checked_out(context)? => {
+                        Compared::from(repository.work_tree_state_since(sight, UNSEEN)?)
+                    }
+                    _ => {
+                        let index = repository.index()?;
+                        if context.snapshot.kind == Kind::Index && index.tree != context.snapshot.tree {
+                            return Ok(Some("the index is another one now".to_owned()));
+                        }
+                        compare(context, Some(&index))?
+                    }
+                };
+                Ok(match compared {
+                    Compared::Equal(_) => None,
+                    Compared::Different(why) => Some(why),
+                })
             }
             Self::Scratch(tree) => {
                 // What steps leave beside the tracked files goes away with the next update.
                 let repository = Repository::open(tree.folder())?;
-                if repository.index()?.tree != context.snapshot.tree {
+                let index = repository.index()?;
+                if index.tree != context.snapshot.tree {
                     return Ok(Some("a step changed the index".to_owned()));
                 }
-                Ok(first(&repository.work_tree_state()?.unstaged, "was changed"))
+                Ok(match repository.tracked_state(&index)? {
+                    WorkTreeState::Different(difference) => first(&difference.unstaged, "was changed"),
+                    WorkTreeState::Equal(_) => None,
+                })
             }
         }
     }
 }
 
-/// Why the work tree is not the snapshot, if so.
-fn difference(context: &Context<'_>, trust: Trust) -> Result<Option<String>, Error> {
+/// How the work tree stands to the snapshot.
+enum Compared {
+    Equal(Option<Box<Sight>>),
+    /// Not equal, and why.
+    Different(String),
+}
+
+impl From<WorkTreeState> for Compared {
+    fn from(state: WorkTreeState) -> Self {
+        match state {
+            WorkTreeState::Equal(sight) => Self::Equal(sight),
+            WorkTreeState::Different(Difference { unstaged, untracked }) => {
+                let why = first(&unstaged, "has unstaged changes");
+                let why = why.or_else(|| first(&untracked, "is neither tracked nor ignored"));
+                Self::Different(why.unwrap_or_else(|| "it differs from the index".to_owned()))
+            }
+        }
+    }
+}
+
+fn compare(context: &Context<'_>, index: Option<&Index>) -> Result<Compared, Error> {
     let (repository, snapshot) = (context.repository, context.snapshot);
-    if trust == Trust::Believes {
-        return Ok(Some("some files are assume-unchanged or outside the sparse checkout".to_owned()));
+    if let Kind::Commit(commit) = &snapshot.kind
+        && !is_checked_out(context)?
+    {
+        return Ok(Compared::Different(format!("commit {} is not checked out", commit.short())));
     }
-    if let Kind::Commit(commit) = &snapshot.kind {
-        match repository.commit("HEAD") {
-            Some(head) if head == *commit || repository.tree_of(&head)? == snapshot.tree => {}
-            _ => return Ok(Some(format!("commit {} is not checked out", commit.short()))),
-        }
-        if repository.index()?.trust == Trust::Believes {
-            return Ok(Some("some files are assume-unchanged or outside the sparse checkout".to_owned()));
-        }
+    let index = match index {
+        Some(index) => Cow::Borrowed(index),
+        None => Cow::Owned(repository.index()?),
+    };
+    if index.trust == Trust::Believes {
+        return Ok(Compared::Different("some files are assume-unchanged or outside the sparse checkout".to_owned()));
     }
-    let state = repository.work_tree_state()?;
-    let staged = if snapshot.kind == Kind::Index { None } else { first(&state.staged, "has staged changes") };
-    Ok(staged
-        .or_else(|| first(&state.unstaged, "has unstaged changes"))
-        .or_else(|| first(&state.untracked, "is neither tracked nor ignored")))
+    let staged = repository.changes(Some(&snapshot.tree), &index.tree)?;
+    let staged: Vec<BString> = staged.into_iter().map(|change| change.path).collect();
+    if let Some(why) = first(&staged, "has staged changes") {
+        return Ok(Compared::Different(why));
+    }
+    Ok(repository.work_tree_state(&index, UNSEEN)?.into())
+}
+
+/// Whether `HEAD` is the snapshot; an index belongs to every `HEAD`.
+fn is_checked_out(context: &Context<'_>) -> Result<bool, Error> {
+    let Kind::Commit(commit) = &context.snapshot.kind else { return Ok(true) };
+    Ok(match context.repository.commit("HEAD") {
+        Some(head) => head == *commit || context.repository.tree_of(&head)? == context.snapshot.tree,
+        None => false,
+    })
 }
 
 fn first(paths: &[BString], what: &str) -> Option<String> {

@@ -170,7 +170,7 @@ impl Facts<'_> {
         if let Some(entries) = self.entries.get() {
             return Ok(entries);
         }
-        let read = self.context.repository.entries(&self.context.snapshot.tree)?;
+        let read = self.context.snapshot.entries(self.context.repository)?;
         Ok(self.entries.get_or_init(|| read))
     }
 

@@ -151,7 +151,12 @@ impl Shell<'_> {
     fn command(&self) -> Command {
         let mut words = self.program.split_whitespace();
         let mut command = Command::new(words.next().unwrap_or("sh"));
-        git::scrub(&mut command).args(words).arg("-c").arg(self.script).current_dir(self.folder).envs(self.env);
+        git::scrub(&mut command).args(words).arg("-c").arg(self.script).envs(self.env);
+        // git starts hooks at the root of the work tree. A process that need not change its folder is started without a
+        // copy of our own.
+        if std::env::current_dir().map_or(true, |here| here != self.folder) {
+            command.current_dir(self.folder);
+        }
         command
     }
 }

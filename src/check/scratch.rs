@@ -26,6 +26,8 @@ const SETUP_LIMIT: Duration = Duration::from_secs(3600);
 /// A scratch tree that holds the snapshot and is ours until this value goes away.
 pub(super) struct ScratchTree {
     tree: LinkedTree,
+    /// How long a look at it takes, where that is known.
+    pub(super) looked: Option<Duration>,
     _lock: File,
 }
 
@@ -49,12 +51,14 @@ impl ScratchTree {
         let links: Vec<&str> = context.scratch.link.iter().map(crate::values::RelativePath::as_str).collect();
         let place = folder.join(name);
         let mut tree = repository.linked_tree(&place, &head, REASON)?;
-        if tree.set(snapshot, &head, &links).is_err() {
+        let looked = if let Ok(looked) = tree.set(snapshot, &head, &links) {
+            looked
+        } else {
             // Cut short in a way that git cannot mend: made anew, once.
             tree = repository.make_linked_tree(&place, &head, REASON)?;
-            tree.set(snapshot, &head, &links)?;
-        }
-        let scratch = Self { tree, _lock: lock };
+            tree.set(snapshot, &head, &links)?
+        };
+        let scratch = Self { tree, looked, _lock: lock };
         if let Some(work_tree) = repository.work_dir() {
             for told in links::borrow(work_tree, scratch.folder(), &context.scratch.link)? {
                 context.progress.line(&told);
@@ -74,7 +78,7 @@ impl ScratchTree {
     fn set_up(&self, setup: &Setup, done: &Path, context: &Context<'_>) -> Result<(), Error> {
         let mut key = KeyBuilder::new("setup");
         key.field("run", setup.run.as_bytes());
-        for entry in context.repository.entries(&context.snapshot.tree)? {
+        for entry in context.snapshot.entries(context.repository)? {
             if setup.inputs.matches(std::ffi::OsStr::from_bytes(&entry.path).as_ref()) {
                 key.entry(&entry);
             }

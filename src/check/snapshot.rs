@@ -1,11 +1,11 @@
 use super::Error;
 use crate::{
-    git::{Change, Repository, Trust},
+    git::{Change, Index, Repository, TreeEntry},
     values::Oid,
 };
 
 /// The exact tree that is judged, whatever the work tree looks like.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Snapshot {
     /// Its tree.
     pub tree: Oid,
@@ -13,8 +13,8 @@ pub struct Snapshot {
     pub kind: Kind,
     /// The paths that this event changes: staged against `HEAD`, or in the commit against what the remote has.
     pub changed: Vec<Change>,
-    /// Whether git looks at every file before it calls the work tree equal to the index.
-    pub(super) trust: Trust,
+    /// The index that it was taken from.
+    pub(super) index: Option<Index>,
 }
 
 /// What a snapshot is the tree of.
@@ -35,7 +35,15 @@ impl Snapshot {
         let index = repository.index()?;
         let head = repository.commit("HEAD");
         let changed = repository.changes(head.as_ref(), &index.tree)?;
-        Ok(Self { tree: index.tree, kind: Kind::Index, changed, trust: index.trust })
+        Ok(Self { tree: index.tree.clone(), kind: Kind::Index, changed, index: Some(index) })
+    }
+
+    /// Everything in it, in git's order.
+    pub(super) fn entries(&self, repository: &Repository) -> Result<Vec<TreeEntry>, Error> {
+        match self.index.as_ref().and_then(Index::entries) {
+            Some(entries) => Ok(entries),
+            None => Ok(repository.entries(&self.tree)?),
+        }
     }
 
     /// A commit, and what it changes against `base`; without one, every path counts as changed.
@@ -45,6 +53,6 @@ impl Snapshot {
     pub fn of_commit(repository: &Repository, commit: Oid, base: Option<&Oid>) -> Result<Self, Error> {
         let tree = repository.tree_of(&commit)?;
         let changed = repository.changes(base, &tree)?;
-        Ok(Self { tree, kind: Kind::Commit(commit), changed, trust: Trust::Looks })
+        Ok(Self { tree, kind: Kind::Commit(commit), changed, index: None })
     }
 }

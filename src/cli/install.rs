@@ -37,7 +37,7 @@ pub(super) fn install(arguments: &Arguments) -> Result<()> {
         return Err(NotNeeded { hook: *hook, path }.into());
     }
     show(&path, &config);
-    let asked = hook::unconfirmed(&repository, &config, hook::Subject::Publication)?;
+    let asked = hook::unconfirmed(&repository, &config, hook::Subject::Publication);
     if !asked.is_empty() && !arguments.yes {
         ask(&asked)?;
     }

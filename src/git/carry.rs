@@ -234,7 +234,7 @@ impl Repository {
     }
 
     /// What a tree has under a path; `None` where it has nothing there.
-    fn entry_oid(&self, tree: &Oid, path: &BStr) -> Result<Option<Oid>, Error> {
+    pub(super) fn entry_oid(&self, tree: &Oid, path: &BStr) -> Result<Option<Oid>, Error> {
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::read(format!("{path} in {tree}"), error);
         let repository = self.gix();
         let id = gix::ObjectId::from_hex(tree.as_str().as_bytes()).map_err(|error| failed(error.into()))?;

@@ -1,18 +1,32 @@
-//! The index: what the next commit would hold. Read once with gix; git itself is asked only where the index does not
-//! already say its tree.
+//! The index: what the next commit would hold. Read once with gix, and handed on; git itself is asked only where the index
+//! does not already say its tree.
 
-use super::{Error, Repository};
+use super::{EntryKind, Error, Repository, TreeEntry, stamp::Stamp};
 use crate::values::Oid;
-use gix::index::{decode::Options, entry::Flags};
-use std::path::{Path, PathBuf};
+use gix::index::{State, decode::Options, entry::Flags};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-/// What an index says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What an index says. Cheap to clone.
+#[derive(Clone)]
 pub struct Index {
     /// The tree that a commit of it would have.
     pub tree: Oid,
     /// Whether entries claim to equal the work tree without being looked at.
     pub trust: Trust,
+    read: Option<Arc<Read>>,
+}
+
+/// An index file, parsed.
+struct Read {
+    state: State,
+    path: PathBuf,
+    stamp: Stamp,
+    /// Held open, so that no later index can have its inode.
+    _file: File,
 }
 
 /// Whether git looks at every file that the index names.
@@ -22,6 +36,41 @@ pub enum Trust {
     Looks,
     /// Some entries are `assume-unchanged` or outside a sparse checkout (`git update-index(1)`): git says nothing of them.
     Believes,
+}
+
+impl Index {
+    /// Its entries; `None` where there is no file yet.
+    pub(super) fn state(&self) -> Option<&State> {
+        self.read.as_deref().map(|read| &read.state)
+    }
+
+    /// What its tree holds, as [`Repository::entries`] gives it, without reading the tree; `None` where the index does not
+    /// name every file.
+    #[must_use]
+    pub fn entries(&self) -> Option<Vec<TreeEntry>> {
+        let state = self.state()?;
+        let entry = |entry: &gix::index::Entry| {
+            let kind = EntryKind::of(entry.mode.to_tree_entry_mode()?)?;
+            Some(TreeEntry { path: entry.path(state).to_owned(), kind, oid: oid(entry.id).ok()? })
+        };
+        // What is only intended to be added is not in the tree.
+        let held = state.entries().iter().filter(|entry| !entry.flags.contains(Flags::INTENT_TO_ADD));
+        held.map(entry).collect()
+    }
+
+    /// Its entries, to change them; `None` where somebody else still has them.
+    pub(super) fn into_state(self) -> Option<State> {
+        Arc::into_inner(self.read?).map(|read| read.state)
+    }
+
+    /// Whether the file is still the one that was read. git never changes an index, it puts another in its place.
+    #[must_use]
+    pub fn is_current(&self, repository: &Repository) -> bool {
+        match &self.read {
+            Some(read) => rustix::fs::stat(&read.path).is_ok_and(|stat| Stamp::of(&stat) == read.stamp),
+            None => !repository.index_path().exists(),
+        }
+    }
 }
 
 impl Repository {
@@ -44,28 +93,39 @@ impl Repository {
     /// # Errors
     /// An index with unmerged entries, or one that cannot be read.
     pub fn index(&self) -> Result<Index, Error> {
-        let path = self.index_path();
-        if !path.exists() {
-            let tree = gix::ObjectId::empty_tree(self.gix().object_hash());
-            return Ok(Index { tree: oid(tree)?, trust: Trust::Looks });
-        }
         let repository = self.gix();
-        let options = Options::default();
-        let index = gix::index::File::at(&path, repository.object_hash(), true, options)
-            .map_err(|error| Error::read("the index", error))?;
+        let Some(read) = self.read_index()? else {
+            let tree = gix::ObjectId::empty_tree(repository.object_hash());
+            return Ok(Index { tree: oid(tree)?, trust: Trust::Looks, read: None });
+        };
         let unseen = Flags::ASSUME_VALID | Flags::SKIP_WORKTREE;
-        let believes = index.entries().iter().any(|entry| entry.flags.intersects(unseen));
+        let believes = read.state.entries().iter().any(|entry| entry.flags.intersects(unseen));
         let trust = if believes { Trust::Believes } else { Trust::Looks };
         // `git commit` leaves the tree's id in the index before it calls a hook (the cache tree, gitformat-index(5)).
-        let known = index.tree().filter(|tree| {
-            tree.num_entries.is_some_and(|count| count as usize == index.entries().len())
+        let known = read.state.tree().filter(|tree| {
+            tree.num_entries.is_some_and(|count| count as usize == read.state.entries().len())
                 && repository.has_object(tree.id)
         });
         let tree = match known {
             Some(tree) => oid(tree.id)?,
-            None => self.write_tree(&path)?,
+            None => self.write_tree(&read.path)?,
         };
-        Ok(Index { tree, trust })
+        Ok(Index { tree, trust, read: Some(Arc::new(read)) })
+    }
+
+    fn read_index(&self) -> Result<Option<Read>, Error> {
+        let path = self.index_path();
+        let failed = |source| Error::File { path: path.display().to_string(), source };
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(failed)?,
+        };
+        // Taken first: an index that is replaced meanwhile then counts as another one, never as this one.
+        let stamp = rustix::fs::fstat(&file).map(|stat| Stamp::of(&stat)).map_err(|error| failed(error.into()))?;
+        let hash = self.gix().object_hash();
+        let read = gix::index::File::at(&path, hash, true, Options::default());
+        let (state, path) = read.map_err(|error| Error::read("the index", error))?.into_parts();
+        Ok(Some(Read { state, path, stamp, _file: file }))
     }
 
     /// `git write-tree` on a copy: on the index itself it would take `index.lock` and rewrite the file.

@@ -1,5 +1,6 @@
-//! A linked work tree for one tree after the other: made once, then updated by difference. Locked, so that no
-//! `git worktree prune` takes it away; detached, so that it never holds a branch; every call of git with hooks off.
+//! A linked work tree for one tree after the other: made once, then updated by difference, in our own process where that is
+//! certain (`advance`). Locked, so that no `git worktree prune` takes it away; detached, so that it never holds a branch;
+//! every call of git with hooks off.
 
 use super::{Error, Git, Repository};
 use crate::values::Oid;
@@ -9,6 +10,7 @@ use std::{
     io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// A work tree that belongs to us, in a folder outside of the user's.
@@ -154,10 +156,35 @@ impl LinkedTree {
 
     /// Makes its files and its index equal to a tree, and `HEAD` this commit. Files that no tree knows go away, ignored ones
     /// and those in `keep` stay. Only the one who uses the work tree may call it: locks that lie there count as left over.
+    /// Gives the time that another look at the tree takes, where a look and the difference were enough.
     ///
     /// # Errors
     /// When git fails; the work tree is then best made anew.
-    pub fn set(&self, tree: &Oid, head: &Oid, keep: &[&str]) -> Result<(), Error> {
+    pub fn set(&self, tree: &Oid, head: &Oid, keep: &[&str]) -> Result<Option<Duration>, Error> {
+        self.unlock()?;
+        let here = Repository::open(&self.folder)?;
+        let looked = here.advance(tree, keep);
+        if looked.is_none() {
+            self.set_by_git(tree, keep)?;
+            // A file that was reached through a link goes away with the link, when git has seen it already.
+            if !here.holds(tree, keep) {
+                self.set_by_git(tree, keep)?;
+            }
+        }
+        here.detach_head(head)?;
+        Ok(looked)
+    }
+
+    fn set_by_git(&self, tree: &Oid, keep: &[&str]) -> Result<(), Error> {
+        // What has been done so far may have left a lock.
+        self.unlock()?;
+        self.git().args(["read-tree", "--reset", "-u", tree.as_str()]).run()?;
+        let keep = keep.iter().flat_map(|path| ["-e".to_owned(), format!("/{path}")]);
+        self.git().args(["clean", "-ffdq"]).args(keep).run()?;
+        Ok(())
+    }
+
+    fn unlock(&self) -> Result<(), Error> {
         for lock in ["index.lock", "HEAD.lock"] {
             let path = self.admin.join(lock);
             match fs::remove_file(&path) {
@@ -165,13 +192,6 @@ impl LinkedTree {
                 _ => {}
             }
         }
-        let at = fs::read_to_string(self.admin.join("HEAD")).unwrap_or_default();
-        if at.trim_end() != head.as_str() {
-            self.git().args(["update-ref", "--no-deref", "HEAD", head.as_str()]).run()?;
-        }
-        self.git().args(["read-tree", "--reset", "-u", tree.as_str()]).run()?;
-        let keep = keep.iter().flat_map(|path| ["-e".to_owned(), format!("/{path}")]);
-        self.git().args(["clean", "-ffdq"]).args(keep).run()?;
         Ok(())
     }
 }

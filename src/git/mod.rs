@@ -1,10 +1,13 @@
 //! Everything that touches a repository. gix reads, the `git` program writes and is the network; this room knows nothing
 //! of steps, images or manifests.
 
+mod advance;
 mod ancestry;
 mod carry;
 mod changes;
 mod environment;
+mod filters;
+mod folders;
 mod index;
 mod linked_tree;
 mod mirror;
@@ -14,9 +17,12 @@ mod program;
 mod publish;
 mod remote;
 mod repository;
+mod stamp;
 mod tree;
+mod untracked;
 mod upstream;
 mod version;
+mod walk;
 mod work_tree;
 
 pub use ancestry::Ancestry;
@@ -32,7 +38,8 @@ pub use repository::{Repository, Setting};
 pub use tree::{EntryKind, TreeEntry};
 pub use upstream::Upstream;
 pub use version::Version;
-pub use work_tree::WorkTreeState;
+pub use walk::Sight;
+pub use work_tree::{Difference, WorkTreeState};
 
 use miette::Diagnostic;
 

@@ -202,21 +202,15 @@ impl Repository {
         reference.into_fully_peeled_id().ok()?.to_string().parse().ok()
     }
 
-    /// Every value of a key in this clone's own configuration: never what a global or system file says.
-    ///
-    /// # Errors
-    /// When git fails.
-    pub fn local_values(&self, key: &str) -> Result<Vec<String>, Error> {
-        let command = self.git().args(["config", "--local", "--null", "--get-all", key]);
-        match command.run() {
-            Ok(output) => {
-                let text = String::from_utf8_lossy(&output.stdout).into_owned();
-                Ok(text.split_terminator('\0').map(str::to_owned).collect())
-            }
-            // git config exits with 1, and says nothing, where the key is absent (git-config(1)).
-            Err(Error::Failed { message, .. }) if message == "exit code 1" => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+    /// Every value of a key in this clone's own configuration: never what a global or system file says, or one that is
+    /// included.
+    #[must_use]
+    pub fn local_values(&self, key: &str) -> Vec<String> {
+        let repository = self.gix();
+        let config = repository.config_snapshot();
+        let own = |meta: &gix::config::file::Metadata| meta.source == gix::config::Source::Local && meta.level == 0;
+        let values = config.plumbing().strings_filter(key, own).unwrap_or_default();
+        values.iter().map(|value| value.to_str_lossy().into_owned()).collect()
     }
 
     /// Every value that git's files give a key, with the file; the last one counts (git-config(1), `--show-scope`).

@@ -49,12 +49,10 @@ pub fn manifests_line(manifests: &Manifests) -> String {
 }
 
 /// The lines of a configuration that were never confirmed in this clone.
-///
-/// # Errors
-/// When the clone's configuration cannot be read.
-pub fn unconfirmed(repository: &Repository, config: &Config, subject: Subject) -> Result<Vec<String>, Error> {
-    let known = repository.local_values(KEY)?;
-    Ok(confirmed(config, subject).into_iter().filter(|line| !known.contains(line)).collect())
+#[must_use]
+pub fn unconfirmed(repository: &Repository, config: &Config, subject: Subject) -> Vec<String> {
+    let known = repository.local_values(KEY);
+    confirmed(config, subject).into_iter().filter(|line| !known.contains(line)).collect()
 }
 
 /// Keeps all of a configuration's lines as confirmed, in place of what was confirmed before.
@@ -62,7 +60,7 @@ pub fn unconfirmed(repository: &Repository, config: &Config, subject: Subject) -
 /// # Errors
 /// When the clone's configuration cannot be written.
 pub fn confirm(repository: &Repository, config: &Config) -> Result<(), Error> {
-    if !repository.local_values(KEY)?.is_empty() {
+    if !repository.local_values(KEY).is_empty() {
         repository.git().args(["config", "--local", "--unset-all", KEY]).run()?;
     }
     for line in confirmed(config, Subject::Publication) {
