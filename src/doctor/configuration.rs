@@ -14,10 +14,7 @@ pub(super) fn examine(repository: &Repository, config: Result<&Config, &miette::
     match config {
         Ok(config) => {
             findings.push(Finding::fine("configuration", counted(config)));
-            findings.push(match hook::unconfirmed(repository, config, hook::Subject::Publication) {
-                Ok(lines) => judge_unconfirmed(lines),
-                Err(error) => Finding::error("confirmed", &error, "see that `git config --list --local` works"),
-            });
+            findings.push(judge_unconfirmed(hook::unconfirmed(repository, config, hook::Subject::Publication)));
         }
         Err(error) => {
             let error: &dyn Diagnostic = (*error).as_ref();
@@ -52,11 +49,9 @@ pub(super) struct Confirmed {
 }
 
 impl Confirmed {
-    /// What is confirmed in a clone. Where that cannot be read, nothing is.
+    /// What is confirmed in a clone.
     pub(super) fn of(repository: &Repository, config: &Config) -> Self {
-        let subject = hook::Subject::Publication;
-        let unconfirmed = hook::unconfirmed(repository, config, subject);
-        Self { unconfirmed: unconfirmed.unwrap_or_else(|_| hook::confirmed(config, subject)) }
+        Self { unconfirmed: hook::unconfirmed(repository, config, hook::Subject::Publication) }
     }
 
     pub(super) fn has_registry(&self, image: &Image) -> bool {
