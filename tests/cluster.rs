@@ -60,7 +60,9 @@ fn a_pod_follows_a_repository_over_ssh_and_https_and_fetches_at_once_when_nudged
     let password = bed.context.beside("password");
     fs::write(&password, variable("PASSWORD")).unwrap();
     let (user, ca) = (variable("USER"), variable("CA"));
-    let https = ["--username", &user, "--password-file", password.to_str().unwrap(), "--ca", &ca, "--interval", "1h"];
+    let login = ["--username", &user, "--password-file", password.to_str().unwrap(), "--ca", &ca];
+    // Another address counts as another repository.
+    let https = [&login[..], &["--interval", "1h", "--replace"]].concat();
     let said = bed.installed(name, &[&https[..], &["--url", &format!("{host}nothing-{name}.git")]].concat());
     assert!(said.contains("says: unreachable") && said.contains("git.testbed"), "{said}");
 
