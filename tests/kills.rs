@@ -131,6 +131,14 @@ impl Commit {
         hook.is_some_and(|hook| kill_process(Pid::from_raw(hook.id).unwrap(), Signal::KILL).is_ok())
     }
 
+    /// Nothing of it runs on, whatever it is.
+    fn end_all(&self) {
+        for _ in 0..20 {
+            self.signal(Signal::KILL);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Waits until nothing that the commit began is left, and gives whether git committed.
     fn ended(mut self, context: &TestContext, what: &str) -> bool {
         let code = self.git.wait().unwrap().code();
@@ -227,6 +235,7 @@ fn trial_by_trial(config: &str, allowed: impl Fn(&State, &State, &[&str], &str))
         let moment = Duration::from_micros(u64::try_from(micros).unwrap());
         let commit = Commit::begin(&context, form, nap);
         std::thread::sleep(moment.saturating_sub(commit.began.elapsed()));
+        let called = context.beside("began").exists();
         if signal == Signal::KILL {
             while nap == "60" && !commit.kill() {
                 std::thread::sleep(Duration::from_millis(1));
@@ -237,6 +246,10 @@ fn trial_by_trial(config: &str, allowed: impl Fn(&State, &State, &[&str], &str))
         }
         let what = format!("seed {seed}, trial {trial}: {signal:?} after {moment:?} in {form:?} with naps of {nap} s");
         let took = commit.began.elapsed();
+        if signal != Signal::KILL && !called {
+            // git may die while it begins to call us, and we run on without it.
+            commit.end_all();
+        }
         // git may have committed and been ended just after it.
         let _ = commit.ended(&context, &what);
         let committed = context.git(&["rev-parse", "HEAD"]) != context.git(&["rev-parse", "seed"]);

@@ -142,7 +142,7 @@ fn every_movement_of_a_reference_is_told_in_each_state_and_never_stopped() {
     assert_eq!(kept.replace('\n', ";"), format!("{moved}{moved}"));
     // The user's own hook may stop a movement; a step of ours may not.
     git.context.write(".gitops-hooks.yaml", "hooks:\n  reference-transaction:\n    - run: exit 1\n");
-    git.context.git(&["add", "."]);
+    git.context.user_must(&["commit", "-q", "-a", "-m", "another"]);
     let done = git.context.user_must(&["branch", "other"]);
     assert!(done.stderr.contains("✗ exit"), "{done:?}");
 }
