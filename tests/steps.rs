@@ -333,6 +333,8 @@ fn what_runs_in_the_background_has_passed_when_the_push_comes() {
     context.git(&["add", "."]);
     context.git(&["commit", "-q", "-m", "x"]);
     let passed = || context.must(&["run", "pre-push", "--plan"]).contains("test  skipped: passed");
+    // What the user does meanwhile is none of its business.
+    context.write("x", "an edit");
     until(passed);
     let before = log(&context);
     let done = context.try_git(&["push", "-q", "origin", "main"]);

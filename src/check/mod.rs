@@ -27,7 +27,7 @@ pub use record::Key;
 pub use run::{Outcome, Report, Reported, Work, passed, run, verdict};
 pub use scratch::{cache_folder, is_scratch};
 pub use snapshot::{Kind, Snapshot};
-pub use stock::{Hold, ScratchFolder, Tree, left_behind, records, scratch_folders};
+pub use stock::{Hold, ScratchFolder, Tree, forget, left_behind, records, scratch_folders};
 pub use why::{Why, why};
 
 use crate::{config, git, ui, values::HookName};

@@ -1,5 +1,4 @@
-//! What earlier runs left for later ones: scratch trees and records, looked at from outside. Nothing is made, mended or
-//! taken away here.
+//! What earlier runs left for later ones: scratch trees and records, looked at from outside, and taken away as a whole.
 
 use super::{
     Error,
@@ -63,6 +62,37 @@ pub fn scratch_folders(repository: &Repository, cache: &Path) -> Result<Vec<Scra
         folders.push(ScratchFolder { bytes: size(&path), hold: hold(&path.join("lock")), tree, path });
     }
     Ok(folders)
+}
+
+/// Takes away what runs in this clone have left: scratch trees that nobody uses, and records.
+///
+/// # Errors
+/// When something cannot be removed.
+pub fn forget(repository: &Repository) -> Result<(), Error> {
+    let cache = super::cache_folder()?;
+    for folder in scratch_folders(repository, &cache)? {
+        if folder.hold != Hold::Free {
+            continue;
+        }
+        if folder.tree == Tree::Sound {
+            let place = folder.path.join(folder_name(repository));
+            // Forced twice: it is locked (git-worktree(1)).
+            repository.git().args(["worktree", "remove", "--force", "--force"]).arg(&place).run()?;
+        }
+        remove(&folder.path)?;
+    }
+    let base = base(&cache, repository);
+    if listed(&base)?.is_empty() {
+        remove(&base)?;
+    }
+    remove(&repository.state_dir().join("records"))
+}
+
+fn remove(folder: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(folder) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::file(folder)(source)),
+        _ => Ok(()),
+    }
 }
 
 /// The scratch folders of other clones that are not there any more, and what they take on the disk.

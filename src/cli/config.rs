@@ -18,12 +18,12 @@ pub(super) fn run(command: &Command) -> Result<()> {
         Command::Check => {
             let repository = git::Repository::discover()?;
             let (path, _) = super::configuration(&repository)?;
-            anstream::println!("{path} is fine");
+            crate::ui::say!("{path} is fine");
         }
         Command::Schema => {
-            anstream::println!("{:#}", config::schema());
+            crate::ui::say!("{:#}", config::schema());
         }
-        Command::Reference => anstream::print!("{}", config::reference()),
+        Command::Reference => crate::ui::print(&config::reference()),
     }
     Ok(())
 }

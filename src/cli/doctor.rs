@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
         reach: if arguments.offline { Reach::Here } else { Reach::Everybody },
     });
     if arguments.json {
-        anstream::println!("{}", serde_json::to_string_pretty(&findings).into_diagnostic()?);
+        crate::ui::say!("{}", serde_json::to_string_pretty(&findings).into_diagnostic()?);
     } else {
         let quiet = global.verbosity() == Verbosity::Quiet;
         for finding in findings.iter().filter(|finding| !quiet || finding.state != State::Fine) {
@@ -62,12 +62,12 @@ fn show(finding: &Finding) {
     let message = clean(&finding.message);
     let mut lines = message.lines();
     let first = paint(lines.next().unwrap_or_default(), tone);
-    anstream::println!("{mark} {}  {first}", paint(&clean(&finding.check), Tone::Strong));
+    crate::ui::say!("{mark} {}  {first}", paint(&clean(&finding.check), Tone::Strong));
     for line in lines {
-        anstream::println!("  {} {line}", paint("│", Tone::Faint));
+        crate::ui::say!("  {} {line}", paint("│", Tone::Faint));
     }
     if let Some(next) = &finding.next {
-        anstream::println!("  {} {}", paint("next:", Tone::Strong), clean(next));
+        crate::ui::say!("  {} {}", paint("next:", Tone::Strong), clean(next));
     }
 }
 

@@ -34,14 +34,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     // What is written is read back before anybody else has to.
     config::parse(config::PATHS[0], &imported.text)?;
     if arguments.print {
-        anstream::print!("{}", imported.text);
+        crate::ui::print(&imported.text);
         return Ok(());
     }
     let mut file = fs::File::create_new(root.join(config::PATHS[0])).into_diagnostic()?;
     file.write_all(imported.text.as_bytes()).into_diagnostic()?;
     let steps = if imported.steps == 1 { "1 step".to_owned() } else { format!("{} steps", imported.steps) };
-    anstream::println!("{} {}: {steps} of {}", ui::paint("wrote", ui::Tone::Good), config::PATHS[0], imported.path);
-    anstream::println!("next: read it and its comments, `{}`, then `gitops-hooks install`", imported.source.farewell());
+    crate::ui::say!("{} {}: {steps} of {}", ui::paint("wrote", ui::Tone::Good), config::PATHS[0], imported.path);
+    crate::ui::say!("next: read it and its comments, `{}`, then `gitops-hooks install`", imported.source.farewell());
     Ok(())
 }
 

@@ -56,11 +56,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let path = root.join(config::PATHS[0]);
     let mut file = fs::File::create_new(&path).into_diagnostic()?;
     file.write_all(text.as_bytes()).into_diagnostic()?;
-    anstream::println!("{} {}", ui::paint("wrote", ui::Tone::Good), config::PATHS[0]);
+    crate::ui::say!("{} {}", ui::paint("wrote", ui::Tone::Good), config::PATHS[0]);
     for line in found.told() {
-        anstream::println!("  {line}");
+        crate::ui::say!("  {line}");
     }
-    anstream::println!("next: read it, then `gitops-hooks install`");
+    crate::ui::say!("next: read it, then `gitops-hooks install`");
     Ok(())
 }
 
@@ -107,24 +107,24 @@ impl Found {
         }
     }
 
-    /// The command that tests the repository, and what it reads.
-    fn test(&self) -> Option<(String, &'static [&'static str])> {
+    /// The command that tests the repository.
+    fn test(&self) -> Option<String> {
         Some(match self.language? {
             Language::Python => {
                 let python =
                     self.virtual_environment.map_or("python3".to_owned(), |folder| format!("{folder}/bin/python"));
-                (format!("{python} -m pytest -q"), &["**/*.py", "requirements*.txt", "pyproject.toml"])
+                format!("{python} -m pytest -q")
             }
-            Language::Rust => ("cargo test --quiet".to_owned(), &["**/*.rs", "Cargo.toml", "Cargo.lock"]),
-            Language::Go => ("go test ./...".to_owned(), &["**/*.go", "go.mod", "go.sum"]),
-            Language::Node => ("npm test".to_owned(), &["!*.md"]),
+            Language::Rust => "cargo test --quiet".to_owned(),
+            Language::Go => "go test ./...".to_owned(),
+            Language::Node => "npm test".to_owned(),
         })
     }
 
     fn told(&self) -> Vec<String> {
         let mut told = Vec::new();
         match self.test() {
-            Some((command, _)) => told.push(format!("tests: {command}")),
+            Some(command) => told.push(format!("tests: {command}")),
             None => told.push("no tests were recognised: add a step of your own".to_owned()),
         }
         match (&self.dockerfile, self.port) {
@@ -151,10 +151,9 @@ fn compose(found: &Found, arguments: &Arguments, branch: &str) -> String {
     let repository = repository.map_or_else(|| format!("registry.example.com/team/{image}"), ToString::to_string);
     let mut text = include_str!("../../templates/init/head.yaml").to_owned();
     match found.test() {
-        Some((command, inputs)) => text.push_str(&fill(
-            include_str!("../../templates/init/hooks.yaml"),
-            &[("TEST", &scalar(&command)), ("INPUTS", &list(inputs))],
-        )),
+        Some(command) => {
+            text.push_str(&fill(include_str!("../../templates/init/hooks.yaml"), &[("TEST", &scalar(&command))]));
+        }
         None => text.push_str(include_str!("../../templates/init/hooks-without-tests.yaml")),
     }
     if let Some(dockerfile) = &found.dockerfile {

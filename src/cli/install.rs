@@ -1,9 +1,9 @@
 //! `gitops-hooks install` and `uninstall`: show what will run, ask, and put the hooks in place.
 
 use super::exit::Declined;
-use crate::{config::Config, git::Repository, hook, ui, values::HookName};
+use crate::{check, config::Config, git::Repository, hook, ui, values::HookName};
 use miette::{IntoDiagnostic, Result};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -26,11 +26,11 @@ struct NotNeeded {
 pub(super) fn install(arguments: &Arguments) -> Result<()> {
     let repository = Repository::discover()?;
     if let Some(manager) = hook::managed_by(&repository).filter(|manager| manager.can_be_imported()) {
-        anstream::println!("found {manager}'s hooks; `gitops-hooks import` makes steps of its configuration");
+        crate::ui::say!("found {manager}'s hooks; `gitops-hooks import` makes steps of its configuration");
     }
     let (path, config) = super::configuration(&repository)?;
     if config.hooks.is_empty() && config.environments.is_empty() {
-        anstream::println!("{path} names no hooks and no environments: there is nothing to install");
+        crate::ui::say!("{path} names no hooks and no environments: there is nothing to install");
         return Ok(());
     }
     if let Some(hook) = arguments.hooks.iter().find(|hook| !hook::needed(&config).contains(hook)) {
@@ -45,12 +45,12 @@ pub(super) fn install(arguments: &Arguments) -> Result<()> {
     let installed = hook::install(&repository, &config, &binary, &arguments.hooks)?;
     hook::confirm(&repository, &config)?;
     let names: Vec<&str> = installed.hooks.iter().map(|hook| hook.as_str()).collect();
-    anstream::println!("{} {}", ui::paint("installed", ui::Tone::Good), names.join(", "));
+    crate::ui::say!("{} {}", ui::paint("installed", ui::Tone::Good), names.join(", "));
     for kept in &installed.kept {
-        anstream::println!("kept, and still run first: {}", kept.display());
+        crate::ui::say!("kept, and still run first: {}", kept.display());
     }
     for removed in &installed.removed {
-        anstream::println!("removed {removed}: {path} no longer needs it");
+        crate::ui::say!("removed {removed}: it is not needed, or was not asked for");
     }
     Ok(())
 }
@@ -59,17 +59,18 @@ pub(super) fn uninstall() -> Result<()> {
     let repository = Repository::discover()?;
     let removed = hook::uninstall(&repository)?;
     if removed.is_empty() {
-        anstream::println!("there were no hooks of gitops-hooks here");
+        crate::ui::say!("there were no hooks of gitops-hooks here");
     } else {
         let names: Vec<&str> = removed.iter().map(|hook| hook.as_str()).collect();
-        anstream::println!("removed {}; hooks that were here before are back in place", names.join(", "));
+        crate::ui::say!("removed {}; what was here before is back in place", names.join(", "));
     }
+    check::forget(&repository)?;
     Ok(())
 }
 
 /// Everything that will run, before anybody agrees to it.
 fn show(path: &str, config: &Config) {
-    anstream::println!("{path} runs, on this machine and as you:");
+    crate::ui::say!("{path} runs, on this machine and as you:");
     for (hook, steps) in &config.hooks {
         for step in steps {
             let does = match (&step.run, &step.image) {
@@ -77,11 +78,11 @@ fn show(path: &str, config: &Config) {
                 (None, Some(image)) => format!("builds the image {}", image.as_str()),
                 (None, None) => continue,
             };
-            anstream::println!("  {} {}", ui::paint(hook.as_str(), ui::Tone::Faint), ui::clean(&does));
+            crate::ui::say!("  {} {}", ui::paint(hook.as_str(), ui::Tone::Faint), ui::clean(&does));
         }
     }
     for line in hook::confirmed(config, hook::Subject::Publication) {
-        anstream::println!("  {}", ui::clean(&line));
+        crate::ui::say!("  {}", ui::clean(&line));
     }
 }
 
@@ -89,8 +90,7 @@ fn ask(lines: &[String]) -> Result<()> {
     if !std::io::stdin().is_terminal() {
         return Err(Declined { lines: lines.to_vec() }.into());
     }
-    anstream::print!("Is this right? [y/N] ");
-    std::io::stdout().flush().into_diagnostic()?;
+    crate::ui::print("Is this right? [y/N] ");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).into_diagnostic()?;
     if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Declined { lines: lines.to_vec() }.into()) }

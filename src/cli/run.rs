@@ -133,9 +133,9 @@ fn show(plan: &Plan, why: &[Why]) {
         };
         let label = ui::clean(&entry.label).into_owned();
         let decision = ui::clean(&entry.decision.to_string()).into_owned();
-        anstream::println!("{} {}  {decision}", ui::paint(mark, tone), ui::paint(&label, Tone::Strong));
+        crate::ui::say!("{} {}  {decision}", ui::paint(mark, tone), ui::paint(&label, Tone::Strong));
         for line in why.iter().filter(|why| why.step == entry.step).flat_map(|why| &why.differs) {
-            anstream::println!("    {}", ui::clean(line));
+            crate::ui::say!("    {}", ui::clean(line));
         }
     }
 }
@@ -174,5 +174,5 @@ fn step_json(step: &Reported) -> Value {
 }
 
 fn print_json(value: &Value) {
-    anstream::println!("{value:#}");
+    crate::ui::say!("{value:#}");
 }

@@ -9,10 +9,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use miette::{IntoDiagnostic, Result};
-use std::{
-    io::{IsTerminal, Write},
-    time::Duration,
-};
+use std::{io::IsTerminal, time::Duration};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -43,7 +40,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let repository = Repository::discover()?;
     let (_, config) = super::configuration(&repository)?;
     if config.environments.is_empty() {
-        anstream::println!("the configuration has no environments");
+        crate::ui::say!("the configuration has no environments");
         return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
@@ -54,11 +51,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         }
         let status = status::gather(&repository, &config, &client).await;
         if arguments.json {
-            anstream::println!("{}", serde_json::to_string_pretty(&status).into_diagnostic()?);
+            crate::ui::say!("{}", serde_json::to_string_pretty(&status).into_diagnostic()?);
         } else {
-            anstream::println!("{}", table(&status));
+            crate::ui::say!("{}", table(&status));
             for line in waits(&status) {
-                anstream::println!("{line}");
+                crate::ui::say!("{line}");
             }
         }
         Ok(())
@@ -75,20 +72,19 @@ async fn follow(repository: &Repository, config: &config::Config, client: &Resul
         if in_place {
             if height > 0 {
                 // Back to the first line of the last table, and away with it (ECMA-48: CPL, ED).
-                anstream::print!("\x1b[{height}F\x1b[J");
+                crate::ui::print(&format!("\x1b[{height}F\x1b[J"));
             }
             let mut text = table(&status).to_string();
             for line in waits(&status) {
                 text.extend(["\n", &line]);
             }
-            height = text.lines().count();
-            anstream::println!("{text}");
-            std::io::stdout().flush().into_diagnostic()?;
+            height = rows(&text);
+            crate::ui::say!("{text}");
         } else {
             for (at, trace) in status.environments.iter().enumerate() {
                 let line = format!("{}: {}", trace.environment, sentence(trace));
                 if told.get(at) != Some(&line) {
-                    anstream::println!("{}", clean(&line));
+                    crate::ui::say!("{}", clean(&line));
                     told.resize(at + 1, String::new());
                     told[at] = line;
                 }
@@ -105,6 +101,16 @@ async fn follow(repository: &Repository, config: &config::Config, client: &Resul
         _ => None,
     });
     stuck.map_or(Ok(()), |stuck| Err(stuck.into()))
+}
+
+/// How many rows of the terminal a text takes: a long line goes on in the next.
+fn rows(text: &str) -> usize {
+    let width = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    let row = |line: &str| match width {
+        0 => 1,
+        width => anstream::adapter::strip_str(line).to_string().chars().count().div_ceil(width).max(1),
+    };
+    text.lines().map(row).sum()
 }
 
 fn table(status: &Status) -> Table {

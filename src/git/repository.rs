@@ -38,7 +38,12 @@ impl Repository {
     /// # Errors
     /// [`Error::NoRepository`], or a repository that cannot be read.
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        Self::wrap(gix::open(folder), folder)
+        let mut options = gix::open::Options::default();
+        if std::env::var_os("GIT_WORK_TREE").is_some() {
+            // It is meant for the repository of the running command, not for a mirror or a scratch tree.
+            options.permissions.env.git_prefix = gix::sec::Permission::Deny;
+        }
+        Self::wrap(gix::open_opts(folder, options), folder)
     }
 
     fn wrap<E>(opened: Result<gix::Repository, E>, folder: &Path) -> Result<Self, Error>

@@ -90,13 +90,14 @@ fn spawn(repository: &Repository, words: impl Iterator<Item = String>, log: &Pat
     git::scrub(&mut command)
         .args(words)
         .current_dir(repository.work_dir().unwrap_or_else(|| repository.git_dir()))
-        // Nothing to be looked for: a work tree may lie elsewhere, or in another repository.
-        .env("GIT_DIR", repository.git_dir())
         .stdin(Stdio::null())
         .stdout(output.try_clone().map_err(failed)?)
         .stderr(output);
-    if let Some(work_dir) = repository.work_dir() {
-        command.env("GIT_WORK_TREE", work_dir);
+    if let Some(work_dir) = repository.work_dir()
+        && !Repository::open(work_dir).is_ok_and(|found| found.git_dir() == repository.git_dir())
+    {
+        // The work tree does not lead to the repository: it was named by hand, as in `git --git-dir`.
+        command.env("GIT_DIR", repository.git_dir()).env("GIT_WORK_TREE", work_dir);
     }
     for (name, value) in git::WITHOUT_PROMPTS {
         command.env(name, value);

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     check::{self, Kind, Snapshot},
-    config::{Config, Step},
+    config::{self, Config, Step},
     image::Intent,
     values::{HookName, Oid},
 };
@@ -57,6 +57,7 @@ impl ByHand {
 /// When the snapshot or the configuration cannot be used. That steps failed is told by [`ByHand::verdict`].
 pub fn by_hand(pipeline: &Pipeline<'_>, hook: HookName, scope: &Scope) -> Result<ByHand, Error> {
     let (snapshot, source) = snapshot(pipeline, hook, scope)?;
+    not_added(pipeline, &snapshot)?;
     if snapshot.kind == Kind::Index {
         return commit::on_index(pipeline, hook, &snapshot, Call::default()).map(ByHand);
     }
@@ -84,6 +85,19 @@ pub fn plan_by_hand(
     let plan = judge::plan(pipeline, steps, &context)?;
     let why = check::why(&plan, steps, &context)?;
     Ok((plan, why))
+}
+
+/// A configuration that only the work tree has judges nothing; who runs a hook by hand expects it to.
+fn not_added(pipeline: &Pipeline<'_>, snapshot: &Snapshot) -> Result<(), Error> {
+    let Some(root) = pipeline.repository.work_dir() else { return Ok(()) };
+    let in_snapshot = |path: &&&str| pipeline.repository.file(&snapshot.tree, path).is_ok_and(|file| file.is_some());
+    if config::PATHS.iter().any(|path| in_snapshot(&path)) {
+        return Ok(());
+    }
+    match config::PATHS.iter().find(|path| root.join(path).exists()) {
+        Some(path) => Err(Error::NotAdded { path: (*path).to_owned() }),
+        None => Ok(()),
+    }
 }
 
 fn case<'a>(config: &'a Config, hook: HookName, snapshot: &'a Snapshot, source: &'a Oid) -> Case<'a> {

@@ -66,6 +66,14 @@ pub enum Error {
         commit: String,
     },
 
+    /// A configuration that is in the work tree alone.
+    #[error("{path} is not in what is judged")]
+    #[diagnostic(code(config), help("`git add {path}`; a pushed commit must have it"))]
+    NotAdded {
+        /// The configuration.
+        path: String,
+    },
+
     /// One person's file, in everybody's commit.
     #[error("{} is tracked, so that one person's settings would rule everybody", config::LOCAL_PATH)]
     #[diagnostic(code(config), help("`git rm --cached {}`, and add it to .gitignore", config::LOCAL_PATH))]

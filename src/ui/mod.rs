@@ -4,9 +4,12 @@
 //! it ends. The output of a task is shown only when it failed, or with `--verbose`.
 
 mod progress;
+mod say;
 mod style;
 mod table;
 
 pub use progress::{Outcome, Progress, Task, Verbosity};
+pub use say::print;
+pub(crate) use say::say;
 pub use style::{Tone, clean, paint, seconds};
 pub use table::Table;

@@ -236,7 +236,7 @@ fn print(objects: &[Json]) -> Result<()> {
         }
         let text = serde_yaml::to_string(&object)
             .map_err(|error| cluster::Error::Template { name: "output".to_owned(), reason: error.to_string() })?;
-        anstream::print!("---\n{left_out}{text}");
+        crate::ui::print(&format!("---\n{left_out}{text}"));
     }
     Ok(())
 }
