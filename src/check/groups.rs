@@ -9,8 +9,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Keeps the list as it is told it. (dash takes a negative number only in this form.) Only the end of our process ends its input; then it works off what is still listed.
+/// Keeps the list as it is told it. (dash takes a negative number only in this form.) Only the end of our process ends its
+/// input; then it works off what is still listed. It changes its folder itself, so that it starts without a copy of us.
 const WATCH: &str = r#"trap '' INT TERM HUP
+cd /
 all=' '
 while read -r change id; do
     case $change in
@@ -64,7 +66,7 @@ impl Watch {
         // In a group of its own: a Ctrl-C in the terminal is not for it.
         command.args(["-c", WATCH]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         // Without it, only the one promise after a `kill -9` is not kept.
-        let mut shell = command.current_dir("/").spawn().ok()?;
+        let mut shell = command.spawn().ok()?;
         let list = shell.stdin.take();
         Some(Self { shell, list })
     }
