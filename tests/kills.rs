@@ -104,6 +104,9 @@ impl Commit {
         for name in ["pids", "began", "ended"] {
             let _ = std::fs::remove_file(context.beside(name));
         }
+        // A `kill -9` may leave a copy of the index among the temporary files.
+        let _ = std::fs::remove_dir_all(context.beside("tmp"));
+        std::fs::create_dir(context.beside("tmp")).unwrap();
         let mut command = context.command("git");
         command
             .args(form)
@@ -177,7 +180,6 @@ const SIGNALS: &[Signal] = &[Signal::INT, Signal::TERM, Signal::HUP, Signal::KIL
 
 fn begin(config: &str) -> TestContext {
     let context = TestContext::new();
-    std::fs::create_dir(context.beside("tmp")).unwrap();
     for n in 0..50 {
         context.write(&format!("many/{n}"), "x\n");
     }
