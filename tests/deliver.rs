@@ -341,6 +341,43 @@ fn what_fails_says_so_and_leaves_a_note() {
 }
 
 #[test]
+fn a_commit_that_the_branch_has_lost_is_not_delivered() {
+    let bed = Bed::new();
+    let clone = bed.clone("Ada");
+    clone.commit_and_push("one");
+    let lost = clone.commit_and_push("two");
+    let other = bed.clone("Grace");
+    git(&other.folder, &["reset", "--quiet", "--hard", "HEAD~1"]);
+    git(&other.folder, &["push", "--quiet", "--force", "origin", "main"]);
+    let error = clone.deliver(&lost).unwrap_err();
+    assert!(matches!(error, Error::NotOnBranch { .. }), "{error}");
+    assert_eq!(bed.log().len(), 1);
+}
+
+#[test]
+fn a_commit_of_another_branch_is_delivered_only_when_that_was_asked_for() {
+    let bed = Bed::new();
+    let clone = bed.clone("Ada");
+    let tip = clone.commit_and_push("one");
+    clone.deliver(&tip).unwrap();
+    let state = bed.manifest("staging/.gitops-hooks/state.yaml");
+    assert!(state.contains("branch: \"main\""), "{state}");
+    let before = state.replace("branch: \"main\"", "branch: \"develop\"");
+    bed.push_manifests("manifests.git", &[("staging/.gitops-hooks/state.yaml", &before)]);
+    git(&clone.folder, &["commit", "--quiet", "--amend", "--allow-empty", "-m", "another history"]);
+    git(&clone.folder, &["push", "--quiet", "--force", "origin", "main"]);
+    let tip = clone.tip();
+    let error = clone.deliver(&tip).unwrap_err();
+    assert!(matches!(error, Error::OtherBranch { .. }), "{error}");
+    let config = config(&clone.url);
+    let target = Target::of(&config, &"staging".parse().unwrap(), Prompts::Never, deliver::Switch::Asked).unwrap();
+    let task = Progress::new(Verbosity::Quiet).task("deliver");
+    let mut references = |tip: &Oid| Ok(vec![("web".parse().unwrap(), built(tip))]);
+    let delivery = deliver::deliver(&clone.repository, &target, &tip, &mut references, &task).unwrap();
+    assert!(matches!(delivery, Delivery::Delivered { .. }), "{delivery:?}");
+}
+
+#[test]
 fn a_server_hook_that_rejects_is_quoted() {
     let bed = Bed::new();
     let clone = bed.clone("Ada");

@@ -223,3 +223,58 @@ fn only_the_chosen_hooks_are_installed_and_the_others_are_not_missed() {
     context.must(&["uninstall"]);
     assert!(!context.git(&["config", "--local", "--list"]).contains("gitops-hooks"));
 }
+
+#[test]
+fn the_usual_hooks_folder_written_out_is_still_the_usual_one() {
+    let context = TestContext::new();
+    context.write(".gitops-hooks.yaml", PASSES);
+    context.must(&["install", "--yes"]);
+    context.git(&["config", "core.hooksPath", ".git/hooks"]);
+    context.git(&["add", "."]);
+    let done = context.try_git(&["commit", "-q", "-m", "x"]);
+    assert!(done.code == Some(0) && done.stderr.matches("✓ check").count() == 1, "{}", done.stderr);
+}
+
+#[test]
+fn a_hook_that_comes_later_into_the_users_folder_is_passed_on() {
+    let context = TestContext::new();
+    let theirs = context.beside("their-hooks");
+    std::fs::create_dir(&theirs).unwrap();
+    context.git(&["config", "core.hooksPath", theirs.to_str().unwrap()]);
+    context.write(".gitops-hooks.yaml", PASSES);
+    context.must(&["install", "--yes"]);
+    TestContext::script(&theirs.join("commit-msg"), "#!/bin/sh\nexit 1\n");
+    context.git(&["add", "."]);
+    assert_ne!(context.try_git(&["commit", "-q", "-m", "x"]).code, Some(0));
+}
+
+#[test]
+fn a_configuration_that_was_not_added_is_told_by_hand() {
+    let context = TestContext::new();
+    context.write(".gitops-hooks.yaml", PASSES);
+    let done = context.hooks(&["run", "pre-commit"]);
+    assert!(done.code == Some(2) && done.stderr.contains("git add .gitops-hooks.yaml"), "{}", done.stderr);
+}
+
+#[test]
+fn an_uninstallation_leaves_no_scratch_tree_behind() {
+    let context = TestContext::new();
+    context.write(".gitops-hooks.yaml", PASSES);
+    context.must(&["install", "--yes"]);
+    context.git(&["add", "."]);
+    context.write("untracked", "x");
+    context.git(&["commit", "-q", "-m", "x"]);
+    assert_eq!(context.git(&["worktree", "list"]).lines().count(), 2);
+    context.must(&["uninstall"]);
+    assert_eq!(context.git(&["worktree", "list"]).lines().count(), 1);
+}
+
+#[test]
+fn a_full_standard_output_is_an_error_and_no_panic() {
+    let context = TestContext::new();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = context.command(assert_cmd::cargo::cargo_bin!("gitops-hooks"));
+    let output = command.args(["config", "schema"]).stdout(full).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(3) && said.contains("cannot write to standard output"), "{said}");
+}

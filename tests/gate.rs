@@ -1,0 +1,128 @@
+//! What may be published and delivered: only what passed everything, whoever put it on the branch and however. With a real
+//! engine and registry.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod context;
+#[path = "context/testbed.rs"]
+mod testbed;
+
+use context::{Done, TestContext};
+use std::path::{Path, PathBuf};
+
+struct Bed {
+    context: TestContext,
+    manifests: PathBuf,
+}
+
+/// An application whose first commit is published and delivered, and a second clone that has no hooks.
+fn bed() -> Option<Bed> {
+    let registry = testbed::value("GITOPS_HOOKS_TEST_REGISTRY")?;
+    testbed::value("DOCKER_HOST")?;
+    let context = TestContext::new();
+    let (remote, manifests) = (context.beside("remote.git"), context.beside("manifests.git"));
+    for bare in [&remote, &manifests] {
+        context.git(&["init", "-q", "--bare", "-b", "main", bare.to_str().unwrap()]);
+    }
+    let image = format!("{registry}/gate-{}/web", std::process::id());
+    let hand = context.beside("hand");
+    context.git(&["clone", "-q", manifests.to_str().unwrap(), hand.to_str().unwrap()]);
+    std::fs::create_dir(hand.join("staging")).unwrap();
+    let manifest = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec:\n  containers:\n    - name: web\n      image: {image}:0\n"
+    );
+    std::fs::write(hand.join("staging/pod.yaml"), manifest).unwrap();
+    in_folder(&context, &hand, &["add", "."]);
+    in_folder(&context, &hand, &["commit", "-q", "-m", "By hand"]);
+    in_folder(&context, &hand, &["push", "-q", "origin", "HEAD:main"]);
+
+    context.git(&["remote", "add", "origin", remote.to_str().unwrap()]);
+    context.write("Dockerfile", "FROM scratch\nCOPY v /v\n");
+    context.write("v", "good\n");
+    context.write("test.sh", "! grep -q broken v\n");
+    context.write(
+        ".gitops-hooks.yaml",
+        &format!("hooks:\n  pre-push:\n    - {{name: test, run: sh test.sh, files: [v, '*.sh']}}\n    - image: web\nimages:\n  web: {{repository: {image}, plain_http: true}}\nenvironments:\n  staging:\n    branch: main\n    manifests: {{url: \"{}\", path: staging}}\n    images: [web]\n", manifests.display()),
+    );
+    context.git(&["config", "user.name", "A Developer"]);
+    context.git(&["config", "user.email", "dev@example.com"]);
+    context.git(&["add", "."]);
+    context.git(&["commit", "-q", "-m", "Start"]);
+    context.must(&["install", "--yes"]);
+    let done = push(&context);
+    assert!(done.code == Some(0) && done.stderr.contains("is delivered by"), "{}", done.stderr);
+    Some(Bed { context, manifests })
+}
+
+fn push(context: &TestContext) -> Done {
+    context.try_git(&["push", "-u", "origin", "main"])
+}
+
+fn in_folder(context: &TestContext, folder: &Path, args: &[&str]) -> String {
+    let done = TestContext::run(context.command("git").args(args).current_dir(folder));
+    assert_eq!(done.code, Some(0), "git {args:?}: {}", done.stderr);
+    done.stdout
+}
+
+impl Bed {
+    /// A commit that reaches the branch without any hook, as by a host's merge button.
+    fn merged_on_the_host(&self, path: &str, text: &str) {
+        let other = self.context.beside("other");
+        let remote = self.context.beside("remote.git");
+        self.context.git(&["clone", "-q", remote.to_str().unwrap(), other.to_str().unwrap()]);
+        std::fs::write(other.join(path), text).unwrap();
+        in_folder(&self.context, &other, &["commit", "-q", "-a", "-m", "Merged on the host"]);
+        in_folder(&self.context, &other, &["push", "-q", "origin", "main"]);
+    }
+
+    fn deliveries(&self) -> usize {
+        let log = in_folder(&self.context, &self.manifests, &["log", "--format=%s", "main"]);
+        log.lines().filter(|line| line.starts_with("Deliver")).count()
+    }
+}
+
+#[test]
+fn a_push_judges_what_was_merged_past_every_laptop() {
+    let Some(bed) = bed() else { return };
+    bed.merged_on_the_host("v", "broken\n");
+    bed.context.write("README", "nothing that a step looks at\n");
+    bed.context.git(&["add", "."]);
+    bed.context.git(&["commit", "-q", "-m", "Say something"]);
+    bed.context.git(&["pull", "-q", "--rebase"]);
+    let done = push(&bed.context);
+    assert!(done.code != Some(0) && done.stderr.contains("✗ test"), "{}", done.stderr);
+    assert_eq!(bed.deliveries(), 1);
+}
+
+#[test]
+fn a_merge_executes_nothing_that_was_only_fetched() {
+    let Some(bed) = bed() else { return };
+    let trace = bed.context.beside("executed");
+    bed.merged_on_the_host("test.sh", &format!("touch {}\n", trace.display()));
+    let context = &bed.context;
+    context.git(&["fetch", "-q"]);
+    context.git(&["switch", "-q", "-c", "side"]);
+    context.git(&["commit", "-q", "--allow-empty", "-m", "Side"]);
+    context.git(&["switch", "-q", "-c", "topic", "HEAD~1"]);
+    context.git(&["merge", "-q", "--no-ff", "-m", "Merge side", "side"]);
+    assert!(!trace.exists());
+    assert_eq!(bed.deliveries(), 1);
+    context.git(&["switch", "-q", "main"]);
+    context.git(&["pull", "-q"]);
+    assert!(trace.exists(), "what the user pulled is judged and delivered");
+    assert_eq!(bed.deliveries(), 2);
+}
+
+#[test]
+fn a_push_that_left_steps_out_publishes_and_delivers_nothing() {
+    let Some(bed) = bed() else { return };
+    let context = &bed.context;
+    context.write("v", "broken\n");
+    context.git(&["commit", "-q", "-a", "-m", "Break it"]);
+    let mut push = context.command("git");
+    let done = TestContext::run(push.args(["push", "origin", "main"]).env("GITOPS_HOOKS_SKIP", "test"));
+    assert!(done.code == Some(0) && done.stderr.contains("nothing is published"), "{}", done.stderr);
+    let done = context.hooks(&["deliver"]);
+    assert!(done.code == Some(1) && done.stderr.contains("✗ test"), "{done:?}");
+    assert_eq!(bed.deliveries(), 1);
+}
