@@ -43,7 +43,11 @@ def peaks(argv):
 
 
 def note(pid, found):
-    program = os.readlink(f"/proc/{pid}/exe")
+    try:
+        program = os.readlink(f"/proc/{pid}/exe")
+    except FileNotFoundError:
+        # A thread that outlives its process's first one has no program any more.
+        return
     with open(f"/proc/{pid}/status") as status:
         kib = next((int(line.split()[1]) for line in status if line.startswith("VmHWM")), 0)
     found[program] = max(found.get(program, 0), kib / 1024)
