@@ -162,13 +162,18 @@ impl Records {
         Ok(newest)
     }
 
-    /// Keeps a record. It is there whole or not at all.
-    pub(super) fn keep(&self, key: &Key, record: &Record) -> Result<(), Error> {
+    /// Keeps the records of a run. Each is there whole or not at all.
+    pub(super) fn keep(&self, records: &[(Key, Record)]) -> Result<(), Error> {
+        if records.is_empty() {
+            return Ok(());
+        }
         let write = || -> io::Result<()> {
             fs::create_dir_all(&self.0)?;
-            let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
-            file.write_all(&serde_json::to_vec(record)?)?;
-            file.persist(self.file(key))?;
+            for (key, record) in records {
+                let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
+                file.write_all(&serde_json::to_vec(record)?)?;
+                file.persist(self.file(key))?;
+            }
             Ok(())
         };
         write().map_err(Error::file(&self.0))?;
@@ -251,7 +256,7 @@ mod tests {
         let records = Records(folder.path().join("records"));
         let key = key(&[]);
         assert!(matches!(records.find(&key), Found::Nothing));
-        records.keep(&key, &record()).unwrap();
+        records.keep(&[(key.clone(), record())]).unwrap();
         assert!(matches!(records.find(&key), Found::Record(found) if found == record()));
         fs::write(records.file(&key), b"{").unwrap();
         assert!(matches!(records.find(&key), Found::Unreadable(told) if told.contains(key.as_str())));

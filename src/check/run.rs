@@ -390,11 +390,12 @@ pub(super) fn record(
         passed_at: jiff::Timestamp::now(),
         seconds: duration.as_secs_f64(),
     };
+    let mut kept = Vec::new();
     for (planned, ended) in plan.entries.iter().zip(entries.iter_mut()) {
         if let (Outcome::Passed, Some(key), Action::Command { written, .. }) =
             (&ended.outcome, &planned.key, &planned.action)
         {
-            records.keep(key, &new(Some(planned.label.clone()), Some(written.clone()), ended.duration))?;
+            kept.push((key.clone(), new(Some(planned.label.clone()), Some(written.clone()), ended.duration)));
             ended.record = Some(key.clone());
         }
     }
@@ -403,9 +404,9 @@ pub(super) fn record(
         planned.action == Action::Work || (!left_out && !ended.outcome.is_unmet())
     });
     if proven && matches!(records.find(&plan.whole), Found::Nothing | Found::Unreadable(_)) {
-        records.keep(&plan.whole, &new(None, None, entries.iter().map(|entry| entry.duration).sum()))?;
+        kept.push((plan.whole.clone(), new(None, None, entries.iter().map(|entry| entry.duration).sum())));
     }
-    Ok(())
+    records.keep(&kept)
 }
 
 /// Whether the records say that every command of a hook passed, or had no need to run, on this commit's tree with these
