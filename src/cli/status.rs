@@ -114,7 +114,7 @@ fn rows(text: &str) -> usize {
 }
 
 fn table(status: &Status) -> Table {
-    let mut table = Table::new(&["ENVIRONMENT", "COMMIT", "CHECKS", "IMAGE", "MANIFEST", "CLUSTER", "SINCE"]);
+    let mut table = Table::new(&["ENVIRONMENT", "COMMIT", "CHECKS", "IMAGE", "MANIFEST", "STATE", "SINCE"]);
     for trace in &status.environments {
         table.row(row(trace));
     }
@@ -144,7 +144,7 @@ fn row(trace: &Trace) -> Vec<(String, Tone)> {
             ((images.join("\n"), Tone::Plain), (manifest, Tone::Plain))
         }
         Ok(None) => (nothing(), nothing()),
-        Err(_) => (nothing(), ("does not answer".to_owned(), Tone::Bad)),
+        Err(_) => (nothing(), ("not readable".to_owned(), Tone::Bad)),
     };
     let cluster = match &trace.verdict {
         Verdict::Live => ("healthy".to_owned(), Tone::Good),
