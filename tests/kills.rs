@@ -314,3 +314,35 @@ fn a_commit_with_a_fixer_that_is_ended_leaves_each_file_whole() {
         assert!(changed.is_empty() || changed == ["bad1", "bad2", "bad3", "bad4"], "{what}: {changed:?}");
     });
 }
+
+#[test]
+fn a_step_that_has_just_begun_when_the_program_is_killed_ends_too() {
+    let context = begin("hooks:\n  pre-commit:\n    - { name: a, run: sleep 60 }\n    - { name: b, run: sleep 60 }\n");
+    let mark = format!("KILLED_BY={}", context.beside("").display());
+    let (name, value) = mark.split_once('=').unwrap();
+    for _ in 0..20 {
+        let mut command = context.command(assert_cmd::cargo::cargo_bin!("gitops-hooks"));
+        command.args(["run", "pre-commit", "--no-cache"]).env(name, value).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        // A thread for a step: the step itself comes into being now.
+        let threads = format!("/proc/{}/task", child.id());
+        while std::fs::read_dir(&threads).is_ok_and(|threads| threads.count() == 1) {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let carries = |process: &Process| {
+        let environment = std::fs::read(format!("/proc/{}/environ", process.id)).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+    };
+    let since = Instant::now();
+    loop {
+        let left: Vec<String> = processes().into_iter().filter(carries).map(|process| process.command).collect();
+        if left.is_empty() {
+            return;
+        }
+        assert!(since.elapsed() < Duration::from_secs(30), "still running: {left:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -60,6 +60,8 @@ pub(super) fn run(shell: Shell<'_>, interrupt: &Interrupt, output: &dyn Fn(&[u8]
     let mut command = shell.command();
     command.stdin(standard_input(shell.stdin)?).stdout(writer.try_clone()?).stderr(writer).process_group(0);
     shell.groups.watch();
+    let (name, run) = shell.groups.mark();
+    command.env(name, run);
     let child = command.spawn()?;
     // It holds our copies of the writing end, without which the output would never end.
     drop(command);
