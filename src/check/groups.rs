@@ -13,9 +13,10 @@ use std::{
     time::SystemTime,
 };
 
-/// Keeps the list as it is told it, until it is told that all is done. An input that ends without that word is the end of our
-/// process: then it works off what is still listed. (dash takes a negative number only in this form.) A step that had just begun may not be on the list yet: on Linux it is
-/// found by its mark, in our session (`proc_pid_stat(5)`), which a daemon that a step left on purpose is not.
+/// Keeps the list as it is told it, until it is told that all is done. An input that ends without that word is the end of
+/// our process: then it works off what is still listed. (dash takes a negative number only in this form.) A step that had
+/// just begun may not be on the list yet: on Linux it is found by its mark, in our session (`proc_pid_stat(5)`), which a
+/// daemon that a step left on purpose is not.
 const WATCH: &str = r#"trap '' INT TERM HUP
 run=$1
 all=' '
