@@ -73,6 +73,6 @@ pub fn fix(fixers: &Plan, context: &Context<'_>) -> Result<Fixed, Error> {
         ));
     }
     let files = if carried.len() == 1 { "1 file".to_owned() } else { format!("{} files", carried.len()) };
-    context.progress.line(&format!("{files} changed by `fix` steps: the change is part of the commit"));
+    context.progress.line(&format!("{files} changed by `fix` steps: the change will be part of the commit"));
     Ok(Fixed { report, changed: Changed::Yes })
 }
