@@ -134,8 +134,15 @@ impl Commit {
         hook.is_some_and(|hook| kill_process(Pid::from_raw(hook.id).unwrap(), Signal::KILL).is_ok())
     }
 
-    /// Nothing of it runs on, whatever it is.
-    fn end_all(&self) {
+    /// Ends what runs on without git, once git is gone: who kills git itself makes it leave its locks.
+    fn end_the_rest(&mut self) {
+        let since = Instant::now();
+        while self.git.try_wait().unwrap().is_none() {
+            if since.elapsed() > Duration::from_secs(5) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
         for _ in 0..20 {
             self.signal(Signal::KILL);
             std::thread::sleep(Duration::from_millis(1));
@@ -235,7 +242,7 @@ fn trial_by_trial(config: &str, allowed: impl Fn(&State, &State, &[&str], &str))
         let signal = SIGNALS[trial % SIGNALS.len()];
         let micros = random.below(usize::try_from(longest.as_micros()).unwrap());
         let moment = Duration::from_micros(u64::try_from(micros).unwrap());
-        let commit = Commit::begin(&context, form, nap);
+        let mut commit = Commit::begin(&context, form, nap);
         std::thread::sleep(moment.saturating_sub(commit.began.elapsed()));
         let called = context.beside("began").exists();
         if signal == Signal::KILL {
@@ -250,7 +257,7 @@ fn trial_by_trial(config: &str, allowed: impl Fn(&State, &State, &[&str], &str))
         let took = commit.began.elapsed();
         if signal != Signal::KILL && !called {
             // git may die while it begins to call us, and we run on without it.
-            commit.end_all();
+            commit.end_the_rest();
         }
         // git may have committed and been ended just after it.
         let _ = commit.ended(&context, &what);
