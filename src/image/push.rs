@@ -75,8 +75,9 @@ async fn send(engine: &Engine, repository: &Repository, tag: &str, task: &Task) 
 
 /// The engine passes the registry's troubles on as text.
 fn refused(repository: &Repository, user: Option<String>, error: EngineError) -> Error {
+    // Words, never bare numbers: an upload's address has any digits.
     const REFUSED: &[&str] =
-        &["unauthorized", "denied", "no basic auth credentials", "authentication required", "403", "401"];
+        &["unauthorized", "denied", "no basic auth credentials", "authentication required", "forbidden"];
     const GONE: &[&str] = &[
         "eof",
         "connection re",
@@ -119,9 +120,10 @@ mod tests {
         };
         assert!(matches!(told("unauthorized: authentication required"), Error::Refused { .. }));
         assert!(matches!(told("denied: requested access to the resource is denied"), Error::Refused { .. }));
-        for gone in
-            ["failed to do request: Put \"http://x\": EOF", "dial tcp 10.0.0.1:5000: connect: connection refused"]
-        {
+        for gone in [
+            "failed to do request: Put \"http://x/v2/app/blobs/uploads/4010-4031\": EOF",
+            "dial tcp 10.0.0.1:5000: connect: connection refused",
+        ] {
             assert!(matches!(told(gone), Error::Unreachable { .. }), "{gone}");
         }
         let plain = told("Get \"https://reg\": http: server gave HTTP response to HTTPS client").to_string();
