@@ -55,7 +55,7 @@ build() {
 		say "taking down what runs: it is made of parts that are replaced now"
 		teardown
 	fi
-	mkdir -p "$BIN" "$CACHE/work"
+	mkdir -p "$BIN" "$CACHE/building"
 	for entry in "${missing[@]}"; do
 		IFS='|' read -r name cost words <<<"$entry"
 		number=$((number + 1)) began=$(now)
@@ -63,17 +63,17 @@ build() {
 			words=${words/"${BASH_REMATCH[0]}"/"$(version "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}")"}
 		done
 		printf '[%d/%d] %s (about %s on 2 cores) ... ' "$number" "${#missing[@]}" "$words" "$cost"
-		rm -rf "$CACHE/work/$name"
-		mkdir "$CACHE/work/$name"
+		rm -rf "$CACHE/building/$name"
+		mkdir "$CACHE/building/$name"
 		# In the background, as a condition would make it run on after a failure.
-		"build_$name" "$CACHE/work/$name" >"$CACHE/work/$name.log" 2>&1 &
+		"build_$name" "$CACHE/building/$name" >"$CACHE/building/$name.log" 2>&1 &
 		if ! wait $!; then
 			say "failed"
-			tail -n 20 "$CACHE/work/$name.log" >&2
-			fail 3 "$name could not be built; the lines above end $CACHE/work/$name.log."
+			tail -n 20 "$CACHE/building/$name.log" >&2
+			fail 3 "$name could not be built; the lines above end $CACHE/building/$name.log."
 		fi
 		key "$name" >"$BIN/$name.key"
-		rm -rf "$CACHE/work/$name" "$CACHE/work/$name.log"
+		rm -rf "$CACHE/building/$name" "$CACHE/building/$name.log"
 		since "$began"
 		say
 	done
