@@ -46,7 +46,7 @@ sleep 2
 end KILL"#;
 
 /// The variable by which a step's processes are found, wherever they are.
-const MARK: &str = "GITOPS_HOOKS_RUN";
+pub(super) const MARK: &str = "GITOPS_HOOKS_RUN";
 
 /// The groups of one run.
 #[derive(Default)]
@@ -75,14 +75,10 @@ struct Watch {
     length: u64,
 }
 
-/// What a step's processes carry in their environment.
+/// What a step's processes carry in their environment, as the value of [`MARK`].
 pub(super) struct Mark(String);
 
 impl Mark {
-    pub(super) const fn name(&self) -> &'static str {
-        MARK
-    }
-
     pub(super) fn value(&self) -> &str {
         &self.0
     }

@@ -3,7 +3,7 @@
 
 use super::{
     Interrupt,
-    groups::{Groups, Mark},
+    groups::{Groups, MARK, Mark},
     strays::{Extent, Strays},
 };
 use crate::git;
@@ -66,7 +66,7 @@ pub(super) fn run(shell: Shell<'_>, interrupt: &Interrupt, output: &dyn Fn(&[u8]
     command.stdin(standard_input(shell.stdin)?).stdout(writer.try_clone()?).stderr(writer).process_group(0);
     shell.groups.watch();
     let mark = shell.groups.mark();
-    command.env(mark.name(), mark.value());
+    command.env(MARK, mark.value());
     let child = command.spawn()?;
     // It holds our copies of the writing end, without which the output would never end.
     drop(command);

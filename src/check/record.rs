@@ -193,14 +193,11 @@ impl Records {
         file.write_all(text.as_bytes())?;
         for (key, _) in others {
             let name = self.file(key);
-            match fs::hard_link(file.path(), &name) {
-                Ok(()) => {}
-                // An older one, or a file system in which a file has one name only.
-                Err(_) => {
-                    let mut own = tempfile::NamedTempFile::new_in(&self.0)?;
-                    own.write_all(text.as_bytes())?;
-                    own.persist(&name)?;
-                }
+            // There is an older one, or this is a file system in which a file has one name only.
+            if fs::hard_link(file.path(), &name).is_err() {
+                let mut own = tempfile::NamedTempFile::new_in(&self.0)?;
+                own.write_all(text.as_bytes())?;
+                own.persist(&name)?;
             }
         }
         file.persist(self.file(first))?;

@@ -37,6 +37,7 @@ impl Strays<'_> {
 #[cfg(target_os = "linux")]
 mod linux {
     use super::{Extent, Signal, Strays};
+    use crate::check::groups::MARK;
     use rustix::{
         fd::OwnedFd,
         fs::fstat,
@@ -60,7 +61,7 @@ mod linux {
 
         fn found(self) -> Vec<OwnedFd> {
             let pipe = self.output.and_then(|output| fstat(output).ok()).map(|stat| format!("pipe:[{}]", stat.st_ino));
-            let mark = format!("{}={}", self.mark.name(), self.mark.value());
+            let mark = format!("{MARK}={}", self.mark.value());
             let own = fs::read_link("/proc/self/exe").ok();
             let listed = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
             let numbers = listed.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
