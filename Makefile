@@ -1,7 +1,7 @@
 # make demo    the whole story, from commit to cluster, on this machine
 # make test    every test; sets up what is missing
 # make soak    the tests that get better with time, at length: an hour or two
-# make bench   size, start time and speed against the rivals
+# make bench   size, start time, speed and safety beside the rivals
 # make testbed, make testbed-down    the engine, registries, Kubernetes and git server that tests use
 
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
@@ -24,6 +24,7 @@ soak:
 
 bench: release
 	tests/bench/run $(RELEASE)
+	tests/bench/safety $(RELEASE)
 
 testbed:
 	tests/testbed/up

@@ -3,6 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod context;
+#[path = "context/testbed.rs"]
+mod testbed;
+mod hooks {
+    mod traces;
+}
 
 use context::TestContext;
 

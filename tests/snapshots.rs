@@ -4,14 +4,19 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests, also what clippy does not know for one")]
 
 mod context;
+#[path = "context/testbed.rs"]
+mod testbed;
 mod snapshots {
+    mod case_folding;
     mod commits;
     mod every_hook;
     mod fixers;
+    mod large_files;
     mod names;
     mod nested;
     mod pushes;
     mod rebases;
     mod repositories;
     mod seen;
+    mod trials;
 }

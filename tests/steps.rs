@@ -4,6 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod context;
+#[path = "context/testbed.rs"]
+mod testbed;
+mod steps {
+    mod terminal;
+}
 
 use context::{Done, TestContext};
 use std::time::Duration;

@@ -3,6 +3,7 @@
 
 use super::{
     Context, Error, Report, Work,
+    groups::Groups,
     place::Place,
     plan::{Decision, Plan, SkipReason},
     run,
@@ -52,7 +53,7 @@ pub enum Changed {
 /// As [`super::run`], and when what they changed cannot be carried.
 pub fn fix(fixers: &Plan, context: &Context<'_>) -> Result<Fixed, Error> {
     let place = Place::scratch(context)?;
-    let mut report = run::execute(fixers, Work::new(), context, Some(&place))?;
+    let mut report = run::execute(fixers, Work::new(), context, Some(&place), Groups::default())?;
     if run::verdict(context.hook, &report.entries).is_err() {
         return Ok(Fixed { report, changed: Changed::No });
     }

@@ -3,8 +3,11 @@
 
 use rustix::process::Pid;
 use std::{
-    io::Write,
-    os::unix::process::CommandExt,
+    collections::BTreeMap,
+    fs::File,
+    io,
+    os::unix::{fs::FileExt, process::CommandExt},
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
         Mutex, PoisonError,
@@ -13,24 +16,25 @@ use std::{
     time::SystemTime,
 };
 
-/// Keeps the list as it is told it, until it is told that all is done. An input that ends without that word is the end of
-/// our process: then it works off what is still listed. (dash takes a negative number only in this form.) A step that had
-/// just begun may not be on the list yet: on Linux it is found by its mark, in our session (`proc_pid_stat(5)`), which a
-/// daemon that a step left on purpose is not.
+/// Waits until it is told that all is done. An input that ends without that word is the end of our process: then it reads
+/// the list from its standard output and works off what still stands on it. (dash takes a negative number only in this
+/// form.) A step that had just begun may not be on the list yet: on Linux it is found by its mark, in our session
+/// (`proc_pid_stat(5)`), which a daemon that a step left on purpose is not.
 const WATCH: &str = r#"trap '' INT TERM HUP
 run=$1
+read -r word && exit
 all=' '
 while read -r change id; do
     case $change in
-    .) exit ;;
     +) all="$all$id " ;;
     -) case $all in *" $id "*) all="${all%% "$id" *} ${all#* "$id" }" ;; esac ;;
     esac
-done
+done <&1
+exec >/dev/null
 of() { stat=$(cat "/proc/$1/stat" 2>/dev/null) && set -- ${stat##*) } && echo "$3 $4"; }
 marked() {
     mine=$(of $$)
-    for file in $(grep -lz "^$run\$" /proc/[0-9]*/environ 2>/dev/null); do
+    for file in $(grep -lz "^$run" /proc/[0-9]*/environ 2>/dev/null); do
         id=${file#/proc/}
         its=$(of "${id%/environ}")
         [ "${its#* }" = "${mine#* }" ] && echo "${its% *}"
@@ -41,8 +45,8 @@ end TERM
 sleep 2
 end KILL"#;
 
-/// The variable by which a step is found, should we be gone.
-const MARK: &str = "GITOPS_HOOKS_RUN";
+/// The variable by which a step's processes are found, wherever they are.
+pub(super) const MARK: &str = "GITOPS_HOOKS_RUN";
 
 /// The groups of one run.
 #[derive(Default)]
@@ -50,6 +54,8 @@ pub(super) struct Groups {
     watch: Mutex<Option<Watch>>,
     /// What no other run has.
     run: Run,
+    /// Where the programs that steps start with are.
+    programs: Mutex<BTreeMap<String, Option<PathBuf>>>,
 }
 
 struct Run(String);
@@ -64,7 +70,18 @@ impl Default for Run {
 
 struct Watch {
     shell: Child,
-    list: Option<ChildStdin>,
+    end: Option<ChildStdin>,
+    list: File,
+    length: u64,
+}
+
+/// What a step's processes carry in their environment, as the value of [`MARK`].
+pub(super) struct Mark(String);
+
+impl Mark {
+    pub(super) fn value(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Groups {
@@ -72,13 +89,22 @@ impl Groups {
     pub(super) fn watch(&self) {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         if watch.is_none() {
-            *watch = Watch::start(&format!("{MARK}={}", self.run.0));
+            // Without it, only the one promise after a `kill -9` is not kept.
+            let shell = self.program("sh").unwrap_or_else(|| "sh".into());
+            *watch = Watch::start(&shell, &format!("{MARK}={}.", self.run.0)).ok();
         }
     }
 
-    /// The variable, and its value, that the command of a step carries.
-    pub(super) fn mark(&self) -> (&'static str, &str) {
-        (MARK, &self.run.0)
+    /// Where a program is, looked for once in a run: of the folders of a PATH, most do not have it.
+    pub(super) fn program(&self, name: &str) -> Option<PathBuf> {
+        let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        programs.entry(name.to_owned()).or_insert_with(|| which::which(name).ok()).clone()
+    }
+
+    /// What the processes of one more command carry.
+    pub(super) fn mark(&self) -> Mark {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        Mark(format!("{}.{}", self.run.0, COUNT.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// Adds a group until the value that this gives goes away.
@@ -90,34 +116,51 @@ impl Groups {
 
     fn tell(&self, change: char, id: i32) {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(list) = watch.as_mut().and_then(|watch| watch.list.as_mut()) {
-            // In one piece: half a line would be lost with us.
-            let _ = list.write_all(format!("{change} {id}\n").as_bytes());
+        if let Some(watch) = watch.as_mut() {
+            let line = format!("{change} {id}\n");
+            // Written at its place: the watch reads from the beginning, by the offset that it shares with us.
+            if watch.list.write_all_at(line.as_bytes(), watch.length).is_ok() {
+                watch.length += line.len() as u64;
+            }
         }
     }
 }
 
 impl Watch {
-    fn start(mark: &str) -> Option<Self> {
-        let mut command = Command::new("sh");
-        // In a group of its own: a Ctrl-C in the terminal is not for it.
+    fn start(shell: &Path, mark: &str) -> io::Result<Self> {
+        let list = list()?;
+        let mut command = Command::new(shell);
+        // In a group of its own: a Ctrl-C in the terminal is not for it. Nor is the end of a step that we are a part of.
         command
             .args(["-c", WATCH, "sh", mark])
+            .env_remove(MARK)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(list.try_clone()?)
             .stderr(Stdio::null())
             .process_group(0);
-        // Without it, only the one promise after a `kill -9` is not kept.
-        let mut shell = command.spawn().ok()?;
-        let list = shell.stdin.take();
-        Some(Self { shell, list })
+        let mut shell = command.spawn()?;
+        let end = shell.stdin.take();
+        Ok(Self { shell, end, list, length: 0 })
     }
+}
+
+/// A file without a name, which is written at no cost worth speaking of.
+#[cfg(target_os = "linux")]
+fn list() -> io::Result<File> {
+    use rustix::fs::{MemfdFlags, memfd_create};
+    Ok(memfd_create(c"groups", MemfdFlags::CLOEXEC)?.into())
+}
+
+/// A file without a name.
+#[cfg(not(target_os = "linux"))]
+fn list() -> io::Result<File> {
+    tempfile::tempfile()
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if let Some(mut list) = self.list.take() {
-            let _ = list.write_all(b". 0\n");
+        if let Some(mut end) = self.end.take() {
+            let _ = io::Write::write_all(&mut end, b".\n");
         }
         // It ends by itself; who is in a hurry does not wait for it.
         let _ = self.shell.try_wait();

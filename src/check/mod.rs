@@ -17,6 +17,7 @@ mod run;
 mod scratch;
 mod snapshot;
 mod stock;
+mod strays;
 mod why;
 
 pub use fix::{Changed, Fixed, fix};

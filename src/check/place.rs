@@ -138,10 +138,12 @@ fn compare(context: &Context<'_>, index: Option<&Index>) -> Result<Compared, Err
     if index.trust == Trust::Believes {
         return Ok(Compared::Different("some files are assume-unchanged or outside the sparse checkout".to_owned()));
     }
-    let staged = repository.changes(Some(&snapshot.tree), &index.tree)?;
-    let staged: Vec<BString> = staged.into_iter().map(|change| change.path).collect();
-    if let Some(why) = first(&staged, "has staged changes") {
-        return Ok(Compared::Different(why));
+    if index.tree != snapshot.tree {
+        let staged = repository.changes(Some(&snapshot.tree), &index.tree)?;
+        let staged: Vec<BString> = staged.into_iter().map(|change| change.path).collect();
+        if let Some(why) = first(&staged, "has staged changes") {
+            return Ok(Compared::Different(why));
+        }
     }
     Ok(repository.work_tree_state(&index, UNSEEN)?.into())
 }

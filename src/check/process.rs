@@ -1,10 +1,15 @@
 //! One shell command in a process group of its own. It always ends: by itself, by its time limit or by a signal to us; and
-//! whatever it started in its group ends with it (promise 4).
+//! whatever it started ends with it (promise 4), but for daemons that have left its group and let go of its output.
 
-use super::{Interrupt, groups::Groups};
+use super::{
+    Interrupt,
+    groups::{Groups, MARK, Mark},
+    strays::{Extent, Strays},
+};
 use crate::git;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    fd::OwnedFd,
     io::Errno,
     process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, test_kill_process_group, waitid},
 };
@@ -23,7 +28,7 @@ use std::{
 const GRACE: Duration = Duration::from_secs(5);
 /// The longest that a step's end stays unnoticed while somebody else holds its output open.
 const TICK: Duration = Duration::from_millis(20);
-/// After KILL; a process that outlives it is stuck in the kernel.
+/// After KILL.
 const AFTER_KILL: Duration = Duration::from_secs(2);
 
 /// A script and where it runs.
@@ -60,48 +65,24 @@ pub(super) fn run(shell: Shell<'_>, interrupt: &Interrupt, output: &dyn Fn(&[u8]
     let mut command = shell.command();
     command.stdin(standard_input(shell.stdin)?).stdout(writer.try_clone()?).stderr(writer).process_group(0);
     shell.groups.watch();
-    let (name, run) = shell.groups.mark();
-    command.env(name, run);
+    let mark = shell.groups.mark();
+    command.env(MARK, mark.value());
     let child = command.spawn()?;
     // It holds our copies of the writing end, without which the output would never end.
     drop(command);
     let _listed = shell.groups.add(Pid::from_child(&child));
-    let mut group = Group { leader: Pid::from_child(&child), child, ended: None };
-    let mut pipe = Output { reader: Some(reader), buffer: vec![0; 64 * 1024] };
-    let mut stopped: Option<Stopped> = None;
-    let mut pause = Duration::from_micros(50);
-    while !group.leader_has_ended()? {
-        if pipe.reader.is_some() {
-            pipe.pass_on(TICK, output)?;
-        } else {
-            // It closed its output; most end with that, some live on.
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(TICK);
-        }
-        match &mut stopped {
-            None => {
-                let end = if interrupt.signal().is_some() {
-                    End::Interrupted
-                } else if Instant::now() >= shell.deadline {
-                    End::TimedOut
-                } else {
-                    continue;
-                };
-                group.signal(Signal::TERM);
-                stopped = Some(Stopped { end, since: Instant::now(), killed: false });
-            }
-            Some(stopped) if !stopped.killed && stopped.since.elapsed() >= GRACE => {
-                group.signal(Signal::KILL);
-                stopped.killed = true;
-            }
-            Some(stopped) if stopped.since.elapsed() >= GRACE + AFTER_KILL => break,
-            Some(_) => {}
-        }
+    let mut group = Group::of(child);
+    let mut pipe = Output { reader: Some(reader), buffer: Vec::new() };
+    let mut limits = Limits::new(shell.deadline, interrupt);
+    while !group.leader_has_ended()? && limits.hold(|signal| group.signal(signal)) {
+        group.wait(pipe.reader.as_ref())?;
+        pipe.pass_on(Duration::ZERO, output)?;
     }
-    let grace = stopped.as_ref().map_or(GRACE, |stopped| GRACE.saturating_sub(stopped.since.elapsed()));
+    let grace = limits.grace();
     let status = group.end(grace, || pipe.pass_on(Duration::ZERO, output))?;
     pipe.rest(output)?;
-    Ok(ended(stopped.as_ref(), status))
+    pipe.end_strays(&mark, limits.extent(), grace, output)?;
+    Ok(limits.ended(status))
 }
 
 /// Runs a script that talks to the person at the terminal: in our own process group, which the terminal's Ctrl-C reaches.
@@ -112,50 +93,109 @@ pub(super) fn attended(shell: Shell<'_>, interrupt: &Interrupt) -> io::Result<En
     let mut command = shell.command();
     command.stdin(terminal.try_clone()?).stdout(terminal.try_clone()?).stderr(terminal);
     let mut child = command.spawn()?;
-    let mut stopped: Option<Stopped> = None;
+    let pid = Pid::from_child(&child);
+    let mut limits = Limits::new(shell.deadline, interrupt);
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(ended(stopped.as_ref(), status));
+            return Ok(limits.ended(status));
+        }
+        // It may have gone meanwhile.
+        let signal = |signal| _ = kill_process(pid, signal);
+        if !limits.hold(signal) {
+            return Ok(limits.ended(killed()));
         }
         std::thread::sleep(TICK);
-        let pid = Pid::from_child(&child);
-        match &mut stopped {
-            None => {
-                let end = if interrupt.signal().is_some() {
-                    End::Interrupted
-                } else if Instant::now() >= shell.deadline {
-                    End::TimedOut
-                } else {
-                    continue;
-                };
-                // It may have gone meanwhile.
-                let _ = kill_process(pid, Signal::TERM);
-                stopped = Some(Stopped { end, since: Instant::now(), killed: false });
-            }
-            Some(stopped) if !stopped.killed && stopped.since.elapsed() >= GRACE => {
-                let _ = kill_process(pid, Signal::KILL);
-                stopped.killed = true;
-            }
-            Some(_) => {}
-        }
     }
 }
 
-fn ended(stopped: Option<&Stopped>, status: ExitStatus) -> End {
-    match (stopped, status.code(), status.signal()) {
-        (Some(stopped), ..) => stopped.end,
-        (None, Some(code), _) => End::Exited(code),
-        (None, None, signal) => End::Signalled(signal.unwrap_or_default()),
+/// TERM, then KILL for what is still there when the grace is over.
+struct Ending {
+    since: Instant,
+    grace: Duration,
+    killed: bool,
+}
+
+impl Ending {
+    fn begin(grace: Duration, signal: impl Fn(Signal)) -> Self {
+        signal(Signal::TERM);
+        Self { since: Instant::now(), grace, killed: false }
+    }
+
+    /// Goes on when it is time to; `false` when nothing is gained by waiting any longer: what outlives KILL is stuck in the
+    /// kernel.
+    fn go_on(&mut self, signal: impl Fn(Signal)) -> bool {
+        let elapsed = self.since.elapsed();
+        if !self.killed && elapsed >= self.grace {
+            signal(Signal::KILL);
+            self.killed = true;
+        }
+        elapsed < self.grace + AFTER_KILL
+    }
+}
+
+/// As which ends what does not even react to KILL.
+fn killed() -> ExitStatus {
+    ExitStatus::from_raw(Signal::KILL.as_raw())
+}
+
+/// What a command must not outlast.
+struct Limits<'a> {
+    deadline: Instant,
+    interrupt: &'a Interrupt,
+    stopped: Option<(End, Ending)>,
+}
+
+impl<'a> Limits<'a> {
+    fn new(deadline: Instant, interrupt: &'a Interrupt) -> Self {
+        Self { deadline, interrupt, stopped: None }
+    }
+
+    /// Ends a command that has come to a limit; `false` when that was in vain.
+    fn hold(&mut self, signal: impl Fn(Signal)) -> bool {
+        if let Some((_, ending)) = &mut self.stopped {
+            return ending.go_on(signal);
+        }
+        let end = if self.interrupt.signal().is_some() {
+            End::Interrupted
+        } else if Instant::now() >= self.deadline {
+            End::TimedOut
+        } else {
+            return true;
+        };
+        self.stopped = Some((end, Ending::begin(GRACE, signal)));
+        true
+    }
+
+    /// What is left of the time between TERM and KILL.
+    fn grace(&self) -> Duration {
+        self.stopped.as_ref().map_or(GRACE, |(_, ending)| ending.grace.saturating_sub(ending.since.elapsed()))
+    }
+
+    /// Who came to its own end may leave a daemon behind.
+    fn extent(&self) -> Extent {
+        if self.stopped.is_some() { Extent::All } else { Extent::Holding }
+    }
+
+    fn ended(&self, status: ExitStatus) -> End {
+        match (&self.stopped, status.code(), status.signal()) {
+            (Some((end, _)), ..) => *end,
+            (None, Some(code), _) => End::Exited(code),
+            (None, None, signal) => End::Signalled(signal.unwrap_or_default()),
+        }
     }
 }
 
 impl Shell<'_> {
     fn command(&self) -> Command {
         let mut words = self.program.split_whitespace();
-        let mut command = Command::new(words.next().unwrap_or("sh"));
+        let program = words.next().unwrap_or("sh");
+        // A step that sets the PATH means its programs, and a path is no name to look for.
+        let named = !self.env.contains_key("PATH") && !program.contains('/');
+        let found = if named { self.groups.program(program) } else { None };
+        let mut command = Command::new(found.as_deref().unwrap_or(program.as_ref()));
+        command.arg0(program);
         git::scrub(&mut command).args(words).arg("-c").arg(self.script).envs(self.env);
-        // git starts hooks at the root of the work tree. A process that need not change its folder is started without a
-        // copy of our own.
+        // A process that need not change its folder is started without a copy of our own.
         if std::env::current_dir().map_or(true, |here| here != self.folder) {
             command.current_dir(self.folder);
         }
@@ -174,20 +214,45 @@ fn standard_input(bytes: &[u8]) -> io::Result<Stdio> {
     Ok(file.into())
 }
 
-struct Stopped {
-    end: End,
-    since: Instant,
-    killed: bool,
-}
-
 /// A process group; it does not outlive this value.
 struct Group {
     leader: Pid,
     child: Child,
     ended: Option<ExitStatus>,
+    /// Tells when the leader ends, where the system has such a thing.
+    end: Option<OwnedFd>,
+}
+
+#[cfg(target_os = "linux")]
+fn end_of(process: Pid) -> Option<OwnedFd> {
+    use rustix::process::{PidfdFlags, pidfd_open};
+    pidfd_open(process, PidfdFlags::empty()).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn end_of(_: Pid) -> Option<OwnedFd> {
+    None
 }
 
 impl Group {
+    fn of(child: Child) -> Self {
+        let leader = Pid::from_child(&child);
+        Self { leader, child, ended: None, end: end_of(leader) }
+    }
+
+    /// Waits for output or for the leader's end, and for no more than a moment.
+    fn wait(&self, output: Option<&PipeReader>) -> io::Result<()> {
+        let output = output.map(|output| PollFd::new(output, PollFlags::IN));
+        let end = self.end.as_ref().map(|end| PollFd::new(end, PollFlags::IN));
+        // Who closed its output has mostly ended.
+        let moment = if output.is_none() && end.is_none() { Duration::from_millis(1) } else { TICK };
+        let mut either: Vec<PollFd<'_>> = output.into_iter().chain(end).collect();
+        match poll(&mut either, Some(&timeout(moment))) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Sees the leader's end without reaping it: until then its number, and so the group's, cannot be given away anew.
     fn leader_has_ended(&self) -> io::Result<bool> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -201,23 +266,12 @@ impl Group {
 
     /// Ends what the leader left behind, reaps the leader and gives its status.
     fn end(&mut self, grace: Duration, mut meanwhile: impl FnMut() -> io::Result<bool>) -> io::Result<ExitStatus> {
-        self.signal(Signal::TERM);
-        let status = match self.child.try_wait()? {
-            Some(status) => status,
-            // Stuck in the kernel in spite of KILL: nothing is gained by waiting with it.
-            None => ExitStatus::from_raw(Signal::KILL.as_raw()),
-        };
+        let signal = |signal| _ = kill_process_group(self.leader, signal);
+        let mut ending = Ending::begin(grace, signal);
+        let status = self.child.try_wait()?.unwrap_or_else(killed);
         self.ended = Some(status);
-        let since = Instant::now();
-        let mut killed = false;
         let mut pause = Duration::from_micros(100);
-        while test_kill_process_group(self.leader).is_ok() {
-            if !killed && since.elapsed() >= grace {
-                self.signal(Signal::KILL);
-                killed = true;
-            } else if killed && since.elapsed() >= grace + AFTER_KILL {
-                break;
-            }
+        while test_kill_process_group(self.leader).is_ok() && ending.go_on(signal) {
             // A process that still writes must not wait for us to read.
             meanwhile()?;
             std::thread::sleep(pause);
@@ -236,6 +290,11 @@ impl Drop for Group {
     }
 }
 
+/// Of less than a second.
+fn timeout(wait: Duration) -> Timespec {
+    Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() }
+}
+
 /// The reading end of a command's output.
 struct Output {
     reader: Option<PipeReader>,
@@ -246,12 +305,13 @@ impl Output {
     /// Passes on what there is, waiting at most this long for it; `false` when nothing came.
     fn pass_on(&mut self, wait: Duration, output: &dyn Fn(&[u8])) -> io::Result<bool> {
         let Some(reader) = &mut self.reader else { return Ok(false) };
-        let timeout = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(reader, PollFlags::IN)], Some(&timeout)) {
+        match poll(&mut [PollFd::new(reader, PollFlags::IN)], Some(&timeout(wait))) {
             Ok(0) | Err(Errno::INTR) => return Ok(false),
             Ok(_) => {}
             Err(error) => return Err(error.into()),
         }
+        // Most commands say nothing when all is well.
+        self.buffer.resize(64 * 1024, 0);
         match reader.read(&mut self.buffer)? {
             0 => self.reader = None,
             length => output(&self.buffer[..length]),
@@ -259,12 +319,30 @@ impl Output {
         Ok(true)
     }
 
-    /// What is left when the group has ended. A daemon outside of the group may hold the pipe and write on: it is not read
-    /// for long.
+    /// What is left when the group has ended. Somebody outside of the group may hold the pipe and write on: it is not read
+    /// for long. Another step's process holds it, too, in the moment between its fork and its exec.
     fn rest(&mut self, output: &dyn Fn(&[u8])) -> io::Result<()> {
         let until = Instant::now() + Duration::from_millis(100);
-        while self.pass_on(Duration::ZERO, output)? && Instant::now() < until {}
+        while self.pass_on(TICK, output)? && Instant::now() < until {}
         Ok(())
+    }
+
+    /// Ends what has left the group and is the step's all the same.
+    fn end_strays(&mut self, mark: &Mark, extent: Extent, grace: Duration, output: &dyn Fn(&[u8])) -> io::Result<()> {
+        if self.reader.is_none() && extent == Extent::Holding {
+            return Ok(());
+        }
+        let mut ending = Ending::begin(grace, |signal| self.strays(mark, extent).signal(signal));
+        while self.strays(mark, extent).are_there() && ending.go_on(|signal| self.strays(mark, extent).signal(signal)) {
+            if !self.pass_on(Duration::ZERO, output)? {
+                std::thread::sleep(TICK);
+            }
+        }
+        Ok(())
+    }
+
+    fn strays<'a>(&'a self, mark: &'a Mark, extent: Extent) -> Strays<'a> {
+        Strays { output: self.reader.as_ref(), mark, extent }
     }
 }
 
@@ -334,11 +412,42 @@ mod tests {
         assert!(!alive(ran.output.trim()));
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
-    fn a_daemon_that_holds_the_output_open_hangs_nobody() {
-        let ran = quick("setsid sh -c 'echo $$; exec sleep 8' & sleep 0.2; exit 0");
-        assert!(ran.end == End::Exited(0) && ran.took < Duration::from_secs(4), "{:?}", ran.took);
-        let _ = Command::new("kill").arg(ran.output.trim()).status();
+    fn one_that_left_the_group_and_holds_the_output_ends_with_the_step() {
+        let ran = quick("setsid sh -c 'echo $$; exec sleep 60' & sleep 0.2; exit 3");
+        assert!(ran.end == End::Exited(3) && ran.took < GRACE, "{:?}", ran.took);
+        assert!(!alive(ran.output.trim()));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn not_even_a_daemon_that_ignores_term_and_hides_outlasts_the_step_whose_output_it_holds() {
+        let hidden =
+            "setsid env -i sh -c 'trap \"\" TERM HUP; sh -c \"echo \\$\\$; sleep 60\" & while :; do sleep 1; done' &";
+        let ran = quick(&format!("{hidden} sleep 0.3; exit 0"));
+        assert_eq!(ran.end, End::Exited(0));
+        assert!(ran.took >= GRACE && ran.took < GRACE + AFTER_KILL + AFTER_KILL, "{:?}", ran.took);
+        assert!(!alive(ran.output.trim()));
+    }
+
+    #[test]
+    fn a_daemon_that_lets_go_of_everything_is_left_behind_on_purpose() {
+        let ran = quick("echo hello; setsid sh -c 'echo $$ >&3; exec 3>&- sleep 8' 3>&1 >/dev/null 2>&1 & sleep 0.3");
+        let pid = ran.output.lines().last().unwrap();
+        assert!(ran.end == End::Exited(0) && alive(pid), "{}", ran.output);
+        let _ = Command::new("kill").arg(pid).status();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn at_the_limit_ends_what_has_left_the_group_and_lets_go_of_everything() {
+        let script = "echo $$; setsid sh -c 'echo $$ >&3; exec 3>&- sleep 60' 3>&1 >/dev/null 2>&1 & sleep 60";
+        let ran = ran(script, Duration::from_millis(500), &Interrupt::never());
+        assert!(ran.end == End::TimedOut && ran.took < GRACE, "{:?}", ran.took);
+        for pid in ran.output.lines() {
+            assert!(!alive(pid), "{}", ran.output);
+        }
     }
 
     #[test]

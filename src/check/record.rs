@@ -1,5 +1,5 @@
-//! Records: a step passed on exactly these inputs. They are the cache and the audit log, one small JSON file each in the
-//! clone's state folder, never more than a bounded number of them.
+//! Records: a step passed on exactly these inputs. They are the cache and the audit log: lines of a key and
+//! JSON, in files of the clone's state folder that have a name for each of their lines; never more than a bounded number.
 
 use super::Error;
 use crate::{
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt, fs,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -18,12 +18,14 @@ use std::{
 };
 
 /// Changes whenever what a key covers changes, so that older records are never mistaken for newer ones.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 const KEPT: usize = 10_000;
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 const PRUNED_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// The records of a run share files: making one costs far more than giving it a second name.
+const IN_ONE_FILE: usize = 32;
 /// A record is a few hundred bytes; what is larger is none.
-const RECORD_BYTES: u64 = 64 * 1024;
+const FILE_BYTES: u64 = 64 * 1024 * IN_ONE_FILE as u64;
 
 /// The hash of all that decided a result: the command, the environment that the step declares, its inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -112,16 +114,17 @@ impl Records {
     }
 
     fn file(&self, key: &Key) -> PathBuf {
-        self.0.join(format!("{key}.json"))
+        self.0.join(format!("{key}.record"))
     }
 
     pub(super) fn find(&self, key: &Key) -> Found {
         let file = self.file(key);
         let read = || -> io::Result<Record> {
-            if fs::metadata(&file)?.len() > RECORD_BYTES {
-                return Err(io::Error::other("it is too large to be a record"));
+            let opened = fs::File::open(&file)?;
+            if opened.metadata()?.len() > FILE_BYTES {
+                return Err(io::Error::other("it is too large to hold records"));
             }
-            serde_json::from_slice(&fs::read(&file)?).map_err(io::Error::other)
+            line(&io::read_to_string(opened)?, key.as_str())
         };
         match read() {
             Ok(record) => Found::Record(record),
@@ -135,7 +138,7 @@ impl Records {
         match fs::read_dir(&self.0) {
             Ok(listed) => Ok(listed
                 .filter_map(Result::ok)
-                .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "json"))
+                .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "record"))
                 .count()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             Err(source) => Err(Error::file(&self.0)(source)),
@@ -152,7 +155,8 @@ impl Records {
         };
         for entry in listed {
             let path = entry.map_err(Error::file(&self.0))?.path();
-            let record = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+            let key = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let record = fs::read_to_string(&path).ok().and_then(|text| line(&text, key).ok());
             let Some(record) = record.filter(|record| record.hook == hook.as_str()) else { continue };
             let Some(step) = record.step.clone() else { continue };
             if newest.get(&step).is_none_or(|known| known.passed_at < record.passed_at) {
@@ -167,17 +171,37 @@ impl Records {
         if records.is_empty() {
             return Ok(());
         }
+        // Steps with the same command and inputs are one.
+        let mut keys = HashSet::new();
+        let each: Vec<&(Key, Record)> = records.iter().filter(|(key, _)| keys.insert(key)).collect();
         let write = || -> io::Result<()> {
             fs::create_dir_all(&self.0)?;
-            for (key, record) in records {
-                let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
-                file.write_all(&serde_json::to_vec(record)?)?;
-                file.persist(self.file(key))?;
-            }
-            Ok(())
+            each.chunks(IN_ONE_FILE).try_for_each(|records| self.write(records))
         };
         write().map_err(Error::file(&self.0))?;
         self.prune(SystemTime::now(), KEPT).map_err(Error::file(&self.0))
+    }
+
+    /// One file, and a name in it for each of these records.
+    fn write(&self, records: &[&(Key, Record)]) -> io::Result<()> {
+        let Some(((first, _), others)) = records.split_first() else { return Ok(()) };
+        let mut text = String::new();
+        for (key, record) in records {
+            text.extend([key.as_str(), " ", &serde_json::to_string(record)?, "\n"]);
+        }
+        let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
+        file.write_all(text.as_bytes())?;
+        for (key, _) in others {
+            let name = self.file(key);
+            // There is an older one, or this is a file system in which a file has one name only.
+            if fs::hard_link(file.path(), &name).is_err() {
+                let mut own = tempfile::NamedTempFile::new_in(&self.0)?;
+                own.write_all(text.as_bytes())?;
+                own.persist(&name)?;
+            }
+        }
+        file.persist(self.file(first))?;
+        Ok(())
     }
 
     /// Once a day, removes what is old, and the oldest of what is too much.
@@ -208,6 +232,13 @@ impl Records {
         }
         Ok(())
     }
+}
+
+/// The record of a key among the lines of a file.
+fn line(text: &str, key: &str) -> io::Result<Record> {
+    let found = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+    let found = found.ok_or_else(|| io::Error::other("it does not hold this record"))?;
+    serde_json::from_str(found).map_err(io::Error::other)
 }
 
 /// Another process may prune at the same time.
@@ -263,12 +294,34 @@ mod tests {
     }
 
     #[test]
+    fn the_records_of_a_run_share_files_and_each_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records(folder.path().join("records"));
+        let keys: Vec<Key> = (0..70).map(|n| key(&[("n", &n.to_string())])).collect();
+        let named = |seconds: f64| {
+            let record = |key: &Key| (key.clone(), Record { step: Some(key.to_string()), seconds, ..record() });
+            keys.iter().map(record).collect::<Vec<_>>()
+        };
+        for seconds in [1.0, 2.0] {
+            // The second time each of them has a file already.
+            records.keep(&named(seconds)).unwrap();
+            for key in &keys {
+                let Found::Record(found) = records.find(key) else { panic!("{key} is lost") };
+                assert_eq!((found.step.as_deref(), found.seconds), (Some(key.as_str()), seconds));
+            }
+            assert_eq!(records.count().unwrap(), keys.len());
+        }
+        let newest = records.newest("pre-push".parse().unwrap()).unwrap();
+        assert_eq!(newest.len(), keys.len());
+    }
+
+    #[test]
     fn the_old_and_the_surplus_are_pruned() {
         let folder = tempfile::tempdir().unwrap();
         let records = Records(folder.path().to_owned());
         let count = || fs::read_dir(folder.path()).unwrap().count() - 1;
         for n in 0..8 {
-            fs::write(folder.path().join(format!("{n}.json")), b"{}").unwrap();
+            fs::write(folder.path().join(format!("{n}.record")), b"{}").unwrap();
         }
         let now = SystemTime::now();
         records.prune(now, 5).unwrap();
@@ -285,7 +338,7 @@ mod tests {
         let records = Records(folder.path().to_owned());
         records.prune(SystemTime::now(), 5).unwrap();
         for n in 0..8 {
-            fs::write(folder.path().join(format!("{n}.json")), b"{}").unwrap();
+            fs::write(folder.path().join(format!("{n}.record")), b"{}").unwrap();
         }
         // The stamp of just now is ten days ahead of this clock.
         records.prune(SystemTime::now() - 10 * PRUNED_EVERY, 5).unwrap();

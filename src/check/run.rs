@@ -17,6 +17,7 @@ use crate::{
 };
 use std::{
     collections::HashMap,
+    path::{Path, PathBuf},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -26,6 +27,10 @@ use std::{
 pub type Work =
     HashMap<usize, Box<dyn FnOnce(&Task) -> Result<String, Box<dyn miette::Diagnostic + Send + Sync>> + Send>>;
 
+/// How many looks at a large tree the steps must have taken to be worth one more.
+const LOOKS: u32 = 4;
+/// This many commands may run at once on any machine.
+const LEAST: usize = 2;
 /// How often signals are looked for.
 const TICK: Duration = Duration::from_millis(50);
 /// How long work that was handed in may take to stop after a signal.
@@ -90,13 +95,14 @@ pub fn run(plan: &Plan, work: Work, context: &Context<'_>) -> Result<Report, Err
     {
         return Err(Error::NoWork { step: entry.label.clone() });
     }
-    let place = if commands { Some(Place::find(context)?) } else { None };
+    let groups = Groups::default();
+    let place = if commands { Some(beside_the_watch(&groups, || Place::find(context))?) } else { None };
     let started = Instant::now();
-    let mut report = execute(plan, work, context, place.as_ref())?;
-    // A record costs a second look at the whole tree: what is done sooner is rather run again. But a push asks whether its
-    // hook has passed.
+    let mut report = execute(plan, work, context, place.as_ref(), groups)?;
+    // A record costs a second look at the whole tree, and few are ever asked for: what is done soon is rather run again.
+    // But a push asks whether its hook has passed.
     let price = place.as_ref().map_or(Duration::ZERO, Place::price);
-    if context.hook != HookName::PrePush && started.elapsed() < price {
+    if context.hook != HookName::PrePush && started.elapsed() < price * LOOKS {
         return Ok(report);
     }
     let unrecorded = match &place {
@@ -113,14 +119,54 @@ pub fn run(plan: &Plan, work: Work, context: &Context<'_>) -> Result<Report, Err
     Ok(report)
 }
 
+/// How many commands run at once: more than there are processors, so that none is idle while a step begins or ends.
+fn side_by_side() -> usize {
+    thread::available_parallelism().map_or(LEAST, |processors| processors.get() + 1).max(LEAST)
+}
+
+/// Finds something out while the watch over the groups is started, which takes about as long.
+fn beside_the_watch<T>(groups: &Groups, work: impl FnOnce() -> T) -> T {
+    thread::scope(|scope| {
+        scope.spawn(|| groups.watch());
+        work()
+    })
+}
+
 /// Runs a plan in a place. Nothing is recorded.
-pub(super) fn execute(plan: &Plan, work: Work, context: &Context<'_>, place: Option<&Place>) -> Result<Report, Error> {
-    let groups = Groups::default();
+pub(super) fn execute(
+    plan: &Plan,
+    work: Work,
+    context: &Context<'_>,
+    place: Option<&Place>,
+    groups: Groups,
+) -> Result<Report, Error> {
+    // Images are built beside the commands, by what else there is in this process.
+    let stand = if work.is_empty() { place.and_then(|place| Stand::at(place.folder())) } else { None };
     let entries = Runner::new(plan, work, context, place, &groups).run();
-    drop(groups);
+    drop((groups, stand));
     match context.interrupt.signal() {
         Some(signal) => Err(Error::Interrupted { signal }),
         None => Ok(Report { entries, unrecorded: None }),
+    }
+}
+
+/// Where the process stands until this goes away. A command that begins where we stand needs no copy of this process to
+/// change its folder in, which would cost more than a quick command.
+struct Stand {
+    before: PathBuf,
+}
+
+impl Stand {
+    fn at(folder: &Path) -> Option<Self> {
+        let before = std::env::current_dir().ok()?;
+        std::env::set_current_dir(folder).ok()?;
+        Some(Self { before })
+    }
+}
+
+impl Drop for Stand {
+    fn drop(&mut self) {
+        let _ = std::env::set_current_dir(&self.before);
     }
 }
 
@@ -143,6 +189,39 @@ enum Started {
     Work,
 }
 
+/// What decides whether one more entry may run beside those that run at the moment.
+struct Turns<'a> {
+    running: Vec<&'a Planned>,
+    /// The first priority that is not done with.
+    priority: Option<u16>,
+    commands: usize,
+    limit: usize,
+}
+
+impl<'a> Turns<'a> {
+    fn of(runner: &Runner<'a>, limit: usize) -> Self {
+        let left = || runner.plan.entries.iter().enumerate().filter(|(at, _)| runner.ended[*at].is_none());
+        let running: Vec<&Planned> =
+            left().filter(|(at, _)| runner.started[*at] != Started::No).map(|(_, entry)| entry).collect();
+        // Work that is handed in mostly waits for somebody else: it takes no command's turn.
+        let commands = running.iter().filter(|entry| entry.action != Action::Work).count();
+        Self { running, priority: left().map(|(_, entry)| entry.priority).min(), commands, limit }
+    }
+
+    fn allow(&self, entry: &Planned) -> bool {
+        if self.priority.is_some_and(|first| first < entry.priority) {
+            return false;
+        }
+        if self.running.iter().any(|other| other.needs_the_terminal())
+            || entry.needs_the_terminal() && !self.running.is_empty()
+        {
+            return false;
+        }
+        let both = |other: &Planned| entry.writes.iter().any(|path| other.writes.binary_search(path).is_ok());
+        !self.running.iter().any(|other| both(other)) && (entry.action == Action::Work || self.commands < self.limit)
+    }
+}
+
 impl<'a> Runner<'a> {
     fn new(plan: &'a Plan, work: Work, context: &'a Context<'a>, place: Option<&'a Place>, groups: &'a Groups) -> Self {
         let count = plan.entries.len();
@@ -150,7 +229,8 @@ impl<'a> Runner<'a> {
     }
 
     fn run(mut self) -> Vec<Reported> {
-        let limit = thread::available_parallelism().map_or(2, usize::from).max(2);
+        // Asking costs more than a quick step.
+        let limit = if self.plan.entries.len() <= LEAST { LEAST } else { side_by_side() };
         let (sender, receiver) = mpsc::channel::<(usize, Reported)>();
         thread::scope(|scope| {
             let mut interrupted: Option<Instant> = None;
@@ -181,58 +261,56 @@ impl<'a> Runner<'a> {
             .collect()
     }
 
-    /// The next entry to start. Those that will not run are ended on the way.
+    /// The next entry to start. Those that will not run are ended first.
     fn ready(&mut self, limit: usize, interrupted: Option<Instant>) -> Option<usize> {
+        // What ends may be what another one needs.
+        while self.end_what_will_not_run(interrupted) {}
+        let turns = Turns::of(self, limit);
+        (0..self.plan.entries.len()).find(|at| {
+            let entry = &self.plan.entries[*at];
+            self.is_waiting(*at) && self.needs(entry).all(|need| need.is_some()) && turns.allow(entry)
+        })
+    }
+
+    fn is_waiting(&self, at: usize) -> bool {
+        self.ended[at].is_none() && self.started[at] == Started::No
+    }
+
+    /// The entries that one needs, as far as they have ended.
+    fn needs(&self, entry: &'a Planned) -> impl Iterator<Item = Option<&Reported>> {
+        let places =
+            entry.needs.iter().filter_map(|need| self.plan.entries.iter().position(|other| other.step == *need));
+        places.map(|need| self.ended[need].as_ref())
+    }
+
+    /// Whether one was found.
+    fn end_what_will_not_run(&mut self, interrupted: Option<Instant>) -> bool {
+        let mut found = false;
         for at in 0..self.plan.entries.len() {
-            if self.ended[at].is_some() || self.started[at] != Started::No {
+            if !self.is_waiting(at) {
                 continue;
             }
             let entry = &self.plan.entries[at];
-            if let Decision::Skip(reason) = &entry.decision {
-                self.end(at, Outcome::Skipped(reason.to_string()));
-                continue;
-            }
-            let needs: Vec<Option<&Reported>> = entry
-                .needs
-                .iter()
-                .filter_map(|need| self.plan.entries.iter().position(|other| other.step == *need))
-                .map(|need| self.ended[need].as_ref())
-                .collect();
-            let unmet = needs.iter().flatten().find(|need| need.outcome.is_unmet()).map(|need| need.label.clone());
-            if let Some(need) = unmet {
-                self.end(at, Outcome::Withheld(format!("it needs {need}, which did not pass")));
+            let unmet = || self.needs(entry).flatten().find(|need| need.outcome.is_unmet());
+            let outcome = if let Decision::Skip(reason) = &entry.decision {
+                Outcome::Skipped(reason.to_string())
+            } else if let Some(need) = unmet() {
+                Outcome::Withheld(format!("it needs {}, which did not pass", need.label))
             } else if interrupted.is_some() {
-                self.end(at, Outcome::Withheld("the run was ended".to_owned()));
+                Outcome::Withheld("the run was ended".to_owned())
             } else if self.context.failures == Failures::StopAtFirst && self.any_failed() {
-                self.end(at, Outcome::Withheld("another step failed".to_owned()));
-            } else if needs.iter().all(Option::is_some) && self.may_start(at, limit) {
-                return Some(at);
-            }
+                Outcome::Withheld("another step failed".to_owned())
+            } else {
+                continue;
+            };
+            self.end(at, outcome);
+            found = true;
         }
-        None
+        found
     }
 
     fn any_failed(&self) -> bool {
         self.ended.iter().flatten().any(|ended| matches!(ended.outcome, Outcome::Failed(_)))
-    }
-
-    /// Whether an entry may run beside those that run at the moment.
-    fn may_start(&self, at: usize, limit: usize) -> bool {
-        let entry = &self.plan.entries[at];
-        let others = || self.plan.entries.iter().enumerate().filter(|(other, _)| self.ended[*other].is_none());
-        if others().any(|(_, other)| other.priority < entry.priority) {
-            return false;
-        }
-        let running = || others().filter(|(other, _)| self.started[*other] != Started::No).map(|(_, other)| other);
-        if running().any(Planned::needs_the_terminal) || entry.needs_the_terminal() && running().next().is_some() {
-            return false;
-        }
-        if running().any(|other| entry.writes.iter().any(|path| other.writes.binary_search(path).is_ok())) {
-            return false;
-        }
-        // Work that is handed in mostly waits for somebody else: it takes no command's turn.
-        let commands = running().filter(|other| other.action != Action::Work).count();
-        entry.action == Action::Work || commands < limit
     }
 
     /// Ends an entry that was not run.
@@ -403,7 +481,11 @@ pub(super) fn record(
         let left_out = matches!(planned.decision, Decision::Skip(SkipReason::LeftOut(_)));
         planned.action == Action::Work || (!left_out && !ended.outcome.is_unmet())
     });
-    if proven && matches!(records.find(&plan.whole), Found::Nothing | Found::Unreadable(_)) {
+    // Only of a push is it asked whether its hook has passed (`passed`).
+    if context.hook == HookName::PrePush
+        && proven
+        && matches!(records.find(&plan.whole), Found::Nothing | Found::Unreadable(_))
+    {
         kept.push((plan.whole.clone(), new(None, None, entries.iter().map(|entry| entry.duration).sum())));
     }
     records.keep(&kept)

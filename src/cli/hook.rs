@@ -20,6 +20,14 @@ pub(super) struct Arguments {
     arguments: Vec<OsString>,
 }
 
+/// The call that a shim makes, read without the command line's own machinery: a hook starts at every commit, and most of
+/// that machinery is help that nobody sees then.
+pub(super) fn called_by_git() -> Option<Arguments> {
+    let mut words = std::env::args_os().skip(1);
+    let hook = words.next().filter(|word| word == "hook").and(words.next())?.to_str()?.parse().ok()?;
+    Some(Arguments { hook, arguments: words.collect() })
+}
+
 pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
     let hook = arguments.hook;
     let input = hook::input(hook)?;

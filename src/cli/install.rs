@@ -1,7 +1,12 @@
 //! `gitops-hooks install` and `uninstall`: show what will run, ask, and put the hooks in place.
 
 use super::exit::Declined;
-use crate::{check, config::Config, git::Repository, hook, ui, values::HookName};
+use crate::{
+    config::Config,
+    git::Repository,
+    hook, pipeline, ui,
+    values::{EnvironmentName, HookName},
+};
 use miette::{IntoDiagnostic, Result};
 use std::io::IsTerminal;
 
@@ -64,7 +69,14 @@ pub(super) fn uninstall() -> Result<()> {
         let names: Vec<&str> = removed.iter().map(|hook| hook.as_str()).collect();
         crate::ui::say!("removed {}; what was here before is back in place", names.join(", "));
     }
-    check::forget(&repository)?;
+    if let Some(left) = pipeline::leave(&repository)? {
+        let names: Vec<&str> = left.waiting.iter().map(EnvironmentName::as_str).collect();
+        crate::ui::say!(
+            "{} stays: {} still waits to be delivered, which `gitops-hooks deliver` does; without a need for it, remove that folder",
+            left.folder.display(),
+            names.join(", ")
+        );
+    }
     Ok(())
 }
 

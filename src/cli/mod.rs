@@ -31,6 +31,12 @@ struct Arguments {
     global: Global,
 }
 
+impl Arguments {
+    fn of(hook: hook::Arguments) -> Self {
+        Self { command: Command::Hook(hook), global: Global { quiet: false, verbose: false } }
+    }
+}
+
 /// What every subcommand understands.
 #[derive(Debug, Clone, Copy, Args)]
 struct Global {
@@ -90,7 +96,7 @@ enum Command {
 /// Runs the program and gives its exit code: 0 done, 1 a check failed, 2 usage or configuration, 3 the environment.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match hook::called_by_git().map_or_else(Arguments::try_parse, |hook| Ok(Arguments::of(hook))) {
         Ok(arguments) => arguments,
         Err(error) => {
             // A closed standard output must not turn `--help` into a panic.

@@ -10,6 +10,9 @@ use std::{
     sync::Arc,
 };
 
+/// The size in bytes from which an index is read in several threads.
+const LARGE: u64 = 8 << 20;
+
 /// What an index says. Cheap to clone.
 #[derive(Clone)]
 pub struct Index {
@@ -123,7 +126,9 @@ impl Repository {
         // Taken first: an index that is replaced meanwhile then counts as another one, never as this one.
         let stamp = rustix::fs::fstat(&file).map(|stat| Stamp::of(&stat)).map_err(|error| failed(error.into()))?;
         let hash = self.gix().object_hash();
-        let read = gix::index::File::at(&path, hash, true, Options::default());
+        // More threads are not worth their start, and what each of them reads is joined in memory.
+        let thread_limit = (stamp.size() < LARGE).then_some(1);
+        let read = gix::index::File::at(&path, hash, true, Options { thread_limit, ..Options::default() });
         let (state, path) = read.map_err(|error| Error::read("the index", error))?.into_parts();
         Ok(Some(Read { state, path, stamp, _file: file }))
     }

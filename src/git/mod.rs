@@ -54,6 +54,14 @@ pub enum Error {
         path: String,
     },
 
+    /// A repository that belongs to somebody else: whoever owns it says what runs in it (git-config(1), `safe.directory`).
+    #[error("{path} belongs to another user, so nothing of it is run")]
+    #[diagnostic(code(environment), help("if you trust it: `git config --global --add safe.directory {path}`"))]
+    NotYours {
+        /// Its work tree, or its folder of git.
+        path: String,
+    },
+
     /// Something that should be in the repository could not be read.
     #[error("cannot read {what}")]
     #[diagnostic(code(environment), help("`git fsck` tells whether the repository is sound"))]

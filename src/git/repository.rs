@@ -21,8 +21,14 @@ impl Repository {
     pub fn discover() -> Result<Self, Error> {
         let here = std::env::current_dir().map_err(|source| Error::File { path: ".".into(), source })?;
         let mut found = Self::wrap(gix::discover_with_environment_overrides(&here), &here)?;
+        // git asks for it, too, unless the repository is named by hand; within a hook it has done so already.
+        let gix = found.gix();
+        if gix.git_dir_trust() == gix::sec::Trust::Reduced && std::env::var_os("GIT_DIR").is_none() {
+            let path = found.work_dir.as_ref().unwrap_or(&found.git_dir);
+            return Err(Error::NotYours { path: path.display().to_string() });
+        }
         // Whoever names the folder of git alone stands at the top of the work tree (git(1), --git-dir).
-        let bare = found.gix().config_snapshot().boolean("core.bare").unwrap_or_default();
+        let bare = gix.config_snapshot().boolean("core.bare").unwrap_or_default();
         if found.work_dir.is_none() && std::env::var_os("GIT_DIR").is_some() && !bare {
             found.work_dir = Some(here.clone());
         }

@@ -26,6 +26,10 @@ impl Stamp {
         }
     }
 
+    pub(super) const fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Whether a later change is sure to show in the stamp: the last one was well before this time, in seconds of the epoch.
     pub(super) fn is_settled(&self, at: u64) -> bool {
         let last = self.modified.0.max(self.changed.0);

@@ -22,15 +22,34 @@ pub enum Event {
         /// The references, as the remote will have them.
         updates: Vec<RefUpdate>,
     },
-    /// References have moved: those of the line that carry a new id. The old id cannot be trusted: packing references
-    /// and pushes show zeros.
-    Moved(Vec<(Oid, String)>),
+    /// References have moved to another id.
+    Moved(Vec<Movement>),
     /// A pull or merge is finished.
     PostMerge,
     /// A commit message waits in a file.
     Message(PathBuf),
     /// Any other hook.
     Plain,
+}
+
+/// A reference that has moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Movement {
+    /// Its name.
+    pub reference: String,
+    /// What it points at now.
+    pub to: Oid,
+    /// Whether git says what it pointed at before.
+    pub from: From,
+}
+
+/// What git says of a reference as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// Its id, as a fetch does.
+    Told,
+    /// Nothing: it is new, git packs its references, or it is that of a push of ours.
+    Untold,
 }
 
 /// One reference that a push moves (`githooks(5)`, pre-push).
@@ -118,14 +137,15 @@ fn updates(input: &[u8]) -> Result<Vec<RefUpdate>, String> {
 }
 
 /// `<old id> SP <new id> SP <ref> LF`; symbolic references and deletions are not movements to an id.
-fn moved(input: &[u8]) -> Vec<(Oid, String)> {
+fn moved(input: &[u8]) -> Vec<Movement> {
     let text = String::from_utf8_lossy(input);
     let parsed = text.lines().filter_map(|line| {
         let mut words = line.splitn(3, ' ');
-        let (_old, new, reference) = (words.next()?, words.next()?, words.next()?);
-        Some((new.parse::<Oid>().ok()?, reference.to_owned()))
+        let (old, to, reference) = (words.next()?, words.next()?.parse::<Oid>().ok()?, words.next()?.to_owned());
+        let from = if old.bytes().all(|byte| byte == b'0') { From::Untold } else { From::Told };
+        Some(Movement { reference, to, from })
     });
-    parsed.filter(|(new, _)| !new.is_zero()).collect()
+    parsed.filter(|movement| !movement.to.is_zero()).collect()
 }
 
 #[cfg(test)]
@@ -159,7 +179,8 @@ mod tests {
         else {
             panic!("not a transaction");
         };
-        assert_eq!(moved, [(A.parse().unwrap(), "refs/remotes/origin/main".to_owned())]);
+        let reference = "refs/remotes/origin/main".to_owned();
+        assert_eq!(moved, [Movement { reference, to: A.parse().unwrap(), from: From::Untold }]);
     }
 
     #[test]

@@ -77,14 +77,14 @@ pub struct HooksFolder {
 pub fn hooks(repository: &Repository, config: &Config) -> Result<Vec<HookFile>, Error> {
     let places = Places::of(repository);
     let branches = branches(repository, config);
-    let watched = watched(config, &branches);
     let inspected = chosen_of(needed(config), &chosen(repository)).into_iter().map(|hook| {
         let path = places.shim(hook);
         let standing = match fs::read(&path) {
             Ok(bytes) if shim::is_ours(&bytes) => {
                 let text = String::from_utf8_lossy(&bytes);
                 let binary = shim::binary(&text).unwrap_or_default();
-                let current = text == shim::text(hook, &binary, &places.kept_from_shim(hook), watched);
+                let current =
+                    text == shim::text(hook, &binary, &places.kept_from_shim(hook), watched(hook, config, &branches));
                 let usable = is_executable(&binary);
                 Standing::Shim { executable: is_executable(&path), current, binary, usable }
             }

@@ -6,7 +6,11 @@ use super::{
     places::{PREVIOUS, Places, is_executable},
     shim::{self, Watched},
 };
-use crate::{config::Config, git::Repository, values::HookName};
+use crate::{
+    config::{Condition, Config, Step},
+    git::Repository,
+    values::HookName,
+};
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -42,7 +46,7 @@ pub fn install(
     let places = Places::of(repository);
     fs::create_dir_all(&places.ours).map_err(|source| Error::file(&places.ours, source))?;
     let branches = branches(repository, config);
-    let (wanted, watched) = (chosen_of(needed(config), chosen), watched(config, &branches));
+    let wanted = chosen_of(needed(config), chosen);
     let mut installed = Installed::default();
     for hook in HookName::ALL.iter().copied() {
         let path = places.shim(hook);
@@ -52,6 +56,7 @@ pub fn install(
             if present.is_some() && !ours {
                 set_aside(&path, &places.kept(hook))?;
             }
+            let watched = watched(hook, config, &branches);
             write(&path, &shim::text(hook, binary, &places.kept_from_shim(hook), watched))?;
             installed.hooks.push(hook);
             if is_executable(&places.kept(hook)) {
@@ -146,10 +151,20 @@ pub(super) fn branches(repository: &Repository, config: &Config) -> Vec<String> 
     branches.into_iter().collect()
 }
 
-/// What the shim of `reference-transaction` starts the program for.
-pub(super) fn watched<'a>(config: &Config, branches: &'a [String]) -> Watched<'a> {
-    let has_steps = config.hooks.get(&HookName::ReferenceTransaction).is_some_and(|steps| !steps.is_empty());
-    if has_steps { Watched::Everything } else { Watched::Branches(branches) }
+/// What the shim of a hook starts the program for.
+pub(super) fn watched<'a>(hook: HookName, config: &Config, branches: &'a [String]) -> Watched<'a> {
+    let steps = config.hooks.get(&hook).map_or(&[][..], Vec::as_slice);
+    let asked = |step: &Step| match &step.only {
+        Condition::When(conditions) => !conditions.state.is_empty(),
+        Condition::Always | Condition::Never => false,
+    };
+    match hook {
+        HookName::ReferenceTransaction if steps.is_empty() => Watched::Branches(branches),
+        HookName::PostCheckout | HookName::PostCommit | HookName::PostIndexChange if !steps.iter().any(asked) => {
+            Watched::OutsidePicks
+        }
+        _ => Watched::Everything,
+    }
 }
 
 /// Sets our hooks folder over the user's, in this clone only.

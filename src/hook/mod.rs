@@ -13,7 +13,7 @@ mod shim;
 
 pub use confirmed::{Subject, confirm, confirmed, manifests_line, registry_line, unconfirmed};
 pub use contract::{may_stop_git, most_arguments, needed, takes_lines};
-pub use event::{Event, RefUpdate, input};
+pub use event::{Event, From, Movement, RefUpdate, input};
 pub use inspect::{HookFile, HooksFolder, Kept, Standing, hooks, hooks_folder, kept};
 pub use install::{Installed, chosen, install, missing, uninstall};
 pub use kept::run_kept;

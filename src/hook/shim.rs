@@ -11,14 +11,21 @@ const PASS_THROUGH: &str = include_str!("../../hooks/pass-through.sh");
 /// What every shim says in its second line, by which it is recognised.
 const MARK: &str = "# gitops-hooks ";
 
-/// Which movements of references are worth starting the program for.
+/// Which calls of a hook are worth starting the program for.
 #[derive(Clone, Copy)]
 pub(super) enum Watched<'a> {
-    /// Those of remote-tracking branches with these names, which environments deliver.
+    /// Of `reference-transaction`: movements of remote-tracking branches with these names, which environments deliver.
     Branches(&'a [String]),
+    /// Those that come while git does not pick commits: what acts on the work tree waits for the end of a rebase.
+    OutsidePicks,
     /// All, in every state: the configuration has steps for them.
     Everything,
 }
+
+/// Leaves before the program is started, which a rebase would do for every commit. A hook that was kept still runs.
+const PICKS: &str = r#"git=${GIT_DIR:-.git}
+if [ -d "$git/rebase-merge" ] || [ -d "$git/rebase-apply" ]; then [ -x @KEPT@ ] || exit 0; fi
+"#;
 
 /// The text of a hook's shim.
 ///
@@ -26,7 +33,7 @@ pub(super) enum Watched<'a> {
 pub(super) fn text(hook: HookName, binary: &Path, kept: &Path, watched: Watched<'_>) -> String {
     let template = if hook == HookName::ReferenceTransaction { REFERENCE_TRANSACTION } else { HOOK };
     let (states, cases) = match watched {
-        Watched::Everything => ("*", "*".to_owned()),
+        Watched::Everything | Watched::OutsidePicks => ("*", "*".to_owned()),
         Watched::Branches(branches) => {
             let case = |branch: &String| format!("*' refs/remotes/'*{}*", quoted(&format!("/{branch}")));
             let cases: Vec<String> = branches.iter().map(case).collect();
@@ -35,7 +42,9 @@ pub(super) fn text(hook: HookName, binary: &Path, kept: &Path, watched: Watched<
         }
     };
     let shown: String = binary.display().to_string().chars().filter(|c| !"'\"\\`$".contains(*c)).collect();
+    let picks = if matches!(watched, Watched::OutsidePicks) { PICKS } else { "" };
     template
+        .replace("@PICKS@", picks)
         .replace("@BINARY@", &quoted(&binary.to_string_lossy()))
         .replace("@KEPT@", &quoted(&kept.to_string_lossy()))
         .replace("@STATES@", states)
@@ -83,6 +92,13 @@ mod tests {
         assert!(text.contains(r"case $lines in *' refs/remotes/'*'/main'*|*' refs/remotes/'*'/a'\''b'*) ;;"));
         assert!(is_ours(text.as_bytes()));
         assert_eq!(binary(&text), Some("/it's/$(x)".into()));
+    }
+
+    #[test]
+    fn a_call_within_a_rebase_is_over_before_the_program_starts() {
+        let text = |watched| text(HookName::PostCommit, Path::new("/b"), Path::new("/it's"), watched);
+        assert!(text(Watched::OutsidePicks).contains(r"then [ -x '/it'\''s' ] || exit 0; fi"));
+        assert!(!text(Watched::Everything).contains("rebase") && !text(Watched::Everything).contains("@PICKS@"));
     }
 
     #[test]

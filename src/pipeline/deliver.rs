@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     deliver as delivery,
     git::Ancestry,
-    hook::Subject,
+    hook::{From, Movement, Subject},
     image, sync,
     ui::Outcome,
     values::{EnvironmentName, HookName, ImageName, ImageRef, Oid},
@@ -81,27 +81,28 @@ pub fn pulled(pipeline: &Pipeline<'_>) -> Result<(), Error> {
     if behind.is_empty() { Ok(()) } else { background::deliver(repository, &behind, background::PATIENCE) }
 }
 
-/// reference-transaction: what a push of ours noted is confirmed and delivered; any other movement is only noted.
+/// reference-transaction: what a push of ours noted is confirmed and delivered; a fetch is only noted. When git packs its
+/// references nothing has moved.
 ///
 /// # Errors
 /// When the outbox cannot be written, or the background process not be started.
-pub fn moved(pipeline: &Pipeline<'_>, references: &[(Oid, String)]) -> Result<(), Error> {
+pub fn moved(pipeline: &Pipeline<'_>, movements: &[Movement]) -> Result<(), Error> {
     let repository = pipeline.repository;
     let mut confirmed = Vec::new();
-    for (new, reference) in references.iter().filter(|(_, reference)| reference.starts_with("refs/remotes/")) {
-        let Some(commit) = repository.commit(new.as_str()) else { continue };
+    for movement in movements.iter().filter(|movement| movement.reference.starts_with("refs/remotes/")) {
+        let Some(commit) = repository.commit(movement.to.as_str()) else { continue };
         // Any branch of anybody's may be among them, with whatever it calls a configuration.
         let Ok(Some(config)) = configuration(repository, &commit, Whose::Everybodys) else { continue };
         for (name, environment) in &config.environments {
             let upstream = repository.upstream(&environment.branch);
-            if upstream.is_none_or(|upstream| upstream.tracking != *reference) {
+            if upstream.is_none_or(|upstream| upstream.tracking != movement.reference) {
                 continue;
             }
             let noted = delivery::waiting(repository)?;
             let pushed = delivery::Reason::Push(commit.clone());
             if noted.iter().any(|note| note.environment == *name && note.reason == pushed) {
                 confirmed.push(Wanted { environment: name.clone(), commit: Some(commit.clone()) });
-            } else {
+            } else if movement.from == From::Told {
                 delivery::note(repository, name, delivery::Reason::Fetch)?;
             }
         }

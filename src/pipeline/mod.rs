@@ -8,6 +8,7 @@ mod choice;
 mod commit;
 mod deliver;
 mod judge;
+mod leave;
 mod push;
 mod react;
 
@@ -18,6 +19,7 @@ pub use choice::{Choice, When};
 pub use commit::commit;
 pub use deliver::{Told, Wanted, deliver, moved, pulled};
 pub use judge::Call;
+pub use leave::{Left, leave};
 pub use push::push;
 pub use react::react;
 

@@ -1,19 +1,21 @@
-"""prek and lefthook, installed once from their PyPI packages into the user's cache folder. Both packages hold the native
-program, which is called directly: a wrapper in an interpreted language would cost them what is not theirs."""
+"""prek, lefthook and pre-commit, installed once from their PyPI packages into the user's cache folder. Those of prek and
+lefthook hold the native program, which is called directly: a wrapper in an interpreted language would cost them what is not
+theirs."""
 import glob
 import os
 import subprocess
 import sys
 
-PLACES = {"prek": "bin/prek", "lefthook": "lib/python3*/site-packages/lefthook/bin/*/lefthook"}
+PLACES = {"prek": "bin/prek", "lefthook": "lib/python3*/site-packages/lefthook/bin/*/lefthook", "pre-commit": "bin/pre-commit"}
 
 
-def installed():
+def installed(names=("prek", "lefthook")):
     """The programs and their versions, by name. One that cannot be had is left out, with a sentence on standard error."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     folder = os.path.join(cache, "gitops-hooks", "bench", "rivals")
     found = {}
-    for name, place in PLACES.items():
+    for name in names:
+        place = PLACES[name]
         path = program(folder, place) or (install(folder, name) and program(folder, place))
         if not path:
             print(f"{name} is missing: `python3 -m venv` and pip could not install its PyPI package", file=sys.stderr)

@@ -99,6 +99,23 @@ fn what_acts_on_the_work_tree_stays_out_of_a_rebase_unless_it_asks_for_it() {
 }
 
 #[test]
+fn what_waits_for_the_end_of_a_rebase_is_not_even_started_in_it() {
+    let context = TestContext::new();
+    context.configured(
+        "hooks:\n  post-commit:\n    - { name: commit, run: 'echo commit >> \"$LOG\"' }\n  post-checkout:\n    - { name: checkout, run: 'echo checkout >> \"$LOG\"' }\n",
+    );
+    counting(&context);
+    grown(&context, 20);
+    let before = starts(&context).len();
+    context.user_must(&["rebase", "-q", "main"]);
+    assert_eq!(context.git(&["rev-list", "--count", "main..side"]), "20\n");
+    assert_eq!(&starts(&context)[before..], [""; 0]);
+    context.user_must(&["commit", "-q", "--allow-empty", "-m", "x"]);
+    assert_eq!(&starts(&context)[before..], ["post-commit"]);
+    assert_eq!(std::fs::read_to_string(context.log()).unwrap(), "commit\n");
+}
+
+#[test]
 fn a_patch_series_is_followed_by_each_of_its_own_steps() {
     let context = TestContext::new();
     context

@@ -1,0 +1,110 @@
+//! Steps that ask the person at the terminal: a real pseudo terminal, which `script(1)` makes, and somebody who types.
+
+use crate::{context::TestContext, testbed::skipped};
+use std::{
+    io::{Read, Write},
+    process::{Child, Command, Stdio},
+};
+
+/// A commit in a terminal of its own.
+struct Terminal {
+    script: Child,
+    shown: String,
+}
+
+impl Terminal {
+    /// `None` where there is no `script`, as of util-linux.
+    fn commit(context: &TestContext) -> Option<Self> {
+        let known = Command::new("script").arg("--version").output();
+        if !known.is_ok_and(|known| String::from_utf8_lossy(&known.stdout).contains("util-linux")) {
+            skipped("a terminal is made with script(1) of util-linux, which is not here");
+            return None;
+        }
+        let mut command = context.command("script");
+        command.args(["-q", "-e", "-f", "-c", "git commit -q -m x", "/dev/null"]).env("TERM", "xterm");
+        let script = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        Some(Self { script, shown: String::new() })
+    }
+
+    /// Waits until the terminal has shown a text.
+    fn reads(&mut self, text: &str) {
+        let output = self.script.stdout.as_mut().unwrap();
+        let mut buffer = [0; 4096];
+        while !self.shown.contains(text) {
+            let length = output.read(&mut buffer).unwrap();
+            assert_ne!(length, 0, "it never came: {}", self.shown);
+            self.shown.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        }
+    }
+
+    fn types(&mut self, text: &str) {
+        let input = self.script.stdin.as_mut().unwrap();
+        input.write_all(text.as_bytes()).unwrap();
+        input.flush().unwrap();
+    }
+
+    /// The exit code of the commit, and all that was shown.
+    fn ends(mut self) -> (Option<i32>, String) {
+        self.script.stdout.take().unwrap().read_to_string(&mut self.shown).unwrap();
+        let status = self.script.wait().unwrap();
+        (status.code(), self.shown)
+    }
+}
+
+fn asking(ask: &str) -> TestContext {
+    let run = format!("test -t 0 && test -t 1 && printf 'sure? ' && {ask}");
+    let config = format!(
+        "hooks:\n  pre-commit:\n    - {{ name: ask, interactive: true, run: {run:?} }}\n    - {{ name: other, run: 'sleep 0.2' }}\n"
+    );
+    let context = crate::with(&config);
+    context.write("x", "1");
+    context.git(&["add", "."]);
+    context
+}
+
+#[test]
+fn an_answer_that_is_typed_reaches_the_step_and_decides() {
+    for (answer, code) in [("yes\n", 0), ("no\n", 1)] {
+        let context = asking("read answer && test \"$answer\" = yes");
+        let Some(mut terminal) = Terminal::commit(&context) else { return };
+        terminal.reads("sure? ");
+        terminal.types(answer);
+        let (ended, shown) = terminal.ends();
+        assert_eq!(ended, Some(code), "{shown}");
+        let mark = if code == 0 { "✓ " } else { "✗ " };
+        assert!(shown.contains(mark) && shown.contains("ask"), "{shown}");
+        let after = &shown[shown.find("sure? ").unwrap()..];
+        assert!(!after[.."sure? ".len() + answer.len()].contains('⠋'), "a live line in the person's way: {shown}");
+    }
+}
+
+#[test]
+fn ctrl_c_ends_a_step_that_asks_and_the_commit_with_it() {
+    let context = asking("echo $$ > ../asking && exec sleep 300");
+    let Some(mut terminal) = Terminal::commit(&context) else { return };
+    terminal.reads("sure? ");
+    let pid = context.beside("asking");
+    while !std::fs::read_to_string(&pid).is_ok_and(|pid| pid.ends_with('\n')) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    terminal.types("\u{3}");
+    let (ended, shown) = terminal.ends();
+    assert_ne!(ended, Some(0), "{shown}");
+    let pid = std::fs::read_to_string(&pid).unwrap();
+    let line = std::fs::read(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
+    assert!(line.is_empty(), "the step lives on");
+    assert_eq!(context.git(&["rev-list", "--count", "HEAD"]), "1\n");
+    assert!(!context.work.join(".git/index.lock").exists());
+}
+
+#[test]
+fn where_there_is_no_terminal_a_step_that_asks_fails_and_says_so() {
+    let context = asking("read answer");
+    // In a session of its own there is none to be opened.
+    let mut command = context.command("setsid");
+    let done = TestContext::run(command.args(["--wait", "git", "commit", "-q", "-m", "x"]).stdin(Stdio::null()));
+    assert!(
+        done.code == Some(1) && done.stderr.contains("it asks a person, and there is no terminal here"),
+        "{done:?}"
+    );
+}
