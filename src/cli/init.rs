@@ -4,7 +4,7 @@ use crate::{
     config,
     git::Repository,
     ui,
-    values::{EnvironmentName, ImageName, RelativePath, RemoteUrl, Repository as ImageRepository},
+    values::{EnvironmentName, ImageName, Namespace, RelativePath, RemoteUrl, Repository as ImageRepository},
 };
 use miette::{IntoDiagnostic, Result};
 use std::{fs, io::Write, path::Path};
@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     environment: EnvironmentName,
     /// The namespace of the cluster that runs it.
     #[arg(long, default_value = "default")]
-    namespace: String,
+    namespace: Namespace,
 }
 
 /// What is written when a configuration stands there already.
@@ -185,7 +185,7 @@ fn compose(found: &Found, arguments: &Arguments, branch: &str) -> String {
                     ("MANIFEST_BRANCH", "main"),
                     ("PATH", &scalar(&arguments.path.to_string())),
                     ("IMAGE", image),
-                    ("NAMESPACE", &scalar(&arguments.namespace)),
+                    ("NAMESPACE", &scalar(arguments.namespace.as_str())),
                 ],
             )),
             None => text.push_str(&fill(
@@ -248,7 +248,7 @@ mod tests {
             manifests: manifests.map(|url| url.parse().unwrap()),
             path: "staging".parse().unwrap(),
             environment: "staging".parse().unwrap(),
-            namespace: "default".to_owned(),
+            namespace: Namespace::usual(),
         }
     }
 

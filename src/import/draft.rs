@@ -1,5 +1,6 @@
 //! What an import found, before it is written: hooks, steps and what there is to say about them.
 
+use super::shell;
 use crate::values::HookName;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -104,6 +105,7 @@ impl Hook {
         }
         for step in &mut self.steps {
             step.notes.retain(|note| !shared(note));
+            step.run = shell::settled(self.name, &step.run);
             // `needs` takes tags too: one that is a step's name could make a step wait for itself.
             step.tags.retain(|tag| !names.contains(tag));
             // No process can be given such a variable.

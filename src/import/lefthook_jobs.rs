@@ -298,7 +298,7 @@ impl Jobs<'_> {
                 "files" | "staged_files" | "push_files" => Filled::List("{files}"),
                 "lefthook_job_name" => Filled::Word(shell::quote(name)),
                 "0" => Filled::Script(arguments(self.hook)),
-                "1" if takes_message(self.hook) => Filled::Word("{message_file}".to_owned()),
+                "1" if self.hook.takes_message_file() => Filled::Word("{message_file}".to_owned()),
                 digit if digit.len() == 1 && digit.as_bytes()[0].is_ascii_digit() => {
                     Filled::Word(format!("{{{digit}}}"))
                 }
@@ -314,15 +314,10 @@ fn looks_like_a_glob(text: &str) -> bool {
     text.starts_with('*') || text.contains("/*") || text.contains("**")
 }
 
-/// Whether a hook's first argument is the file of the commit message, whose full path is `{message_file}`.
-pub(super) fn takes_message(hook: HookName) -> bool {
-    matches!(hook, HookName::CommitMsg | HookName::PrepareCommitMsg | HookName::ApplypatchMsg)
-}
-
 /// All arguments that git gives to a hook (`githooks(5)`).
 pub(super) fn arguments(hook: HookName) -> String {
     let name = |place| match place {
-        1 if takes_message(hook) => "{message_file}".to_owned(),
+        1 if hook.takes_message_file() => "{message_file}".to_owned(),
         place => format!("{{{place}}}"),
     };
     let all: Vec<String> = (1..=hook::most_arguments(hook)).map(name).collect();

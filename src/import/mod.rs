@@ -4,6 +4,7 @@
 
 mod conditions;
 mod draft;
+mod ere;
 mod file_types;
 mod foreign;
 mod globs;

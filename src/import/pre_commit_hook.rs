@@ -5,7 +5,6 @@ use super::{
     draft::{Condition, Effects, Step},
     file_types, foreign,
     globs::{self, Dialect},
-    lefthook_jobs::takes_message,
     regex, shell,
 };
 use crate::values::HookName;
@@ -166,11 +165,11 @@ impl<'c> Hook<'c> {
         let chosen = self.chosen(context, notes)?;
         let mut step = Step { run: shell::join(&words), ..Step::default() };
         if passes {
-            step.run.push_str(if takes_message(stage) { " {message_file}" } else { " {files}" });
+            step.run.push_str(if stage.takes_message_file() { " {message_file}" } else { " {files}" });
         }
-        if !always && !takes_message(stage) {
+        if !always && !stage.takes_message_file() {
             (step.files, step.exclude) = (chosen.files, chosen.exclude);
-        } else if always && passes && !takes_message(stage) {
+        } else if always && passes && !stage.takes_message_file() {
             notes.push(
                 "`always_run` with file names: without a file that matches there is nothing to hand over".to_owned(),
             );

@@ -1,0 +1,126 @@
+//! `gitops-hooks config check` as its users run it: all mistakes at once, with their places, and nothing secret in them.
+
+mod context;
+
+use context::TestContext;
+
+const IMAGE: &str = "images:\n  web:\n    repository: registry.example.com/team/web\n";
+
+fn mistakes(context: &TestContext) -> Vec<String> {
+    let done = context.hooks(&["config", "check"]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    let told = done.stderr.lines().filter(|line| line.starts_with(".gitops-hooks.yaml:"));
+    told.map(str::to_owned).collect()
+}
+
+#[test]
+fn paths_that_lead_nowhere_are_told_at_their_places() {
+    let context = TestContext::new();
+    context.write(
+        ".gitops-hooks.yaml",
+        &format!("hooks:\n  pre-commit:\n    - {{run: make, root: web-ui}}\n{IMAGE}    dockerfile: docker/App\n  api:\n    repository: r/api\n    context: api\n"),
+    );
+    assert_eq!(
+        mistakes(&context),
+        [
+            ".gitops-hooks.yaml:3:25: there is no folder web-ui here",
+            ".gitops-hooks.yaml:7:17: there is no file docker/App here; its path is from the root of the repository",
+            ".gitops-hooks.yaml:10:14: there is no folder api here",
+        ]
+    );
+    context.write("web-ui/Makefile", "");
+    context.write("docker/App", "");
+    context.write("api/main.py", "");
+    assert_eq!(
+        mistakes(&context),
+        [".gitops-hooks.yaml:9:17: there is no file api/Dockerfile here; name it with `dockerfile`"]
+    );
+    context.write("api/Dockerfile", "");
+    assert_eq!(context.must(&["config", "check"]), ".gitops-hooks.yaml is fine\n");
+}
+
+#[test]
+fn a_password_in_an_address_is_refused_and_never_shown() {
+    let context = TestContext::new();
+    for address in ["https://me:hunter2@git.example.com/m.git", "https://ghp_hunter2@git.example.com/m.git"] {
+        context.write(
+            ".gitops-hooks.yaml",
+            &format!(
+                "environments:\n  staging:\n    branch: main\n    manifests: {{url: '{address}'}}\n    images: []\n"
+            ),
+        );
+        for args in [["config", "check"].as_slice(), &["install", "--yes"], &["deliver"], &["doctor"], &["status"]] {
+            let done = context.hooks(args);
+            assert!(done.code != Some(0), "{args:?} {done:?}");
+            assert!(!format!("{done:?}").contains("hunter2"), "{args:?} {done:?}");
+        }
+        assert!(mistakes(&context)[0].contains("credential helper"));
+    }
+}
+
+#[test]
+fn a_configuration_that_is_no_text_is_a_mistake_with_its_place() {
+    let context = TestContext::new();
+    std::fs::write(context.work.join(".gitops-hooks.yaml"), b"hooks:\n  # caf\xe9\n").unwrap();
+    let place = ".gitops-hooks.yaml:2:8: byte 15 of the file is no UTF-8; save the file as UTF-8";
+    assert_eq!(mistakes(&context), [place]);
+    let done = context.hooks(&["install", "--yes"]);
+    assert!(done.code == Some(2) && done.stderr.contains(place), "{done:?}");
+}
+
+#[test]
+fn a_file_with_nearly_the_right_name_is_told() {
+    let context = TestContext::new();
+    context.write(".gitops-hooks.yml", "hooks: {pre-commit: [{run: \"true\"}]}\n");
+    let done = context.hooks(&["config", "check"]);
+    assert!(done.code == Some(2) && done.stderr.contains("the name is .gitops-hooks.yaml"), "{done:?}");
+    assert!(done.stderr.contains("`git mv .gitops-hooks.yml .gitops-hooks.yaml`"), "{done:?}");
+    context.write(".gitops-hooks.yaml", "hooks: {pre-commit: [{run: \"true\"}]}\n");
+    let said = context.must(&["config", "check"]);
+    assert!(said.contains("warning: .gitops-hooks.yml is never read"), "{said}");
+}
+
+#[test]
+fn hooks_whose_configuration_was_renamed_do_not_pass_in_silence() {
+    let context = TestContext::new();
+    context.write(".gitops-hooks.yaml", "hooks: {pre-commit: [{run: \"true\"}]}\n");
+    context.must(&["install", "--yes"]);
+    context.git(&["add", "."]);
+    context.git(&["mv", ".gitops-hooks.yaml", ".gitops-hooks.yml"]);
+    let done = context.try_git(&["commit", "-m", "x"]);
+    assert!(done.code == Some(1) && done.stderr.contains("the name is .gitops-hooks.yaml"), "{done:?}");
+}
+
+#[test]
+fn a_configuration_of_ten_thousand_lines_with_every_mistake_is_told_a_hundred() {
+    let context = TestContext::new();
+    let mut text = "hooks:\n  pre-push:\n".to_owned();
+    for n in 0..1_900 {
+        text.push_str(&format!(
+            "    - name: s{n}\n      run: x {{filez}}\n      needs: [t{n}]\n      timeout: soon\n      colour: red\n"
+        ));
+    }
+    text.push_str("environments:\n");
+    for n in 0..500 {
+        text.push_str(&format!("  e{n}:\n    branch: main\n    images: [i{n}]\n"));
+    }
+    context.write(".gitops-hooks.yaml", &text);
+    let done = context.hooks(&["config", "check"]);
+    assert_eq!(done.code, Some(2), "{}", done.stderr);
+    assert_eq!(mistakes(&context).len(), 100);
+    assert!(done.stderr.contains("and 8500 more"), "{}", done.stderr.lines().last().unwrap_or_default());
+}
+
+#[test]
+fn a_bomb_of_aliases_is_a_mistake() {
+    let context = TestContext::new();
+    let mut bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for (name, before) in ["b", "c", "d", "e", "f", "g", "h", "i"].iter().zip(["a", "b", "c", "d", "e", "f", "g", "h"])
+    {
+        bomb.push_str(&format!("{name}: &{name} [{}]\n", vec![format!("*{before}"); 10].join(",")));
+    }
+    bomb.push_str("hooks: {pre-commit: *i}\n");
+    context.write(".gitops-hooks.yaml", &bomb);
+    let told = mistakes(&context);
+    assert!(told.iter().any(|line| line.contains("an alias, which this file may not use")), "{told:?}");
+}
