@@ -45,6 +45,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// `UPDATE=1 cargo test --test import` writes what is expected anew.
 #[test]
 fn real_configurations_become_ours_and_are_sound() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import");
@@ -54,7 +55,11 @@ fn real_configurations_become_ours_and_are_sound() {
         copy(&case.path(), &context.work);
         let expected = context.read("expected.yaml");
         must(&context, &["import"]);
-        assert_eq!(context.read(".gitops-hooks.yaml"), expected, "{}", case.path().display());
+        if std::env::var_os("UPDATE").is_some() {
+            fs::copy(context.work.join(".gitops-hooks.yaml"), case.path().join("expected.yaml")).unwrap();
+        } else {
+            assert_eq!(context.read(".gitops-hooks.yaml"), expected, "{}", case.path().display());
+        }
         for root in expected.lines().filter_map(|line| line.trim().strip_prefix("root: ")) {
             fs::create_dir_all(context.work.join(root)).unwrap();
         }

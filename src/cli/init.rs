@@ -1,5 +1,6 @@
 //! `gitops-hooks init`: looks at the repository and writes a configuration that works, with a word on each part.
 
+use super::present::Present;
 use crate::{
     config,
     git::Repository,
@@ -31,22 +32,12 @@ pub(super) struct Arguments {
     namespace: Namespace,
 }
 
-/// What is written when a configuration stands there already.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("{path} is there already")]
-#[diagnostic(code(usage), help("change it by hand, or move it away and run `gitops-hooks init` again"))]
-struct Present {
-    path: String,
-}
-
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let repository = Repository::discover()?;
     let Some(root) = repository.work_dir() else {
         return Err(crate::git::Error::NoRepository { path: repository.git_dir().display().to_string() }.into());
     };
-    if let Some(path) = config::PATHS.iter().find(|path| root.join(path).exists()) {
-        return Err(Present { path: (*path).to_owned() }.into());
-    }
+    Present::refuse(root, "change it by hand, or move it away and run `gitops-hooks init` again")?;
     let found = Found::look(root);
     let branch =
         repository.git().args(["symbolic-ref", "--short", "HEAD"]).run().map_or("main".to_owned(), |out| out.line());

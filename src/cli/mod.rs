@@ -10,6 +10,7 @@ mod hook;
 mod import;
 mod init;
 mod install;
+mod present;
 mod run;
 mod status;
 mod sync;

@@ -142,7 +142,10 @@ mod tests {
             (r"^docs/\w+\.md$", &["docs/x_1.md"]),
             (r"^\d+\.rst$", &["12.rst"]),
             (r"(?i)^[a-c]+\.(txt|md)", &["AB.Txt"]),
-            (r"^(src|docs)/(.*/)?[a-z]([-_ ][0-9y])?\.(py|md)$", &["src/a.py", "src/deep/a-1.py", "docs/x_1.md", "docs/x y.md"]),
+            (
+                r"^(src|docs)/(.*/)?[a-z]([-_ ][0-9y])?\.(py|md)$",
+                &["src/a.py", "src/deep/a-1.py", "docs/x_1.md", "docs/x y.md"],
+            ),
             (r"\[\d\]", &["a[1].txt"]),
             (r"^\^", &["^x"]),
             (r"^[^/]+\.py$", &["a.py"]),

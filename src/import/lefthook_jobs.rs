@@ -4,7 +4,7 @@
 use super::{
     conditions,
     draft::{Condition, Effects, Names, Step},
-    foreign,
+    ere, foreign,
     globs::{self, Dialect},
     regex,
     shell::{self, Filled},
@@ -228,21 +228,34 @@ impl Jobs<'_> {
             self.globs = true;
             match globs::translate(&setting.glob, self.dialect) {
                 Some(globs) => step.files = globs,
-                None => notes.push(format!("no equal for lefthook's glob: {}", setting.glob.join(" "))),
+                None => notes.push(format!(
+                    "all files are handed over: no equal for lefthook's glob: {}",
+                    setting.glob.join(" ")
+                )),
             }
         }
+        let mut searched = Vec::new();
         for exclude in &setting.exclude {
-            let translated = match exclude {
-                Value::String(expression) if !looks_like_a_glob(expression) => regex::globs(expression),
-                list => {
+            let expression = exclude.as_str().filter(|expression| !looks_like_a_glob(expression));
+            let translated = match (expression, exclude) {
+                (Some(expression), _) => regex::globs(expression),
+                (None, list) => {
                     let list: Vec<String> = foreign::items(Some(list)).iter().filter_map(foreign::scalar).collect();
                     globs::translate(&list, self.dialect)
                 }
             };
-            match translated.and_then(|globs| globs::add(&mut step.exclude, globs)) {
-                Some(()) => {}
-                None => notes.push(format!("no equal for lefthook's exclude: {exclude}")),
+            if translated.and_then(|globs| globs::add(&mut step.exclude, globs)).is_some() {
+                continue;
             }
+            // Within a folder the paths that a command sees are not those that lefthook searched.
+            match expression.filter(|_| step.root.is_empty()).and_then(ere::extended) {
+                Some(extended) => searched.push(extended),
+                None => notes.push(format!("all files are handed over: no equal for lefthook's exclude: {exclude}")),
+            }
+        }
+        if !searched.is_empty() {
+            notes.push("`exclude` was an expression that no pattern equals: the shell chooses the files".to_owned());
+            step.run = shell::choosing(&step.run, None, &searched);
         }
         if !setting.files.is_empty() {
             notes.push(format!(

@@ -166,6 +166,7 @@ fn reach(class: &Class) -> Option<Reach> {
             (b'-', b'.') => (dash, pattern) = ("-", pattern + "."),
             _ if !plain(first) || !plain(last) || (first..=last).any(|byte| !plain(byte)) => return None,
             _ if first == last => pattern.push(char::from(first)),
+            _ if first + 1 == last => pattern.extend([char::from(first), char::from(last)]),
             _ => pattern.extend([char::from(first), '-', char::from(last)]),
         }
     }
@@ -336,7 +337,7 @@ mod tests {
         ] {
             assert_eq!(globs(expression), None, "{expression}");
         }
-        let many = format!("({})({})({})", "a|b|c|d|e", "f|g|h|i|j", "k|l|m");
+        let many = format!("({})({})({})", "aa|bb|cc|dd|ee", "ff|gg|hh|ii|jj", "kk|ll|mm");
         assert_eq!(globs(&many), None);
         assert_eq!(globs(&"(".repeat(10_000)), None);
     }

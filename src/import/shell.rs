@@ -59,6 +59,22 @@ pub(super) fn replace(script: &str, known: impl Fn(&str) -> Option<(Filled, usiz
     }
 }
 
+/// A command that is run on those of its files only in whose path `grep -E` finds `keep` and none of `drop`; without any, it
+/// is not run.
+pub(super) fn choosing(command: &str, keep: Option<&str>, drop: &[String]) -> String {
+    let list = if command.contains("{all_files}") { "{all_files}" } else { "{files}" };
+    let mut script = format!("for file in {list}; do\n");
+    let tests = keep.map(|keep| (keep, "||")).into_iter().chain(drop.iter().map(|drop| (drop.as_str(), "&&")));
+    for (expression, otherwise) in tests {
+        let expression = format!("'{}'", expression.replace('\'', r"'\''"));
+        script.push_str(&format!(
+            "  printf '%s\\n' \"$file\" | LC_ALL=C grep -Eq -e {expression} {otherwise} continue\n"
+        ));
+    }
+    script.push_str("  set -- \"$@\" \"$file\"\ndone\n[ $# -gt 0 ] || exit 0\n");
+    script + &replace(command, |rest| rest.starts_with(list).then(|| (Filled::Script("\"$@\"".to_owned()), list.len())))
+}
+
 /// A command in which whatever only looks like a placeholder of ours, and would be refused, is the shell's text again.
 pub(super) fn settled(hook: HookName, run: &str) -> String {
     let mut run = run.to_owned();
@@ -236,6 +252,19 @@ mod tests {
         ] {
             assert_eq!(filled(theirs), ours);
         }
+    }
+
+    #[test]
+    fn the_shell_chooses_files_by_what_grep_finds_in_their_paths() {
+        let script = choosing("printf '<%s>' {files}", Some(r"\.py$"), &["^it's".to_owned(), "x{2}".to_owned()]);
+        let files = "'a b.py' 'it'\\''s.py' ./-e.py a.js xx.py x.py";
+        let run = |files: &str| {
+            let output = std::process::Command::new("sh").args(["-c", &script.replace("{files}", files)]).output();
+            String::from_utf8(output.unwrap().stdout).unwrap()
+        };
+        assert_eq!(run(files), "<a b.py><./-e.py><x.py>");
+        assert_eq!(run("a.js"), "");
+        assert_eq!(settled(HookName::PreCommit, &script), script);
     }
 
     #[test]
