@@ -124,3 +124,59 @@ fn a_bomb_of_aliases_is_a_mistake() {
     let told = mistakes(&context);
     assert!(told.iter().any(|line| line.contains("an alias, which this file may not use")), "{told:?}");
 }
+
+#[test]
+fn one_persons_file_is_out_of_sight_until_uninstall_restores_what_was_there() {
+    for before in [None, Some(""), Some("# mine\n*.log\n"), Some("*.log")] {
+        let context = TestContext::new();
+        context.write(".gitops-hooks.yaml", "hooks: {pre-commit: [{run: \"true\"}]}\n");
+        context.git(&["add", "."]);
+        context.git(&["commit", "-q", "-m", "x"]);
+        let exclude = context.work.join(".git/info/exclude");
+        match before {
+            None => std::fs::remove_file(&exclude).unwrap(),
+            Some(text) => std::fs::write(&exclude, text).unwrap(),
+        }
+        let bytes = || std::fs::read(&exclude).ok();
+        let at_first = bytes();
+        context.must(&["install", "--yes"]);
+        let installed = bytes();
+        context.must(&["install", "--yes"]);
+        assert_eq!(bytes(), installed, "installed again, nothing is written twice");
+        context.write("gitops-hooks.local.yaml", "hooks: {pre-commit: [{name: mine, run: \"true\"}]}\n");
+        assert_eq!(context.git(&["status", "--porcelain"]), "");
+        context.must(&["uninstall"]);
+        assert_eq!(bytes(), at_first, "{before:?}");
+        assert_eq!(context.git(&["status", "--porcelain"]), "?? gitops-hooks.local.yaml\n");
+    }
+}
+
+#[test]
+fn names_that_mean_nothing_are_told() {
+    let context = TestContext::new();
+    context.write(".gitops-hooks.yaml", "hooks: {pre-commit: [{name: lint, run: \"true\", tags: [slow]}]}\n");
+    context.must(&["install", "--yes"]);
+    context.git(&["add", "."]);
+    let skip = |names: &str| {
+        let mut git = context.command("git");
+        TestContext::run(git.args(["commit", "--allow-empty", "-m", "x"]).env("GITOPS_HOOKS_SKIP", names)).stderr
+    };
+    let told = skip("lnit,slow");
+    assert!(told.contains("GITOPS_HOOKS_SKIP names lnit, which no step is called; did you mean lint?"), "{told}");
+    assert!(!skip("slow,lint").contains("no step is called"));
+    let done = context.hooks(&["run", "pre-comit"]);
+    assert!(done.code == Some(2) && done.stderr.contains("did you mean \"pre-commit\"?"), "{done:?}");
+    let done = context.hooks(&["run", "commit-msg"]);
+    assert!(done.code == Some(0) && done.stderr.contains("nothing ran: commit-msg has no steps"), "{done:?}");
+}
+
+#[test]
+fn shells_and_manual_pages_are_told_of_every_command() {
+    let context = TestContext::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = context.must(&["completions", shell]);
+        assert!(script.contains("all-files") && script.contains("uninstall"), "{shell}");
+    }
+    context.must(&["man", "."]);
+    assert!(context.read("gitops-hooks-run.1").contains("all\\-files"));
+}

@@ -2,6 +2,7 @@
 //! done is the rooms' business.
 
 mod cluster;
+mod completions;
 mod config;
 mod deliver;
 mod doctor;
@@ -92,6 +93,11 @@ enum Command {
     /// Check the configuration, or print its schema.
     #[command(subcommand)]
     Config(config::Command),
+    /// Print a script that lets a shell complete this program's commands.
+    Completions(completions::Completions),
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Man(completions::Man),
 }
 
 /// Runs the program and gives its exit code: 0 done, 1 a check failed, 2 usage or configuration, 3 the environment.
@@ -132,6 +138,8 @@ fn dispatch(arguments: Arguments) -> miette::Result<()> {
         Command::Cluster(command) => cluster::run(&command, global.verbosity()),
         Command::Sync(arguments) => sync::run(&arguments),
         Command::Config(command) => config::run(&command),
+        Command::Completions(arguments) => completions::print(&arguments),
+        Command::Man(arguments) => completions::write_pages(&arguments),
     }
 }
 
