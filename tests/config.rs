@@ -1,8 +1,11 @@
 //! `gitops-hooks config check` as its users run it: all mistakes at once, with their places, and nothing secret in them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod context;
 
 use context::TestContext;
+use std::fmt::Write as _;
 
 const IMAGE: &str = "images:\n  web:\n    repository: registry.example.com/team/web\n";
 
@@ -96,13 +99,14 @@ fn a_configuration_of_ten_thousand_lines_with_every_mistake_is_told_a_hundred() 
     let context = TestContext::new();
     let mut text = "hooks:\n  pre-push:\n".to_owned();
     for n in 0..1_900 {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "    - name: s{n}\n      run: x {{filez}}\n      needs: [t{n}]\n      timeout: soon\n      colour: red\n"
-        ));
+        );
     }
     text.push_str("environments:\n");
     for n in 0..500 {
-        text.push_str(&format!("  e{n}:\n    branch: main\n    images: [i{n}]\n"));
+        let _ = writeln!(text, "  e{n}:\n    branch: main\n    images: [i{n}]");
     }
     context.write(".gitops-hooks.yaml", &text);
     let done = context.hooks(&["config", "check"]);
@@ -117,7 +121,7 @@ fn a_bomb_of_aliases_is_a_mistake() {
     let mut bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
     for (name, before) in ["b", "c", "d", "e", "f", "g", "h", "i"].iter().zip(["a", "b", "c", "d", "e", "f", "g", "h"])
     {
-        bomb.push_str(&format!("{name}: &{name} [{}]\n", vec![format!("*{before}"); 10].join(",")));
+        let _ = writeln!(bomb, "{name}: &{name} [{}]", vec![format!("*{before}"); 10].join(","));
     }
     bomb.push_str("hooks: {pre-commit: *i}\n");
     context.write(".gitops-hooks.yaml", &bomb);

@@ -1,6 +1,6 @@
 //! The same commits made in two clones: one with the hooks of lefthook, pre-commit or prek, one with ours after `import` of
 //! their configuration. What passes, what fails and what fixers change must be the same. The rivals and the tools that the
-//! configurations call come from PyPI, once, into the user's cache folder (`tests/bench/rivals.py`).
+//! configurations call come from `PyPI`, once, into the user's cache folder (`tests/bench/rivals.py`).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -54,9 +54,10 @@ impl Clone {
     fn new(config: &[(&str, &str)], whose: Whose, installs: &[&str]) -> Self {
         let clone = Self { context: TestContext::new(), whose };
         for (path, text) in config {
-            match text.starts_with("#!") {
-                true => TestContext::script(&clone.context.work.join(path), text),
-                false => clone.context.write(path, text),
+            if text.starts_with("#!") {
+                TestContext::script(&clone.context.work.join(path), text);
+            } else {
+                clone.context.write(path, text);
             }
         }
         clone.must("git", &["add", "."]);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{hook, values::HookName};
 use serde_json::Value;
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 const FOLDER: &str = ".husky";
 
@@ -149,7 +149,7 @@ impl Reader<'_> {
             let mut run = format!("PATH=node_modules/.bin:$PATH\ncommand=$(node -p {asked}) || exit\n");
             let all = arguments(*hook);
             if !all.is_empty() {
-                run.push_str(&format!("export HUSKY_GIT_PARAMS={}\n", all.replace(' ', "' '")));
+                let _ = writeln!(run, "export HUSKY_GIT_PARAMS={}", all.replace(' ', "' '"));
             }
             run.push_str("eval \"$command\"");
             let notes = vec![format!(

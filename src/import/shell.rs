@@ -2,6 +2,7 @@
 //! may be called `$(reboot)`, so a list of files never stays within quotes.
 
 use crate::values::{Command, HookName, InvalidCommand, List, Quotes, Within};
+use std::fmt::Write as _;
 
 /// What stands in a placeholder's stead.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,9 +68,7 @@ pub(super) fn choosing(command: &str, keep: Option<&str>, drop: &[String]) -> St
     let tests = keep.map(|keep| (keep, "||")).into_iter().chain(drop.iter().map(|drop| (drop.as_str(), "&&")));
     for (expression, otherwise) in tests {
         let expression = format!("'{}'", expression.replace('\'', r"'\''"));
-        script.push_str(&format!(
-            "  printf '%s\\n' \"$file\" | LC_ALL=C grep -Eq -e {expression} {otherwise} continue\n"
-        ));
+        let _ = writeln!(script, "  printf '%s\\n' \"$file\" | LC_ALL=C grep -Eq -e {expression} {otherwise} continue");
     }
     script.push_str("  set -- \"$@\" \"$file\"\ndone\n[ $# -gt 0 ] || exit 0\n");
     script + &replace(command, |rest| rest.starts_with(list).then(|| (Filled::Script("\"$@\"".to_owned()), list.len())))
