@@ -231,7 +231,7 @@ fn a_broken_configuration_is_told_with_its_places_and_the_rest_is_still_looked_a
     let context = installed(STEPS);
     context.write(".gitops-hooks.yaml", "hooks:\n  pre-commit:\n    - runn: x\n");
     let done = run(&context, &[]);
-    finds(&done, 2, "✗ configuration", "2 mistakes", "gitops-hooks config check");
+    finds(&done, 2, "✗ configuration", "1 mistake", "gitops-hooks config check");
     assert!(done.stdout.contains("│ .gitops-hooks.yaml:3:7: unknown key"), "{}", done.stdout);
     assert!(done.stdout.contains("✓ git  ") && done.stdout.contains("✓ scratch trees"), "{}", done.stdout);
     std::fs::remove_file(context.work.join(".gitops-hooks.yaml")).unwrap();
@@ -243,7 +243,7 @@ fn one_persons_file_that_is_tracked_is_the_configurations_fault() {
     let context = installed(STEPS);
     context.write("gitops-hooks.local.yaml", "hooks: {}\n");
     assert_eq!(run(&context, &[]).code, Some(0));
-    context.git(&["add", "gitops-hooks.local.yaml"]);
+    context.git(&["add", "-f", "gitops-hooks.local.yaml"]);
     finds(&run(&context, &[]), 2, "✗ local configuration", "is tracked", "git rm --cached");
 }
 
@@ -396,7 +396,7 @@ fn a_git_that_is_too_old_is_told() {
 fn json_lists_every_finding_and_no_password() {
     let (listening, address) = silent();
     drop(listening);
-    let context = delivering("127.0.0.1:1", &format!("http://me:s3cret@{address}/m.git"));
+    let context = delivering("127.0.0.1:1", &format!("http://s3cret@{address}/m.git"));
     let done = run(&context, &["--json"]);
     assert_eq!(done.code, Some(3), "{done:?}");
     assert!(!format!("{done:?}").contains("s3cret"), "{done:?}");

@@ -116,7 +116,7 @@ fn nothing_is_installed_that_nobody_confirmed() {
     let context = TestContext::new();
     context.write(
         ".gitops-hooks.yaml",
-        "images: {web: {repository: registry.example.com/web}}\nenvironments:\n  staging:\n    branch: main\n    manifests: {url: \"https://user:s3cret@git.example.com/m.git\"}\n    images: [web]\n",
+        "images: {web: {repository: registry.example.com/web}}\nenvironments:\n  staging:\n    branch: main\n    manifests: {url: \"https://s3cret@git.example.com/m.git\"}\n    images: [web]\n",
     );
     let done = context.hooks(&["install"]);
     assert_eq!(done.code, Some(2), "{done:?}");

@@ -45,6 +45,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// `UPDATE=1 cargo test --test import` writes what is expected anew.
 #[test]
 fn real_configurations_become_ours_and_are_sound() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import");
@@ -54,7 +55,14 @@ fn real_configurations_become_ours_and_are_sound() {
         copy(&case.path(), &context.work);
         let expected = context.read("expected.yaml");
         must(&context, &["import"]);
-        assert_eq!(context.read(".gitops-hooks.yaml"), expected, "{}", case.path().display());
+        if std::env::var_os("UPDATE").is_some() {
+            fs::copy(context.work.join(".gitops-hooks.yaml"), case.path().join("expected.yaml")).unwrap();
+        } else {
+            assert_eq!(context.read(".gitops-hooks.yaml"), expected, "{}", case.path().display());
+        }
+        for root in expected.lines().filter_map(|line| line.trim().strip_prefix("root: ")) {
+            fs::create_dir_all(context.work.join(root)).unwrap();
+        }
         must(&context, &["config", "check"]);
         count += 1;
     }
@@ -203,4 +211,65 @@ fn install_says_whose_hooks_it_finds() {
     fresh.write(".gitops-hooks.yaml", "hooks: {pre-commit: [{run: \"true\"}]}\n");
     must(&fresh, &["install", "--yes"]);
     assert!(!must(&fresh, &["install", "--yes"]).contains("found"));
+}
+
+#[test]
+fn one_persons_lefthook_file_becomes_one_persons_file() {
+    let context = TestContext::new();
+    context.write(
+        "lefthook.yml",
+        "extends: [ci/more.yml]\npre-commit:\n  parallel: true\n  jobs:\n    - {name: one, run: echo one}\n    - {name: two, run: echo two}\n",
+    );
+    context.write("ci/more.yml", "pre-commit: {jobs: [{name: three, run: echo three}]}\n");
+    context
+        .write("lefthook-local.yml", "pre-commit: {jobs: [{name: two, skip: true}, {name: mine, run: echo mine}]}\n");
+    let said = must(&context, &["import"]);
+    assert!(said.contains("wrote gitops-hooks.local.yaml: what lefthook-local.yml changes for you"), "{said}");
+    let shared = context.read(".gitops-hooks.yaml");
+    assert!(shared.contains("name: three") && !shared.contains("mine"), "{shared}");
+    let own = context.read("gitops-hooks.local.yaml");
+    assert!(own.contains("name: two") && own.contains("name: mine") && !own.contains("name: one"), "{own}");
+    must(&context, &["install", "--yes"]);
+    let done = commit(&context, "x");
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stderr.contains("2 skipped") || done.stderr.contains("· two"), "{done:?}");
+    assert!(done.stderr.contains("✓ mine") && done.stderr.contains("✓ three"), "{done:?}");
+    assert_eq!(context.git(&["ls-files", "gitops-hooks.local.yaml"]), "");
+}
+
+#[test]
+fn a_husky_configuration_that_is_a_program_is_asked_when_a_hook_runs() {
+    let context = TestContext::new();
+    context.write(
+        ".huskyrc.js",
+        "const all = list => list.join(' && ');\nmodule.exports = {hooks: {'pre-commit': all(['true', 'test ! -e bad']), \"commit-msg\": 'grep -q fix \"$HUSKY_GIT_PARAMS\"'}};\n",
+    );
+    let said = must(&context, &["import"]);
+    assert!(said.contains("2 steps of .huskyrc.js"), "{said}");
+    must(&context, &["install", "--yes"]);
+    assert_eq!(commit(&context, "no type").code, Some(1));
+    let done = commit(&context, "fix: it");
+    assert_eq!(done.code, Some(0), "{done:?}");
+    context.write("bad", "");
+    let done = commit(&context, "fix: more");
+    assert!(done.code == Some(1) && done.stderr.contains("✗ pre-commit"), "{done:?}");
+}
+
+#[test]
+fn an_expression_that_no_pattern_equals_chooses_the_files_in_the_shell() {
+    let context = TestContext::new();
+    context.write(
+        "lefthook.yml",
+        "pre-commit: {commands: {look: {run: \"printf '<%s>' {staged_files} > \\\"$SEEN\\\"\", exclude: '(^|/)v\\d+\\.txt$'}}}\n",
+    );
+    must(&context, &["import"]);
+    must(&context, &["install", "--yes"]);
+    context.write("v10.txt", "");
+    context.write("a v1.txt.md", "");
+    let seen = context.beside("seen");
+    context.git(&["add", "v10.txt", "a v1.txt.md"]);
+    let mut git = context.command("git");
+    let done = TestContext::run(git.args(["commit", "-m", "x"]).env("SEEN", &seen));
+    assert_eq!(done.code, Some(0), "{done:?}\n{}", context.read(".gitops-hooks.yaml"));
+    assert_eq!(fs::read_to_string(&seen).unwrap(), "<a v1.txt.md>");
 }

@@ -74,9 +74,10 @@ fn all_files_are_those_of_the_snapshot() {
 
 #[test]
 fn a_list_that_the_hook_does_not_have_is_refused() {
-    let context = with("hooks:\n  pre-commit:\n    - run: echo {push_files}\n");
-    let done = commit(&context);
-    assert!(done.code == Some(1) && done.stderr.contains("pre-commit has no {push_files}"), "{}", done.stderr);
+    let context = TestContext::new();
+    context.write(".gitops-hooks.yaml", "hooks:\n  pre-commit:\n    - run: echo {push_files}\n");
+    let done = context.hooks(&["install", "--yes"]);
+    assert!(done.code == Some(2) && done.stderr.contains("pre-commit has no {push_files}"), "{}", done.stderr);
 }
 
 #[test]
@@ -239,7 +240,7 @@ fn one_persons_file_changes_a_step_for_them_alone() {
     context.git(&["add", "x"]);
     let done = context.try_git(&["commit", "-q", "-m", "x"]);
     assert!(done.code == Some(0) && done.stderr.contains("✓ mine"), "{}", done.stderr);
-    context.git(&["add", "."]);
+    context.git(&["add", "-f", "gitops-hooks.local.yaml"]);
     let done = context.try_git(&["commit", "-q", "-m", "x"]);
     assert!(done.code == Some(1) && done.stderr.contains("gitops-hooks.local.yaml is tracked"), "{}", done.stderr);
 }

@@ -133,39 +133,6 @@ pub enum Error {
         signal: i32,
     },
 
-    /// A step's command that cannot be filled in safely.
-    #[error("step {step:?}: {placeholder} stands in quotes")]
-    #[diagnostic(code(config), help("write {placeholder} outside of quotes: its value is quoted already"))]
-    Placeholder {
-        /// The step.
-        step: String,
-        /// The placeholder.
-        placeholder: &'static str,
-    },
-
-    /// A step's command with two different lists of files.
-    #[error("step {step:?} takes two lists of files")]
-    #[diagnostic(code(config), help("make two steps of it: each list may have to be split over several calls"))]
-    TwoLists {
-        /// The step.
-        step: String,
-    },
-
-    /// A step asks for files that its hook does not have.
-    #[error("step {step:?}: {hook} has no {placeholder}")]
-    #[diagnostic(
-        code(config),
-        help("{{files}} are those that change in any hook; {{all_files}} are all of the snapshot")
-    )]
-    OtherList {
-        /// The step.
-        step: String,
-        /// The placeholder.
-        placeholder: &'static str,
-        /// The hook.
-        hook: HookName,
-    },
-
     /// A step names the message file in a hook that has none.
     #[error("step {step:?}: {hook} has no message file")]
     #[diagnostic(code(config), help("{{message_file}} is for commit-msg, prepare-commit-msg and applypatch-msg"))]

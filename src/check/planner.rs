@@ -3,7 +3,7 @@
 
 use super::{
     CachePolicy, Context, Error,
-    command::{Command, List, Unfillable, Values},
+    command::{self, Values},
     condition,
     plan::{Action, Decision, Input, Plan, Planned, RunReason, SkipReason},
     record::{Found, Key, KeyBuilder, Record, Records},
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::Step,
     git::{ChangeKind, EntryKind, TreeEntry},
-    values::{Globs, HookName, OperationState},
+    values::{Command, Globs, HookName, List, OperationState},
 };
 use gix::bstr::{BStr, BString, ByteSlice};
 use std::{cell::OnceCell, collections::HashMap, ffi::OsStr, os::unix::ffi::OsStrExt};
@@ -53,13 +53,15 @@ impl Facts<'_> {
             key: None,
         };
         let skip = self.skipped(step)?;
-        let Some(written) = &step.run else {
+        let Some(command) = &step.run else {
             if let Some(reason) = skip {
                 planned.decision = Decision::Skip(reason);
             }
             return Ok(planned);
         };
-        let command = self.command(step, written)?;
+        if command.takes_message_file() && self.context.message_file.is_none() {
+            return Err(Error::NoMessageFile { step: step.label().to_owned(), hook: self.context.hook });
+        }
         let files = self.files(step, command.list())?;
         let bytes: Vec<&[u8]> = files.iter().map(|path| below_root(step, path)).collect();
         let message_file = self.context.message_file.map(std::path::absolute).transpose();
@@ -75,11 +77,11 @@ impl Facts<'_> {
             arguments: &arguments,
         };
         planned.action = Action::Command {
-            written: written.to_string(),
-            scripts: command.scripts(&values),
+            written: command.written().to_owned(),
+            scripts: command::scripts(command, &values),
             env: step.env.clone(),
             shell: step.shell.to_string(),
-            root: step.root.clone(),
+            root: (*step.root).clone(),
             input: match (step.stdin, step.interactive) {
                 (_, true) => Input::Terminal,
                 (true, false) => Input::Hook,
@@ -99,7 +101,7 @@ impl Facts<'_> {
             planned.decision = Decision::Run(RunReason::Acts);
             return Ok(planned);
         }
-        let key = self.key(step, &command, &files, &values)?;
+        let key = self.key(step, command, &files, &values)?;
         planned.decision = match self.context.cache {
             CachePolicy::Ignore => Decision::Run(RunReason::CacheIgnored),
             CachePolicy::Use => match self.records.find(&key) {
@@ -145,26 +147,6 @@ impl Facts<'_> {
         self.context.repository.operation().filter(|state| moved_by.contains(state) && !asked(*state))
     }
 
-    fn command(&self, step: &Step, written: &str) -> Result<Command, Error> {
-        let (label, hook) = (|| step.label().to_owned(), self.context.hook);
-        let command = Command::parse(written).map_err(|unfillable| match unfillable {
-            Unfillable::Quoted(placeholder) => Error::Placeholder { step: label(), placeholder },
-            Unfillable::TwoLists => Error::TwoLists { step: label() },
-        })?;
-        if command.takes_message_file() && self.context.message_file.is_none() {
-            return Err(Error::NoMessageFile { step: label(), hook });
-        }
-        match command.list() {
-            Some(List::Staged) if hook == HookName::PrePush => {
-                Err(Error::OtherList { step: label(), placeholder: "{staged_files}", hook })
-            }
-            Some(List::Pushed) if hook != HookName::PrePush => {
-                Err(Error::OtherList { step: label(), placeholder: "{push_files}", hook })
-            }
-            _ => Ok(command),
-        }
-    }
-
     /// The snapshot's paths that are no tree.
     fn entries(&self) -> Result<&[TreeEntry], Error> {
         if let Some(entries) = self.entries.get() {
@@ -198,11 +180,7 @@ impl Facts<'_> {
     /// What decides the step's result. Without `inputs` that is the whole tree.
     fn key(&self, step: &Step, command: &Command, files: &[BString], values: &Values<'_>) -> Result<Key, Error> {
         let mut key = KeyBuilder::new("step");
-        for (name, value) in [
-            ("run", step.run.as_deref().map_or("", String::as_str)),
-            ("shell", &step.shell),
-            ("root", step.root.as_str()),
-        ] {
+        for (name, value) in [("run", command.written()), ("shell", &step.shell), ("root", step.root.as_str())] {
             key.field(name, value.as_bytes());
         }
         for (name, value) in &step.env {

@@ -508,7 +508,7 @@ pub(super) fn whole(hook: HookName, steps: &[Step], tree: &Oid) -> Key {
     key.field("tree", tree.as_str().as_bytes());
     for step in steps {
         let Some(run) = &step.run else { continue };
-        key.field("run", run.as_bytes());
+        key.field("run", run.written().as_bytes());
         for (name, value) in &step.env {
             key.field("env", name.as_bytes());
             key.field("value", value.as_bytes());

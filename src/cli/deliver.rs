@@ -41,7 +41,11 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
     };
     let mut failed = None;
     let switch = if arguments.switch_branch { Switch::Asked } else { Switch::Refused };
-    for told in pipeline::deliver(&pipeline, &arguments.environments, switch)? {
+    let all = pipeline::deliver(&pipeline, &arguments.environments, switch)?;
+    if all.is_empty() {
+        progress.line("nothing to deliver: the configuration has no environments");
+    }
+    for told in all {
         if let Err(error) = told.result
             && let Some(earlier) = failed.replace(error)
         {

@@ -1,6 +1,11 @@
 //! `gitops-hooks import`: another hook manager's configuration becomes one of ours. What stands there is never overwritten.
 
-use crate::{config, git::Repository, import, ui};
+use super::present::Present;
+use crate::{
+    config::{self, Source},
+    git::Repository,
+    import, ui,
+};
 use miette::{IntoDiagnostic, Result};
 use std::{fs, io::Write};
 
@@ -14,25 +19,19 @@ pub(super) struct Arguments {
     print: bool,
 }
 
-/// What is written when a configuration stands there already.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("{path} is there already")]
-#[diagnostic(code(usage), help("look at what would be written with `gitops-hooks import --print`"))]
-struct Present {
-    path: String,
-}
-
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let repository = Repository::discover()?;
     let Some(root) = repository.work_dir() else {
         return Err(crate::git::Error::NoRepository { path: repository.git_dir().display().to_string() }.into());
     };
-    if let Some(path) = config::PATHS.iter().find(|path| !arguments.print && root.join(path).exists()) {
-        return Err(Present { path: (*path).to_owned() }.into());
+    if !arguments.print {
+        Present::refuse(root, "look at what would be written with `gitops-hooks import --print`")?;
     }
     let imported = import::import(root, arguments.from, runner())?;
     // What is written is read back before anybody else has to.
-    config::parse(config::PATHS[0], &imported.text)?;
+    let main = Source::new(config::PATHS[0], imported.text.clone().into_bytes());
+    let own = imported.own.as_ref().map(|(text, _)| Source::new(config::LOCAL_PATH, text.clone().into_bytes()));
+    config::Layers::gather(main, own, |_| Ok::<_, miette::Report>(None))?.parse()?;
     if arguments.print {
         crate::ui::print(&imported.text);
         return Ok(());
@@ -41,6 +40,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     file.write_all(imported.text.as_bytes()).into_diagnostic()?;
     let steps = if imported.steps == 1 { "1 step".to_owned() } else { format!("{} steps", imported.steps) };
     crate::ui::say!("{} {}: {steps} of {}", ui::paint("wrote", ui::Tone::Good), config::PATHS[0], imported.path);
+    if let Some((text, from)) = &imported.own {
+        let path = root.join(config::LOCAL_PATH);
+        if path.exists() {
+            crate::ui::say!("kept {}: {from} was not taken over", config::LOCAL_PATH);
+        } else {
+            fs::write(path, text).into_diagnostic()?;
+            crate::ui::say!(
+                "{} {}: what {from} changes for you",
+                ui::paint("wrote", ui::Tone::Good),
+                config::LOCAL_PATH
+            );
+        }
+    }
     crate::ui::say!("next: read it and its comments, `{}`, then `gitops-hooks install`", imported.source.farewell());
     Ok(())
 }

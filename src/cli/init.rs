@@ -1,10 +1,11 @@
 //! `gitops-hooks init`: looks at the repository and writes a configuration that works, with a word on each part.
 
+use super::present::Present;
 use crate::{
     config,
     git::Repository,
     ui,
-    values::{EnvironmentName, ImageName, RelativePath, RemoteUrl, Repository as ImageRepository},
+    values::{EnvironmentName, ImageName, Namespace, RelativePath, RemoteUrl, Repository as ImageRepository},
 };
 use miette::{IntoDiagnostic, Result};
 use std::{fs, io::Write, path::Path};
@@ -28,15 +29,7 @@ pub(super) struct Arguments {
     environment: EnvironmentName,
     /// The namespace of the cluster that runs it.
     #[arg(long, default_value = "default")]
-    namespace: String,
-}
-
-/// What is written when a configuration stands there already.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("{path} is there already")]
-#[diagnostic(code(usage), help("change it by hand, or move it away and run `gitops-hooks init` again"))]
-struct Present {
-    path: String,
+    namespace: Namespace,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
@@ -44,9 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let Some(root) = repository.work_dir() else {
         return Err(crate::git::Error::NoRepository { path: repository.git_dir().display().to_string() }.into());
     };
-    if let Some(path) = config::PATHS.iter().find(|path| root.join(path).exists()) {
-        return Err(Present { path: (*path).to_owned() }.into());
-    }
+    Present::refuse(root, "change it by hand, or move it away and run `gitops-hooks init` again")?;
     let found = Found::look(root);
     let branch =
         repository.git().args(["symbolic-ref", "--short", "HEAD"]).run().map_or("main".to_owned(), |out| out.line());
@@ -185,7 +176,7 @@ fn compose(found: &Found, arguments: &Arguments, branch: &str) -> String {
                     ("MANIFEST_BRANCH", "main"),
                     ("PATH", &scalar(&arguments.path.to_string())),
                     ("IMAGE", image),
-                    ("NAMESPACE", &scalar(&arguments.namespace)),
+                    ("NAMESPACE", &scalar(arguments.namespace.as_str())),
                 ],
             )),
             None => text.push_str(&fill(
@@ -248,7 +239,7 @@ mod tests {
             manifests: manifests.map(|url| url.parse().unwrap()),
             path: "staging".parse().unwrap(),
             environment: "staging".parse().unwrap(),
-            namespace: "default".to_owned(),
+            namespace: Namespace::usual(),
         }
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Arguments {
 #[diagnostic(code(usage), help("give it steps under `hooks`, or leave it out of the command"))]
 struct NotNeeded {
     hook: HookName,
-    path: String,
+    path: &'static str,
 }
 
 pub(super) fn install(arguments: &Arguments) -> Result<()> {
@@ -41,7 +41,7 @@ pub(super) fn install(arguments: &Arguments) -> Result<()> {
     if let Some(hook) = arguments.hooks.iter().find(|hook| !hook::needed(&config).contains(hook)) {
         return Err(NotNeeded { hook: *hook, path }.into());
     }
-    show(&path, &config);
+    show(path, &config);
     let asked = hook::unconfirmed(&repository, &config, hook::Subject::Publication);
     if !asked.is_empty() && !arguments.yes {
         ask(&asked)?;
@@ -86,7 +86,7 @@ fn show(path: &str, config: &Config) {
     for (hook, steps) in &config.hooks {
         for step in steps {
             let does = match (&step.run, &step.image) {
-                (Some(run), _) => run.trim().to_owned(),
+                (Some(run), _) => run.written().trim().to_owned(),
                 (None, Some(image)) => format!("builds the image {}", image.as_str()),
                 (None, None) => continue,
             };

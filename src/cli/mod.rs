@@ -2,6 +2,7 @@
 //! done is the rooms' business.
 
 mod cluster;
+mod completions;
 mod config;
 mod deliver;
 mod doctor;
@@ -10,6 +11,7 @@ mod hook;
 mod import;
 mod init;
 mod install;
+mod present;
 mod run;
 mod status;
 mod sync;
@@ -91,6 +93,11 @@ enum Command {
     /// Check the configuration, or print its schema.
     #[command(subcommand)]
     Config(config::Command),
+    /// Print a script that lets a shell complete this program's commands.
+    Completions(completions::Completions),
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Man(completions::Man),
 }
 
 /// Runs the program and gives its exit code: 0 done, 1 a check failed, 2 usage or configuration, 3 the environment.
@@ -131,6 +138,8 @@ fn dispatch(arguments: Arguments) -> miette::Result<()> {
         Command::Cluster(command) => cluster::run(&command, global.verbosity()),
         Command::Sync(arguments) => sync::run(&arguments),
         Command::Config(command) => config::run(&command),
+        Command::Completions(arguments) => completions::print(&arguments),
+        Command::Man(arguments) => completions::write_pages(&arguments),
     }
 }
 
@@ -159,39 +168,28 @@ fn choice() -> pipeline::Choice {
 }
 
 /// The configuration in the work tree, with the path it was found at.
-fn configuration(repository: &git::Repository) -> miette::Result<(String, config_room::Config)> {
-    let Some(root) = repository.work_dir() else { return committed_configuration(repository) };
-    let read = |path: &str| -> miette::Result<Option<String>> {
-        match std::fs::read_to_string(root.join(path)) {
-            Ok(text) => Ok(Some(text)),
+fn configuration(repository: &git::Repository) -> miette::Result<(&'static str, config_room::Config)> {
+    let (path, layers) = layers(repository)?;
+    Ok((path, layers.parse()?))
+}
+
+/// The files of the configuration in the work tree; of a repository without one, those of `HEAD`.
+fn layers(repository: &git::Repository) -> miette::Result<(&'static str, config_room::Layers)> {
+    let Some(root) = repository.work_dir() else {
+        let absent = || NoConfig { root: repository.git_dir().display().to_string() };
+        let head = repository.commit("HEAD").ok_or_else(absent)?;
+        let read = |path: &str| -> miette::Result<Option<Vec<u8>>> { Ok(repository.file(&head, path)?) };
+        return config_room::find(read, || Ok(None))?.ok_or_else(|| absent().into());
+    };
+    let read = |path: &str| -> miette::Result<Option<Vec<u8>>> {
+        match std::fs::read(root.join(path)) {
+            Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(git::Error::File { path: path.to_owned(), source }.into()),
         }
     };
-    for path in config_room::PATHS {
-        if let Some(text) = read(path)? {
-            let main = config_room::Source { path: (*path).to_owned(), text };
-            let own = pipeline::own_layer(repository)?;
-            return Ok(((*path).to_owned(), config_room::Layers::gather(main, own, read)?.parse()?));
-        }
-    }
-    Err(NoConfig { root: root.display().to_string() }.into())
-}
-
-/// The configuration of a repository without a work tree: that of `HEAD`.
-fn committed_configuration(repository: &git::Repository) -> miette::Result<(String, config_room::Config)> {
-    let absent = || NoConfig { root: repository.git_dir().display().to_string() };
-    let head = repository.commit("HEAD").ok_or_else(absent)?;
-    let read = |path: &str| -> Result<Option<String>, git::Error> {
-        Ok(repository.file(&head, path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-    };
-    for path in config_room::PATHS {
-        if let Some(text) = read(path)? {
-            let main = config_room::Source { path: (*path).to_owned(), text };
-            return Ok(((*path).to_owned(), config_room::Layers::gather(main, None, read)?.parse()?));
-        }
-    }
-    Err(absent().into())
+    let found = config_room::find(read, || Ok(pipeline::own_layer(repository)?))?;
+    found.ok_or_else(|| NoConfig { root: root.display().to_string() }.into())
 }
 
 /// No configuration where one is needed.

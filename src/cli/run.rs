@@ -85,12 +85,17 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
         let why = if arguments.why { why } else { Vec::new() };
         if arguments.json {
             print_json(&plan_json(&plan, &why));
+        } else if plan.entries.is_empty() {
+            crate::ui::say!("nothing would run: {} has no steps", arguments.hook);
         } else {
             show(&plan, &why);
         }
         return Ok(());
     }
     let done = pipeline::by_hand(&pipeline, arguments.hook, &scope)?;
+    if done.steps().is_empty() && !arguments.json {
+        progress.line(&format!("nothing ran: {} has no steps", arguments.hook));
+    }
     if arguments.json {
         print_json(&done.steps().iter().map(step_json).collect());
     }

@@ -2,7 +2,7 @@
 //! documentation in one place; the decoder and the JSON schema both come from that declaration and cannot disagree.
 
 use crate::{
-    values::{Globs, RelativePath},
+    values::{Globs, HttpStatus, RelativePath, shown},
     yaml::{Node, Place, Value},
 };
 use serde_json::{Value as Json, json};
@@ -30,11 +30,17 @@ impl Problems {
     pub(super) fn add(&mut self, place: &Place, message: impl Into<String>) {
         self.0.push(Problem { place: place.clone(), message: message.into() });
     }
+
+    /// Whether something is wrong within a place.
+    pub(super) fn within(&self, place: &Place) -> bool {
+        self.0.iter().any(|problem| place.start <= problem.place.start && problem.place.end <= place.end)
+    }
 }
 
 /// A type that the configuration may hold.
 pub(super) trait Decode: Sized {
-    /// The value of a node; a mistake is added to `problems` and gives `None`.
+    /// The value of a node; a mistake is added to `problems` and gives `None`. What holds others leaves out those with
+    /// mistakes, so that what is left can still be looked at as a whole.
     fn decode(node: &Node<'_>, problems: &mut Problems) -> Option<Self>;
 
     /// The value where the key is absent; `None` where it must be there.
@@ -97,10 +103,7 @@ impl<T: Decode> Decode for Option<T> {
 impl<T: Decode> Decode for Vec<T> {
     fn decode(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
         match &node.value {
-            Value::Sequence(items) => {
-                let decoded: Vec<_> = items.iter().map(|item| T::decode(item, problems)).collect();
-                decoded.into_iter().collect()
-            }
+            Value::Sequence(items) => Some(items.iter().filter_map(|item| T::decode(item, problems)).collect()),
             _ if node.is_null() => Some(Self::new()),
             // One word stands for a list of one.
             Value::Scalar(..) if T::schema()["type"] == "string" => T::decode(node, problems).map(|one| vec![one]),
@@ -121,18 +124,15 @@ impl<T: Decode> Decode for Vec<T> {
 
 impl<K: FromStr<Err: Display> + Ord, V: Decode> Decode for BTreeMap<K, V> {
     fn decode(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
-        let mut decoded = Some(Self::new());
+        let mut decoded = Self::new();
         for (name, key, value) in entries(node, problems)? {
             let parsed = name.parse::<K>().map_err(|error| problems.add(key, error.to_string())).ok();
             let value = V::decode(value, problems);
-            match (&mut decoded, parsed, value) {
-                (Some(map), Some(key), Some(value)) => {
-                    map.insert(key, value);
-                }
-                _ => decoded = None,
+            if let (Some(key), Some(value)) = (parsed, value) {
+                decoded.insert(key, value);
             }
         }
-        decoded
+        Some(decoded)
     }
 
     fn absent() -> Option<Self> {
@@ -157,16 +157,27 @@ impl Decode for String {
     }
 }
 
-impl Decode for u16 {
-    fn decode(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
-        let parsed = node.as_str().and_then(|text| text.parse().ok());
-        parsed.or_else(|| wrong_type(node, "a number from 0 to 65535", problems))
-    }
+/// A type that is a number between two others.
+macro_rules! decode_as_number {
+    ($($type:ty: $least:literal to $most:literal, $what:literal;)*) => {
+        $(impl Decode for $type {
+            fn decode(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
+                let parsed = node.as_str().and_then(|text| text.parse().ok());
+                parsed.or_else(|| wrong_type(node, concat!($what, " from ", $least, " to ", $most), problems))
+            }
 
-    fn schema() -> Json {
-        json!({ "type": "integer", "minimum": 0, "maximum": Self::MAX })
-    }
+            fn schema() -> Json {
+                json!({ "type": "integer", "minimum": $least, "maximum": $most })
+            }
+        })*
+    };
 }
+
+decode_as_number!(
+    u16: 0 to 65535, "a number";
+    std::num::NonZeroU16: 1 to 65535, "a port";
+    HttpStatus: 100 to 599, "an HTTP status";
+);
 
 impl Decode for bool {
     fn decode(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
@@ -219,9 +230,12 @@ macro_rules! decode_as_text {
 
 decode_as_text!(
     RelativePath,
+    crate::values::Command,
     crate::values::EnvironmentName,
     crate::values::ImageName,
+    crate::values::Namespace,
     crate::values::OperationState,
+    crate::values::Platform,
     crate::values::RemoteUrl,
     crate::values::Repository,
     crate::values::Span
@@ -231,7 +245,7 @@ decode_as_text!(
 pub(super) fn wrong_type<T>(node: &Node<'_>, expected: &str, problems: &mut Problems) -> Option<T> {
     let found = match &node.value {
         _ if node.is_null() => "nothing".to_owned(),
-        Value::Scalar(text, _) => format!("{:?}", text.chars().take(60).collect::<String>()),
+        Value::Scalar(text, _) => format!("{:?}", shown(text)),
         Value::Sequence(_) => "a list".to_owned(),
         Value::Mapping(_) => "a mapping".to_owned(),
         Value::Alias(_) => "an alias, which this file may not use".to_owned(),
@@ -254,7 +268,7 @@ pub(super) fn entries<'n, 'a>(
     for entry in entries {
         match entry.key.as_str() {
             Some(key) if !keys.insert(key) => {
-                problems.add(&entry.key.place, format!("{key:?} stands here twice; keep one of them"));
+                problems.add(&entry.key.place, format!("{:?} stands here twice; keep one of them", shown(key)));
             }
             Some(key) => found.push((key, &entry.key.place, &entry.value)),
             None => {
@@ -263,27 +277,6 @@ pub(super) fn entries<'n, 'a>(
         }
     }
     Some(found)
-}
-
-/// The known key that was probably meant.
-pub(super) fn closest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
-    let scored = known.iter().map(|key| (distance(written, key), *key));
-    scored.min().filter(|(distance, key)| *distance <= (key.len() / 3).max(1)).map(|(_, key)| key)
-}
-
-/// Levenshtein's distance, for names of a few letters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// Declares a mapping of the configuration: `key: Type` or `key: Type = default`, each with its documentation; `at place`
@@ -310,7 +303,7 @@ macro_rules! object {
                 node: &$crate::yaml::Node<'_>,
                 problems: &mut $crate::config::decode::Problems,
             ) -> Option<Self> {
-                use $crate::config::decode::{Decode, closest, entries};
+                use $crate::{config::decode::{Decode, entries}, values::closest};
                 const KEYS: &[&str] = &[$(stringify!($field)),*];
                 let entries = entries(node, problems)?;
                 for (key, place, _) in &entries {
@@ -319,15 +312,16 @@ macro_rules! object {
                             Some(meant) => format!("did you mean {meant:?}?"),
                             None => format!("known here: {}", KEYS.join(", ")),
                         };
+                        let key = $crate::values::shown(key);
                         problems.add(place, format!("unknown key {key:?} in {}; {meant}", $what));
                     }
                 }
                 $(
+                    let absent = <$type as Decode>::absent();
+                    $( let absent = absent.or_else(|| Some($default)); )?
                     let $field = match entries.iter().find(|(key, ..)| *key == stringify!($field)) {
-                        Some((_, _, value)) => <$type as Decode>::decode(value, problems),
+                        Some((_, _, value)) => <$type as Decode>::decode(value, problems).or(absent),
                         None => {
-                            let absent = <$type as Decode>::absent();
-                            $( let absent = absent.or_else(|| Some($default)); )?
                             if absent.is_none() {
                                 problems.add(&node.place, format!("{} needs the key {:?}", $what, stringify!($field)));
                             }

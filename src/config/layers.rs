@@ -20,15 +20,39 @@ const MAX_BYTES: usize = 1 << 20;
 /// More files than this are no configuration.
 const MAX_FILES: usize = 16;
 /// More mistakes than this nobody reads at once.
-const MAX_MISTAKES: usize = 100;
+pub(super) const MAX_MISTAKES: usize = 100;
 
 /// A file and what it holds.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Its path from the root of the repository, for messages.
-    pub path: String,
-    /// Its text.
-    pub text: String,
+    path: String,
+    text: String,
+    /// The first byte that is no UTF-8. What follows it in `text` is not what the file holds.
+    broken: Option<usize>,
+}
+
+impl Source {
+    /// A file by its path from the root of the repository, which is only for messages.
+    #[must_use]
+    pub fn new(path: &str, bytes: Vec<u8>) -> Self {
+        let (text, broken) = match String::from_utf8(bytes) {
+            Ok(text) => (text, None),
+            Err(error) => {
+                let broken = error.utf8_error().valid_up_to();
+                (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(broken))
+            }
+        };
+        Self { path: path.to_owned(), text, broken }
+    }
+}
+
+/// What a path of the configuration must lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A file.
+    File,
+    /// A folder.
+    Folder,
 }
 
 /// The files of a configuration.
@@ -41,7 +65,7 @@ pub struct Layers {
 /// Whether one person's file says anything of a hook's steps.
 #[must_use]
 pub fn touches(own: &Source, hook: HookName) -> bool {
-    let root = root(&own.text, &mut Problems::default());
+    let root = root(own, &mut Problems::default());
     let hooks = root.as_ref().and_then(|root| root.get("hooks"));
     hooks.is_some_and(|hooks| hooks.get(hook.as_str()).is_some())
 }
@@ -70,7 +94,7 @@ impl Layers {
     pub fn gather<E>(
         main: Source,
         own: Option<Source>,
-        mut read: impl FnMut(&str) -> Result<Option<String>, E>,
+        mut read: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
     ) -> Result<Self, E> {
         let mut gathered = Self { layers: Vec::new(), problems: Problems::default() };
         gathered.add(main, Whose::Everybodys);
@@ -81,8 +105,8 @@ impl Layers {
                     format!("{} is read already", path.as_str())
                 } else if gathered.layers.len() == MAX_FILES {
                     format!("more than {MAX_FILES} files")
-                } else if let Some(text) = read(path.as_str())? {
-                    let extended = gathered.add(Source { path: path.as_str().to_owned(), text }, Whose::Everybodys);
+                } else if let Some(bytes) = read(path.as_str())? {
+                    let extended = gathered.add(Source::new(path.as_str(), bytes), Whose::Everybodys);
                     gathered.layers[at].extends.push(extended);
                     continue;
                 } else {
@@ -120,16 +144,26 @@ impl Layers {
     ///
     /// # Errors
     /// Every mistake in any of them, with its place.
-    pub fn parse(mut self) -> Result<Config, InvalidConfig> {
+    pub fn parse(self) -> Result<Config, InvalidConfig> {
+        self.check(|_, _| true)
+    }
+
+    /// Reads the files as one; `there` says whether a path from the root of the repository leads to a file or folder.
+    ///
+    /// # Errors
+    /// Every mistake in any of them, with its place.
+    pub fn check(mut self, there: impl Fn(&str, Kind) -> bool) -> Result<Config, InvalidConfig> {
         let mut problems = std::mem::take(&mut self.problems);
         let mut root = self.laid_over(0, &mut problems);
         if let Some((at, _)) = self.layers.iter().enumerate().find(|(_, layer)| layer.whose == Whose::OnePersons) {
             root = joined(root, self.root(at, &mut problems));
         }
-        let config = root.and_then(|root| Config::decode(&root, &mut problems));
-        if let Some(config) = &config {
-            validate::validate(config, &mut problems);
-        }
+        let config = root.as_ref().and_then(|root| {
+            let config = Config::decode(root, &mut problems)?;
+            validate::validate(root, &config, &mut problems);
+            validate::paths(&config, &there, &mut problems);
+            Some(config)
+        });
         match config {
             Some(config) if problems.0.is_empty() => Ok(config),
             _ => Err(self.invalid(problems.0)),
@@ -149,7 +183,7 @@ impl Layers {
     fn root(&self, at: usize, problems: &mut Problems) -> Option<Node<'_>> {
         let Layer { source, start, whose, .. } = &self.layers[at];
         let mut own = Problems::default();
-        let mut root = root(&source.text, &mut own);
+        let mut root = root(source, &mut own);
         if *whose == Whose::OnePersons {
             for entry in root.iter().flat_map(Node::entries) {
                 if !matches!(entry.key.as_str(), Some("hooks" | "scratch")) {
@@ -189,8 +223,12 @@ impl Layers {
     }
 }
 
-/// The root of a text that holds one document.
-fn root<'a>(text: &'a str, problems: &mut Problems) -> Option<Node<'a>> {
+/// The root of a file that holds one document.
+fn root<'a>(Source { text, broken, .. }: &'a Source, problems: &mut Problems) -> Option<Node<'a>> {
+    if let Some(at) = *broken {
+        problems.add(&(at..at), format!("byte {} of the file is no UTF-8; save the file as UTF-8", at + 1));
+        return None;
+    }
     if text.len() > MAX_BYTES {
         problems.add(&(0..0), format!("the file is larger than {MAX_BYTES} bytes"));
         return None;
@@ -310,10 +348,10 @@ mod tests {
     use std::convert::Infallible;
 
     fn layers(main: &str, others: &[(&str, &str)], own: Option<&str>) -> Result<Config, InvalidConfig> {
-        let source = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };
+        let source = |path: &str, text: &str| Source::new(path, text.as_bytes().to_vec());
         let read = |path: &str| {
             let found = others.iter().find(|(known, _)| *known == path);
-            Ok::<_, Infallible>(found.map(|(_, text)| (*text).to_owned()))
+            Ok::<_, Infallible>(found.map(|(_, text)| text.as_bytes().to_vec()))
         };
         let own = own.map(|text| source(LOCAL_PATH, text));
         let Ok(layers) = Layers::gather(source("main.yaml", main), own, read);
@@ -336,7 +374,7 @@ mod tests {
         let steps = &config.hooks[&HookName::PreCommit];
         let labels: Vec<&str> = steps.iter().map(crate::config::Step::label).collect();
         assert_eq!(labels, ["lint", "mine"]);
-        assert_eq!(steps[0].run.as_ref().unwrap().as_str(), "ruff check");
+        assert_eq!(steps[0].run.as_ref().unwrap().written(), "ruff check");
         assert_eq!((steps[0].env["A"].as_str(), steps[0].env["B"].as_str()), ("1", "3"));
         assert!(matches!(steps[0].skip, crate::config::Condition::Always));
     }
@@ -353,7 +391,6 @@ mod tests {
             [
                 "main.yaml:1:22: there is no file gone.yaml",
                 "team.yaml:3:7: unknown key \"runn\" in a step; did you mean \"run\"?",
-                "team.yaml:3:7: this step does nothing: give it `run` or `image`",
                 "gitops-hooks.local.yaml:1:1: one person's file changes `hooks` and `scratch`; the rest is everybody's",
             ]
         );

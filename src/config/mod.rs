@@ -2,6 +2,7 @@
 //! containers or clusters: it is given text and gives back what the text says, or every mistake in it at once.
 
 mod decode;
+mod find;
 mod layers;
 mod reference;
 mod step;
@@ -9,7 +10,8 @@ mod types;
 mod validate;
 
 pub use decode::{Located, Problem};
-pub use layers::{LOCAL_PATH, Layers, Source, touches};
+pub use find::{Misnamed, PATHS, find, misnamed};
+pub use layers::{Kind, LOCAL_PATH, Layers, Source, touches};
 pub use reference::reference;
 pub use step::{Condition, Conditions, Step};
 pub use types::{Config, Environment, Image, Manifests, Scratch, Setup, Smoke};
@@ -18,9 +20,6 @@ use crate::yaml::Position;
 use decode::Decode;
 use serde_json::{Value as Json, json};
 use std::fmt;
-
-/// Where the configuration is looked for, from the root of a repository; the first that is there counts.
-pub const PATHS: &[&str] = &[".gitops-hooks.yaml", ".config/gitops-hooks.yaml"];
 
 /// A configuration that cannot be used: all that is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +75,7 @@ impl miette::Diagnostic for InvalidConfig {
 /// # Errors
 /// Every mistake of the text, with its place.
 pub fn parse(path: &str, text: &str) -> Result<Config, InvalidConfig> {
-    let main = Source { path: path.to_owned(), text: text.to_owned() };
+    let main = Source::new(path, text.as_bytes().to_vec());
     let Ok(layers) = Layers::gather(main, None, |_| Ok::<_, std::convert::Infallible>(None));
     layers.parse()
 }
@@ -141,7 +140,7 @@ scratch:
         assert_eq!(
             mistakes(text),
             [
-                "c.yaml:2:3: git has no client-side hook \"pre-comit\"",
+                "c.yaml:2:3: git has no client-side hook \"pre-comit\"; did you mean \"pre-commit\"?",
                 "c.yaml:4:7: unknown key \"runn\" in a step; did you mean \"run\"?",
                 "c.yaml:5:16: expected a time such as 30s, 10m or 1h 30m, at most 24h, found \"soon\"",
                 "c.yaml:8:3: \"Web\" is no name: use up to 63 lower-case letters, digits and dashes, starting and ending with a letter or digit",
@@ -174,9 +173,59 @@ scratch:
                 "environments:\n  a: {{branch: main, manifests: {{url: 'git@h:m.git', path: .}}, images: []}}\n  b: {{branch: main, manifests: {{url: 'git@h:m.git', path: {path}}}, images: []}}\n"
             )
         };
-        assert!(mistakes(&text("prod"))[0].contains("b and a share manifests"));
+        assert!(mistakes(&text("prod"))[0].starts_with("c.yaml:3:59: b and a share manifests (prod and .)"));
         let apart = text("prod").replace("path: .}", "path: staging}");
         assert!(parse("c.yaml", &apart).is_ok());
+    }
+
+    #[test]
+    fn mistakes_of_types_hide_none_of_references() {
+        let text = "hooks:\n  pre-push:\n    - {name: a, run: [x], timeout: soon, needs: [b, typo]}\n    - {name: b, run: b}\n    - image: wep\nimages:\n  web: {repository: Team/App}\n  api: {repository: r/api}\nenvironments:\n  staging: {branch: main, images: [web, nope]}\n";
+        assert_eq!(
+            mistakes(text),
+            [
+                "c.yaml:3:22: expected text, found a list",
+                "c.yaml:3:36: expected a time such as 30s, 10m or 1h 30m, at most 24h, found \"soon\"",
+                "c.yaml:3:53: no step \"typo\" in this hook; known here: a, b, wep",
+                "c.yaml:5:14: no image \"wep\"; did you mean \"web\"?",
+                "c.yaml:7:21: expected an image repository such as registry.example.com/team/app, found \"Team/App\"",
+                "c.yaml:10:12: an environment needs the key \"manifests\"",
+                "c.yaml:10:41: no image \"nope\"; add it under `images`",
+            ]
+        );
+    }
+
+    #[test]
+    fn values_that_could_not_work_are_refused_with_the_form_that_is_right() {
+        let image = |more: &str| format!("images:\n  web: {{repository: r/web, {more}}}\n");
+        let environment = |more: &str| format!("environments:\n  s: {{branch: main, manifests: {more}}}\n");
+        let step = |hook: &str, run: &str| format!("hooks: {{{hook}: [{{run: '{run}'}}]}}\n");
+        for (text, expected) in [
+            (image("smoke: {port: 0}"), "expected a port from 1 to 65535, found \"0\""),
+            (image("smoke: {port: 80, expect: 20000}"), "expected an HTTP status from 100 to 599, found \"20000\""),
+            (image("platform: linux/potato"), "expected a platform such as linux/amd64"),
+            (environment("{url: 'git@h:m.git'}, namespace: My_App"), "use up to 63 lower-case letters"),
+            (environment("{url: 'https://me:hunter2@h/m.git'}"), "let a credential helper of git's keep it"),
+            (environment("'https://me:hunter2@h/m.git'"), "expected a mapping, found \"https://…@h/m.git\""),
+            ("hooks: {pre-comit: []}".to_owned(), "did you mean \"pre-commit\"?"),
+            (step("pre-commit", "lint {filez}"), "there is no placeholder {filez}; did you mean {files}?"),
+            (step("pre-commit", "lint \"{files}\""), "{files} stands in quotes"),
+            (step("pre-commit", "a {files} {all_files}"), "{files} and {all_files} in one command"),
+            (step("pre-commit", "a {push_files}"), "pre-commit has no {push_files}"),
+            (step("pre-push", "a {message_file}"), "pre-push has no {message_file}"),
+        ] {
+            let found = mistakes(&text);
+            assert!(found.len() == 1 && found[0].contains(expected), "{expected:?} in {found:#?}");
+            assert!(!found[0].contains("hunter2"), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_have_a_place() {
+        let main = Source::new("c.yaml", b"hooks: {}\n# caf\xe9 x\n".to_vec());
+        let Ok(layers) = Layers::gather(main, None, |_| Ok::<_, std::convert::Infallible>(None));
+        let error = layers.parse().unwrap_err().to_string();
+        assert_eq!(error.lines().nth(1), Some("c.yaml:2:6: byte 16 of the file is no UTF-8; save the file as UTF-8"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::decode::{Decode, Located, Problems, object, wrong_type};
 use crate::{
-    values::{Globs, ImageName, OperationState, RelativePath, Span},
+    values::{Command, Globs, ImageName, OperationState, RelativePath, Span},
     yaml::{Node, Value},
 };
 use serde_json::{Value as Json, json};
@@ -17,7 +17,7 @@ object! {
         /// paths of the snapshot that match; `{staged_files}` and `{push_files}` are `{files}` where that is what has changed.
         /// A long list is split over several calls. `{message_file}` is the file of the commit message, `{1}`, `{2}` … are
         /// the hook's arguments. `${VAR}` and braces in quotes are the shell's.
-        run: Option<Located<String>>,
+        run: Option<Located<Command>>,
         /// The image to build and, in pre-push, to publish once every other step has passed.
         image: Option<Located<ImageName>>,
         /// Patterns as in .gitignore. The step runs only when a changed path matches.
@@ -25,7 +25,7 @@ object! {
         /// Patterns for paths that never count, whatever `files` says.
         exclude: Option<Globs>,
         /// The folder that it works in: `{files}` are relative to it, and only paths below it count.
-        root: RelativePath = RelativePath::root(),
+        root: Located<RelativePath> = Located::unwritten(RelativePath::root()),
         /// Patterns for all that the step reads. Unchanged since it passed, it is not run again.
         inputs: Option<Globs>,
         /// Commands whose output belongs to what the step reads, such as `ruff --version`.
@@ -108,7 +108,7 @@ impl Step {
         label(
             self.name.as_deref().map(String::as_str),
             self.image.as_deref().map(ImageName::as_str),
-            self.run.as_deref().map(String::as_str),
+            self.run.as_deref().map(Command::written),
         )
     }
 

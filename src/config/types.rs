@@ -4,8 +4,11 @@ use super::{
     Step,
     decode::{Located, object},
 };
-use crate::values::{EnvironmentName, Globs, HookName, ImageName, RelativePath, RemoteUrl, Repository, Span};
-use std::collections::BTreeMap;
+use crate::values::{
+    EnvironmentName, Globs, HookName, HttpStatus, ImageName, Namespace, Platform, RelativePath, RemoteUrl, Repository,
+    Span,
+};
+use std::{collections::BTreeMap, num::NonZeroU16};
 
 object! {
     /// The configuration of gitops-hooks: hooks, then images, then environments.
@@ -31,15 +34,15 @@ object! {
         /// Whether its registry is spoken to without TLS. Registries on loopback always are.
         plain_http: bool = false,
         /// The folder that the build may see.
-        context: RelativePath = RelativePath::root(),
+        context: Located<RelativePath> = Located::unwritten(RelativePath::root()),
         /// The Dockerfile, from the root of the repository.
-        dockerfile: Option<RelativePath>,
+        dockerfile: Option<Located<RelativePath>>,
         /// The stage to build; the last one without it.
         target: Option<String>,
         /// Build arguments. They are no place for secrets: they stay in the image.
         args: BTreeMap<String, String>,
         /// What the cluster's nodes are, such as linux/amd64.
-        platform: String = "linux/amd64".to_owned(),
+        platform: Platform = Platform::usual(),
         /// A trial run of the image before it is published.
         smoke: Option<Smoke>,
     }
@@ -49,11 +52,11 @@ object! {
     /// A trial run: the image is started and asked once it listens.
     Smoke, "a smoke run" {
         /// The port that it listens on inside the container.
-        port: u16,
+        port: NonZeroU16,
         /// The path to ask for.
         path: String = "/".to_owned(),
         /// The HTTP status that is right.
-        expect: u16 = 200,
+        expect: HttpStatus = HttpStatus::OK,
         /// How long it may take to answer.
         timeout: Span = Span::seconds(60),
         /// Environment variables for the container.
@@ -71,7 +74,7 @@ object! {
         /// The images whose references are delivered.
         images: Vec<Located<ImageName>>,
         /// The namespace of the cluster that runs it.
-        namespace: String = "default".to_owned(),
+        namespace: Namespace = Namespace::usual(),
     }
 }
 
@@ -83,7 +86,7 @@ object! {
         /// The branch that the cluster follows.
         branch: Located<String> = Located::unwritten("main".to_owned()),
         /// The folder that holds the environment's manifests.
-        path: RelativePath = RelativePath::root(),
+        path: Located<RelativePath> = Located::unwritten(RelativePath::root()),
     }
 }
 

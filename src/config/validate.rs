@@ -1,10 +1,10 @@
 //! What only a look at the whole configuration finds: names that refer to nothing, steps that wait for each other.
 
-use super::{
-    Config, Step,
-    decode::{Problems, closest},
+use super::{Config, Kind, Step, decode::Problems, layers::MAX_MISTAKES};
+use crate::{
+    values::{HookName, ImageName, List, RemoteUrl, closest, shown},
+    yaml::{Node, Place, Value},
 };
-use crate::values::{HookName, ImageName};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// More steps than this in one hook are nobody's.
@@ -12,7 +12,10 @@ const MAX_STEPS: usize = 2000;
 /// The members of a circle that are named.
 const SHOWN: usize = 10;
 
-pub(super) fn validate(config: &Config, problems: &mut Problems) {
+/// Adds what is wrong with what has been decoded, of which parts with mistakes of their own may be missing: names are
+/// looked up among those that are written in `root`.
+pub(super) fn validate(root: &Node<'_>, config: &Config, problems: &mut Problems) {
+    images(root, problems);
     for (hook, steps) in &config.hooks {
         if let Some(step) = steps.get(MAX_STEPS) {
             problems.add(&step.place, format!("more than {MAX_STEPS} steps in {hook}"));
@@ -20,29 +23,79 @@ pub(super) fn validate(config: &Config, problems: &mut Problems) {
         }
         for step in steps {
             form(*hook, step, problems);
-            if let Some(image) = &step.image {
-                known_image(config, image, &image.place, problems);
-            }
+            placeholders(*hook, step, problems);
         }
         order(steps, problems);
     }
     for environment in config.environments.values() {
-        for image in &environment.images {
-            known_image(config, image, &image.place, problems);
+        let url = &environment.manifests.url;
+        if url.has_secret() {
+            problems.add(
+                &url.place,
+                "a password or token in an address is readable by all who can read this file: write the address without \
+                 it, let a credential helper of git's keep it (gitcredentials(7)), and make a new one",
+            );
         }
     }
     apart(config, problems);
-    for image in config.images.values() {
-        platform(&image.platform, &image.repository.place, problems);
+}
+
+/// Adds each path that must be there and is not.
+pub(super) fn paths(config: &Config, there: &impl Fn(&str, Kind) -> bool, problems: &mut Problems) {
+    for step in config.hooks.values().flatten() {
+        if !step.root.as_str().is_empty() && !there(step.root.as_str(), Kind::Folder) {
+            problems.add(&step.root.place, format!("there is no folder {} here", shown(step.root.as_str())));
+        }
     }
+    for image in config.images.values() {
+        if !image.context.as_str().is_empty() && !there(image.context.as_str(), Kind::Folder) {
+            problems.add(&image.context.place, format!("there is no folder {} here", shown(image.context.as_str())));
+        } else if !there(&image.dockerfile(), Kind::File) {
+            let (place, hint) = match &image.dockerfile {
+                Some(written) => (&written.place, "its path is from the root of the repository"),
+                None => (&image.repository.place, "name it with `dockerfile`"),
+            };
+            problems.add(place, format!("there is no file {} here; {hint}", shown(&image.dockerfile())));
+        }
+    }
+}
+
+/// Every image that a step or an environment names is one of `images`.
+fn images(root: &Node<'_>, problems: &mut Problems) {
+    let entries = |key: &str| root.get(key).map(Node::entries).unwrap_or_default();
+    let known: BTreeSet<&str> = entries("images").iter().filter_map(|entry| entry.key.as_str()).collect();
+    let of_steps = entries("hooks").iter().flat_map(|hook| hook.value.items()).filter_map(|step| step.get("image"));
+    let of_environments = entries("environments").iter().filter_map(|entry| entry.value.get("images"));
+    let of_environments = of_environments.flat_map(|images| match &images.value {
+        Value::Sequence(items) => items.as_slice(),
+        _ => std::slice::from_ref(images),
+    });
+    for node in of_steps.chain(of_environments) {
+        let Some(name) = node.as_str().filter(|name| !known.contains(name) && name.parse::<ImageName>().is_ok()) else {
+            continue;
+        };
+        let all: Vec<&str> = known.iter().copied().collect();
+        let hint = hint(name, &all, problems).unwrap_or_else(|| "add it under `images`".to_owned());
+        problems.add(&node.place, format!("no image {name:?}; {hint}"));
+    }
+}
+
+/// What was probably meant; of more mistakes than are shown nobody asks.
+fn hint(written: &str, known: &[&str], problems: &Problems) -> Option<String> {
+    if problems.0.len() >= MAX_MISTAKES {
+        return None;
+    }
+    closest(written, known).map(|meant| format!("did you mean {meant:?}?"))
 }
 
 /// A step runs a command or builds an image, and an image is built where a snapshot stands still.
 fn form(hook: HookName, step: &Step, problems: &mut Problems) {
     match (&step.run, &step.image) {
         (Some(_), Some(image)) => problems.add(&image.place, "a step has `run` or `image`, not both"),
+        // What is wrong with it may well be its `run`.
+        (None, None) if problems.within(&step.place) => {}
         (None, None) => problems.add(&step.place, "this step does nothing: give it `run` or `image`"),
-        (Some(run), None) if run.trim().is_empty() => problems.add(&run.place, "`run` is empty"),
+        (Some(run), None) if run.written().trim().is_empty() => problems.add(&run.place, "`run` is empty"),
         (None, Some(image)) if !matches!(hook, HookName::PreCommit | HookName::PrePush) => {
             problems.add(&image.place, format!("images are built in pre-commit or pre-push, not in {hook}"));
         }
@@ -63,34 +116,52 @@ fn form(hook: HookName, step: &Step, problems: &mut Problems) {
     }
 }
 
+/// Placeholders that the hook has no value for.
+fn placeholders(hook: HookName, step: &Step, problems: &mut Problems) {
+    let Some(run) = &step.run else { return };
+    if run.takes_message_file() && !hook.takes_message_file() {
+        problems.add(
+            &run.place,
+            format!("{hook} has no {{message_file}}: it is for commit-msg, prepare-commit-msg and applypatch-msg"),
+        );
+    }
+    match run.list() {
+        Some(list @ List::Staged) if hook == HookName::PrePush => other_list(hook, list, &run.place, problems),
+        Some(list @ List::Pushed) if hook != HookName::PrePush => other_list(hook, list, &run.place, problems),
+        _ => {}
+    }
+}
+
+fn other_list(hook: HookName, list: List, place: &Place, problems: &mut Problems) {
+    problems.add(
+        place,
+        format!(
+            "{hook} has no {list}: {{files}} are those that change in any hook, {{all_files}} are all of the snapshot"
+        ),
+    );
+}
+
 /// Two environments never patch one manifest: neither's folder lies in the other's.
 fn apart(config: &Config, problems: &mut Problems) {
     let all: Vec<_> = config.environments.iter().collect();
     for (at, (name, environment)) in all.iter().enumerate() {
         for (other, earlier) in &all[..at] {
             let (mine, theirs) = (&environment.manifests, &earlier.manifests);
-            let same = mine.url.reveal() == theirs.url.reveal() && mine.branch.as_str() == theirs.branch.as_str();
+            let address = |url: &RemoteUrl| url.reveal().trim_end_matches('/').trim_end_matches(".git").to_owned();
+            let same = address(&mine.url) == address(&theirs.url) && mine.branch.as_str() == theirs.branch.as_str();
             let nested = mine.path.contains(theirs.path.as_str()) || theirs.path.contains(mine.path.as_str());
             if same && nested {
+                let written = Some(&mine.path.place).filter(|place| !place.is_empty());
                 problems.add(
-                    &mine.url.place,
-                    format!("{name} and {other} share manifests: give each a `path` of its own, side by side"),
+                    written.unwrap_or(&mine.url.place),
+                    format!(
+                        "{name} and {other} share manifests ({} and {}): give each a `path` of its own, side by side",
+                        *mine.path, *theirs.path
+                    ),
                 );
             }
         }
     }
-}
-
-fn known_image(config: &Config, name: &ImageName, place: &crate::yaml::Place, problems: &mut Problems) {
-    if config.images.contains_key(name) {
-        return;
-    }
-    let known: Vec<&str> = config.images.keys().map(ImageName::as_str).collect();
-    let hint = match closest(name.as_str(), &known) {
-        Some(meant) => format!("did you mean {meant:?}?"),
-        None => "add it under `images`".to_owned(),
-    };
-    problems.add(place, format!("no image {:?}; {hint}", name.as_str()));
 }
 
 /// Names are unique within a hook, `needs` names steps of the hook, and no step waits for itself.
@@ -116,11 +187,11 @@ fn order(steps: &[Step], problems: &mut Problems) {
     for step in steps {
         for need in &step.needs {
             let Some(needed) = called.get(need.as_str()) else {
-                let hint = match closest(need, &names) {
-                    Some(meant) => format!("did you mean {meant:?}?"),
-                    None => format!("known here: {}", names.join(", ")),
-                };
-                problems.add(&need.place, format!("no step {:?} in this hook; {hint}", need.as_str()));
+                let hint = hint(need, &names, problems).unwrap_or_else(|| match names.as_slice() {
+                    few if few.len() <= SHOWN => format!("known here: {}", few.join(", ")),
+                    many => format!("known here: {} and {} more", many[..SHOWN].join(", "), many.len() - SHOWN),
+                });
+                problems.add(&need.place, format!("no step {:?} in this hook; {hint}", shown(need)));
                 continue;
             };
             for other in needed.iter().map(|at| &steps[*at]) {
@@ -177,16 +248,5 @@ fn circle<'c>(members: &[&'c Step], told: &mut HashSet<&'c str>, problems: &mut 
         if names.len() > SHOWN { format!("{} → …", names[..SHOWN].join(" → ")) } else { names.join(" → ") };
     if let Some(need) = members.first().and_then(|step| step.needs.first()) {
         problems.add(&need.place, format!("{shown} → {}: these steps wait for each other", names[0]));
-    }
-}
-
-fn platform(platform: &str, place: &crate::yaml::Place, problems: &mut Problems) {
-    let parts: Vec<&str> = platform.split('/').collect();
-    let fits = (2..=3).contains(&parts.len())
-        && parts
-            .iter()
-            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
-    if !fits {
-        problems.add(place, format!("platform {platform:?} is not of the form os/architecture, such as linux/amd64"));
     }
 }

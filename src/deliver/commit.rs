@@ -60,7 +60,7 @@ pub(super) fn patch(mirror: &Mirror, target: &Target<'_>, tip: &Oid, wanted: &[W
             environment: target.name.clone(),
             image: missing.image.clone(),
             repository: missing.reference.repository.to_string(),
-            place: format!("{} of {}", manifests.path, manifests.url.shown()),
+            place: format!("{} of {}", *manifests.path, manifests.url.shown()),
             hint: match templates.first() {
                 Some(first) => format!("; the image at {first} is filled by a template"),
                 None => String::new(),

@@ -2,7 +2,7 @@
 //! renamed and still run; a `core.hooksPath` of the user's is left as it is, and ours is set over it in this clone only.
 
 use super::{
-    Error, needed,
+    Error, exclude, needed,
     places::{PREVIOUS, Places, is_executable},
     shim::{self, Watched},
 };
@@ -77,6 +77,7 @@ pub fn install(
         redirect(repository, &places, theirs)?;
     }
     remember(repository, chosen)?;
+    exclude::add(repository)?;
     Ok(installed)
 }
 
@@ -113,6 +114,7 @@ pub fn uninstall(repository: &Repository) -> Result<Vec<HookName>, Error> {
     if [PREVIOUS, CHOSEN, "gitops-hooks.confirmed"].iter().any(|key| repository.config(key).is_some()) {
         repository.git().args(["config", "--local", "--remove-section", "gitops-hooks"]).run()?;
     }
+    exclude::remove(repository)?;
     Ok(removed)
 }
 

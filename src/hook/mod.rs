@@ -4,6 +4,7 @@
 mod confirmed;
 mod contract;
 mod event;
+mod exclude;
 mod inspect;
 mod install;
 mod kept;

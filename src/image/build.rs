@@ -139,7 +139,7 @@ impl Build<'_> {
             .t(&self.name)
             .buildargs(&args)
             .labels(&labels)
-            .platform(&self.image.platform)
+            .platform(self.image.platform.as_str())
             .target(self.image.target.as_deref().unwrap_or_default())
             .rm(true)
             .forcerm(true)

@@ -52,7 +52,7 @@ impl Context {
         let key = Key::of(&Recipe {
             dockerfile: &dockerfile,
             target: image.target.as_deref(),
-            platform: &image.platform,
+            platform: image.platform.as_str(),
             args: &image.args,
             context: &entries,
         });

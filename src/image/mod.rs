@@ -145,7 +145,7 @@ pub async fn prepare(request: &Request<'_>, intent: Intent, task: &Task) -> Resu
     };
     let id = build.run(&engine, task).await?;
     if let Some(smoke) = &request.image.smoke {
-        smoke::run(&engine, request.name.as_str(), &id, &request.image.platform, smoke, task).await?;
+        smoke::run(&engine, request.name.as_str(), &id, request.image.platform.as_str(), smoke, task).await?;
     }
     Ok(Prepared::Built { key, id })
 }

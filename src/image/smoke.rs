@@ -111,14 +111,14 @@ impl Container {
     async fn wait_for_answer(&self, smoke: &Smoke) -> Result<Option<String>, Error> {
         let mut wrong_since = None;
         loop {
-            let port = match self.state(smoke.port).await? {
+            let port = match self.state(smoke.port.get()).await? {
                 Running::Ended(code) => return Ok(Some(format!("ended with exit code {code} before it answered"))),
                 Running::At(port) => port,
             };
             if let Some(port) = port
                 && let Ok(Ok(status)) = tokio::time::timeout(ASK_LIMIT, ask(port, &smoke.path)).await
             {
-                if status == smoke.expect {
+                if status == smoke.expect.code() {
                     return Ok(None);
                 }
                 let since = *wrong_since.get_or_insert_with(Instant::now);

@@ -1,5 +1,6 @@
 //! What an import found, before it is written: hooks, steps and what there is to say about them.
 
+use super::shell;
 use crate::values::HookName;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +21,7 @@ pub(super) struct Hook {
 }
 
 /// A step. What is empty is not written.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) notes: Vec<String>,
     pub(super) name: String,
@@ -40,7 +41,7 @@ pub(super) struct Step {
 }
 
 /// What a step may do beside giving its verdict.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Effects {
     pub(super) fix: bool,
     pub(super) interactive: bool,
@@ -65,6 +66,19 @@ impl Draft {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
+    }
+
+    /// The steps that this has and the other has not, or has otherwise.
+    pub(super) fn changed_from(mut self, other: &Self) -> Self {
+        self.notes.clear();
+        for hook in &mut self.hooks {
+            hook.notes.clear();
+            if let Some(other) = other.hooks.iter().find(|other| other.name == hook.name) {
+                hook.steps.retain(|step| !other.steps.contains(step));
+            }
+        }
+        self.hooks.retain(|hook| !hook.steps.is_empty());
+        self
     }
 
     /// The steps of a hook, which is added where it is new.
@@ -104,6 +118,7 @@ impl Hook {
         }
         for step in &mut self.steps {
             step.notes.retain(|note| !shared(note));
+            step.run = shell::settled(self.name, &step.run);
             // `needs` takes tags too: one that is a step's name could make a step wait for itself.
             step.tags.retain(|tag| !names.contains(tag));
             // No process can be given such a variable.

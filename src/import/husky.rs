@@ -2,7 +2,7 @@
 //! becomes a step for each, and lint-staged among them becomes its own commands; any other file stays as it is and is called.
 
 use super::{
-    Error,
+    Error, Read,
     draft::{Draft, Effects, Names, Step},
     foreign,
     lefthook_jobs::arguments,
@@ -11,18 +11,18 @@ use super::{
 };
 use crate::{hook, values::HookName};
 use serde_json::Value;
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 const FOLDER: &str = ".husky";
 
 /// Whether husky has hooks below a folder.
 pub(super) fn is_configured(root: &Path) -> bool {
     let file = |hook: &HookName| root.join(FOLDER).join(hook.as_str()).is_file();
-    HookName::ALL.iter().any(file) || old(root).is_ok_and(|old| old.is_some())
+    HookName::ALL.iter().any(file) || old(root).is_ok_and(|old| old.is_some()) || program(root).is_some()
 }
 
 /// The configuration below a folder.
-pub(super) fn read(root: &Path) -> Result<(String, Draft), Error> {
+pub(super) fn read(root: &Path) -> Result<Read, Error> {
     let package = foreign::value(root, "package.json")?.unwrap_or_default();
     let mut reader = Reader { root, lint_staged: lint_staged::find(root, &package)?, package, draft: Draft::default() };
     let mut path = format!("{FOLDER}/");
@@ -42,13 +42,19 @@ pub(super) fn read(root: &Path) -> Result<(String, Draft), Error> {
             }
         }
     }
+    if reader.draft.hooks.is_empty()
+        && let Some(from) = program(root)
+    {
+        reader.program(&from, &foreign::text(root, &from)?.unwrap_or_default());
+        path = from;
+    }
     if let Found::Data(from, _) = &reader.lint_staged
         && reader.draft.hooks.iter().flat_map(|hook| &hook.steps).any(|step| step.effects.fix)
         && *from != path
     {
         path = format!("{path} and {from}");
     }
-    Ok((path, reader.draft))
+    Ok(Read { path, draft: reader.draft, own: None })
 }
 
 /// Where version 4 kept its hooks.
@@ -63,6 +69,12 @@ fn old(root: &Path) -> Result<Option<(String, Value)>, Error> {
         }
     }
     Ok(None)
+}
+
+/// Where version 4 kept its hooks as a program, which only node can read.
+fn program(root: &Path) -> Option<String> {
+    let names = [".huskyrc.js", ".huskyrc.cjs", "husky.config.js", "husky.config.cjs"];
+    names.into_iter().find(|name| root.join(name).is_file()).map(str::to_owned)
 }
 
 struct Reader<'r> {
@@ -126,6 +138,31 @@ impl Reader<'_> {
         };
         let effects = Effects { stdin: hook::takes_lines(hook), ..Effects::default() };
         self.draft.hook(hook).steps.push(Step { name: hook.to_string(), run: local(&run), effects, ..Step::default() });
+    }
+
+    /// A configuration that is a program: node is asked for each hook that it speaks of, whenever that hook runs.
+    fn program(&mut self, path: &str, text: &str) {
+        let speaks_of =
+            |hook: &&HookName| ['\'', '"', '`'].iter().any(|mark| text.contains(&format!("{mark}{hook}{mark}")));
+        for hook in HookName::ALL.iter().filter(speaks_of) {
+            let asked = shell::quote(&format!("(require('./{path}').hooks || {{}})['{hook}'] || ''"));
+            let mut run = format!("PATH=node_modules/.bin:$PATH\ncommand=$(node -p {asked}) || exit\n");
+            let all = arguments(*hook);
+            if !all.is_empty() {
+                let _ = writeln!(run, "export HUSKY_GIT_PARAMS={}", all.replace(' ', "' '"));
+            }
+            run.push_str("eval \"$command\"");
+            let notes = vec![format!(
+                "{path} is a program: node says what runs. Write it here to see it, and to run it faster"
+            )];
+            let effects = Effects {
+                fix: *hook == HookName::PreCommit && text.contains("lint-staged"),
+                stdin: hook::takes_lines(*hook),
+                interactive: false,
+            };
+            let step = Step { notes, name: hook.to_string(), run, effects, ..Step::default() };
+            self.draft.hook(*hook).steps.push(step);
+        }
     }
 
     /// Commands one after the other, each of which waits for those before it.

@@ -2,10 +2,11 @@
 //! business of `lefthook_jobs`.
 
 use super::{
-    Error, conditions,
+    Error, Read, conditions,
     draft::{Draft, Names},
     foreign,
     globs::Dialect,
+    lefthook_files,
     lefthook_jobs::{Beside, Flow, Jobs, Setting},
 };
 use crate::values::HookName;
@@ -28,35 +29,35 @@ const SILENT: &[&str] = &[
     "install_non_git_hooks",
     "ci",
     "$schema",
+    "extends",
+    "remotes",
+    "remote",
     "skip_lfs",
 ];
 /// Keys at the top that have no equal.
 const WITHOUT_EQUAL: &[(&str, &str)] = &[
-    ("extends", "lefthook also read the files of `extends`; they are not taken over, import them one by one"),
-    ("remotes", "lefthook also read configurations of other repositories (`remotes`); they are not taken over"),
-    ("remote", "lefthook also read the configuration of another repository (`remote`); it is not taken over"),
     ("rc", "lefthook read a file (`rc`) into the shell ahead of each command; set what it sets with `env`"),
     ("lefthook", "lefthook called itself as `lefthook` says; that has no meaning here"),
 ];
 
 /// Where lefthook looks, in its order.
 pub(super) fn file(root: &Path) -> Option<String> {
-    let stems = ["lefthook", ".lefthook", ".config/lefthook"];
-    let names = stems.iter().flat_map(|stem| ["yml", "yaml", "toml", "json"].map(|kind| format!("{stem}.{kind}")));
-    names.into_iter().find(|name| root.join(name).is_file())
+    lefthook_files::first(root, &["lefthook", ".lefthook", ".config/lefthook"])
 }
 
-/// The configuration below a folder.
-pub(super) fn read(root: &Path) -> Result<(String, Draft), Error> {
+/// The configuration below a folder, and what one person lays over it.
+pub(super) fn read(root: &Path) -> Result<Read, Error> {
     let path = file(root).unwrap_or_else(|| "lefthook.yml".to_owned());
-    let value = foreign::value(root, &path)?.unwrap_or_default();
-    let mut draft = convert(&value);
-    let local = path.replace("lefthook.", "lefthook-local.");
-    if root.join(&local).exists() {
-        draft
-            .note(format!("{local} is one person's and is not taken over; gitops-hooks.local.yaml is its equal here."));
+    let files = lefthook_files::read(root, &path)?;
+    let mut draft = convert(&files.shared);
+    for note in files.notes {
+        draft.note(note);
     }
-    Ok((path, draft))
+    let own = files.own.map(|(own, value)| {
+        draft.note(format!("{own} is one person's; gitops-hooks.local.yaml is its equal here."));
+        (own, convert(&value))
+    });
+    Ok(Read { path, draft, own })
 }
 
 /// A configuration's hooks.

@@ -4,7 +4,7 @@
 use super::{
     conditions,
     draft::{Condition, Effects, Names, Step},
-    foreign,
+    ere, foreign,
     globs::{self, Dialect},
     regex,
     shell::{self, Filled},
@@ -228,21 +228,34 @@ impl Jobs<'_> {
             self.globs = true;
             match globs::translate(&setting.glob, self.dialect) {
                 Some(globs) => step.files = globs,
-                None => notes.push(format!("no equal for lefthook's glob: {}", setting.glob.join(" "))),
+                None => notes.push(format!(
+                    "all files are handed over: no equal for lefthook's glob: {}",
+                    setting.glob.join(" ")
+                )),
             }
         }
+        let mut searched = Vec::new();
         for exclude in &setting.exclude {
-            let translated = match exclude {
-                Value::String(expression) if !looks_like_a_glob(expression) => regex::globs(expression),
-                list => {
+            let expression = exclude.as_str().filter(|expression| !looks_like_a_glob(expression));
+            let translated = match (expression, exclude) {
+                (Some(expression), _) => regex::globs(expression),
+                (None, list) => {
                     let list: Vec<String> = foreign::items(Some(list)).iter().filter_map(foreign::scalar).collect();
                     globs::translate(&list, self.dialect)
                 }
             };
-            match translated.and_then(|globs| globs::add(&mut step.exclude, globs)) {
-                Some(()) => {}
-                None => notes.push(format!("no equal for lefthook's exclude: {exclude}")),
+            if translated.and_then(|globs| globs::add(&mut step.exclude, globs)).is_some() {
+                continue;
             }
+            // Within a folder the paths that a command sees are not those that lefthook searched.
+            match expression.filter(|_| step.root.is_empty()).and_then(ere::extended) {
+                Some(extended) => searched.push(extended),
+                None => notes.push(format!("all files are handed over: no equal for lefthook's exclude: {exclude}")),
+            }
+        }
+        if !searched.is_empty() {
+            notes.push("`exclude` was an expression that no pattern equals: the shell chooses the files".to_owned());
+            step.run = shell::choosing(&step.run, None, &searched);
         }
         if !setting.files.is_empty() {
             notes.push(format!(
@@ -298,7 +311,7 @@ impl Jobs<'_> {
                 "files" | "staged_files" | "push_files" => Filled::List("{files}"),
                 "lefthook_job_name" => Filled::Word(shell::quote(name)),
                 "0" => Filled::Script(arguments(self.hook)),
-                "1" if takes_message(self.hook) => Filled::Word("{message_file}".to_owned()),
+                "1" if self.hook.takes_message_file() => Filled::Word("{message_file}".to_owned()),
                 digit if digit.len() == 1 && digit.as_bytes()[0].is_ascii_digit() => {
                     Filled::Word(format!("{{{digit}}}"))
                 }
@@ -314,15 +327,10 @@ fn looks_like_a_glob(text: &str) -> bool {
     text.starts_with('*') || text.contains("/*") || text.contains("**")
 }
 
-/// Whether a hook's first argument is the file of the commit message, whose full path is `{message_file}`.
-pub(super) fn takes_message(hook: HookName) -> bool {
-    matches!(hook, HookName::CommitMsg | HookName::PrepareCommitMsg | HookName::ApplypatchMsg)
-}
-
 /// All arguments that git gives to a hook (`githooks(5)`).
 pub(super) fn arguments(hook: HookName) -> String {
     let name = |place| match place {
-        1 if takes_message(hook) => "{message_file}".to_owned(),
+        1 if hook.takes_message_file() => "{message_file}".to_owned(),
         place => format!("{{{place}}}"),
     };
     let all: Vec<String> = (1..=hook::most_arguments(hook)).map(name).collect();

@@ -27,13 +27,19 @@ pub(super) fn find(root: &Path, package: &Value) -> Result<Found, Error> {
     if let Some(value) = package.get("lint-staged").filter(|value| value.is_object()) {
         return Ok(Found::Data("package.json".to_owned(), value.clone()));
     }
+    for path in ["package.yaml", "package.yml"] {
+        let package = foreign::value(root, path)?.unwrap_or_default();
+        if let Some(value) = package.get("lint-staged").filter(|value| value.is_object()) {
+            return Ok(Found::Data(path.to_owned(), value.clone()));
+        }
+    }
     for path in [".lintstagedrc", ".lintstagedrc.json", ".lintstagedrc.yaml", ".lintstagedrc.yml"] {
         if let Some(value) = foreign::value(root, path)? {
             return Ok(Found::Data(path.to_owned(), value));
         }
     }
     for stem in [".lintstagedrc", "lint-staged.config"] {
-        for kind in ["mjs", "js", "cjs", "mts", "ts", "cts"] {
+        for kind in ["mjs", "mts", "js", "ts", "cjs", "cts"] {
             let path = format!("{stem}.{kind}");
             if root.join(&path).is_file() {
                 return Ok(Found::Program(path));

@@ -4,11 +4,13 @@
 
 mod conditions;
 mod draft;
+mod ere;
 mod file_types;
 mod foreign;
 mod globs;
 mod husky;
 mod lefthook;
+mod lefthook_files;
 mod lefthook_jobs;
 mod lint_staged;
 mod pre_commit;
@@ -17,6 +19,7 @@ mod regex;
 mod shell;
 mod write;
 
+use draft::Draft;
 use miette::Diagnostic;
 use std::{fmt, path::Path, str::FromStr};
 
@@ -84,6 +87,16 @@ pub struct Imported {
     pub source: Source,
     /// How many steps it has.
     pub steps: usize,
+    /// The text of `gitops-hooks.local.yaml`, and the file that it was made of, where one person laid something over it.
+    pub own: Option<(String, String)>,
+}
+
+/// What a source's file says.
+struct Read {
+    path: String,
+    draft: Draft,
+    /// One person's file, and everything with it laid over.
+    own: Option<(String, Draft)>,
 }
 
 /// What can go wrong while another's configuration is read.
@@ -163,7 +176,7 @@ pub fn import(root: &Path, from: Option<Source>, runner: Runner) -> Result<Impor
             return Err(Error::Nothing { wanted, root: root.display().to_string() });
         }
     };
-    let (path, draft) = match source {
+    let Read { path, draft, own } = match source {
         Source::Lefthook => lefthook::read(root)?,
         Source::PreCommit => pre_commit::read(root, runner)?,
         Source::Husky => husky::read(root)?,
@@ -173,7 +186,11 @@ pub fn import(root: &Path, from: Option<Source>, runner: Runner) -> Result<Impor
     if steps == 0 {
         return Err(Error::Empty { path });
     }
-    Ok(Imported { text: write::write(&path, &draft), path, source, steps })
+    let own = own.and_then(|(own, whole)| {
+        let changed = whole.tidied().changed_from(&draft);
+        (!changed.hooks.is_empty()).then(|| (write::write(&own, &changed), own))
+    });
+    Ok(Imported { text: write::write(&path, &draft), path, source, steps, own })
 }
 
 #[cfg(test)]
@@ -193,12 +210,25 @@ mod tests {
     }
 
     fn imported(name: &str, value: &Value) -> Result<(), TestCaseError> {
+        imported_with(name, value, None)
+    }
+
+    fn imported_with(name: &str, value: &Value, local: Option<(&str, &Value)>) -> Result<(), TestCaseError> {
         let folder = tempfile::tempdir().unwrap();
+        if let Some((name, value)) = local {
+            std::fs::write(folder.path().join(name), value.to_string()).unwrap();
+        }
         std::fs::write(folder.path().join(name), value.to_string()).unwrap();
         match import(folder.path(), None, Runner::Prek) {
-            Ok(imported) => config::parse("c.yaml", &imported.text)
-                .map(|_| ())
-                .map_err(|error| TestCaseError::fail(format!("{error}\n{}", imported.text))),
+            Ok(Imported { text, own, .. }) => {
+                let own = own.map(|(text, _)| text);
+                let source = |path: &str, text: &String| config::Source::new(path, text.clone().into_bytes());
+                let layer = own.as_ref().map(|text| source(config::LOCAL_PATH, text));
+                let Ok(layers) =
+                    config::Layers::gather(source("c.yaml", &text), layer, |_| Ok::<_, std::convert::Infallible>(None));
+                let parsed = layers.parse().map(|_| ());
+                parsed.map_err(|error| TestCaseError::fail(format!("{error}\n{text}\n{own:?}")))
+            }
             Err(Error::Empty { .. } | Error::Unreadable { .. }) => Ok(()),
             Err(error) => Err(TestCaseError::fail(error.to_string())),
         }
@@ -218,7 +248,9 @@ mod tests {
                 "parallel": flags[4], "piped": flags[5], "commands": {&texts[0]: command, &texts[4]: command},
                 "scripts": {&texts[5]: {"runner": texts[6]}}, "jobs": [group, command],
             });
-            imported("lefthook.json", &json!({"pre-commit": hook, "pre-push": hook, &texts[0]: hook}))?;
+            let local = json!({"pre-commit": {"commands": {&texts[4]: {"skip": true, "run": texts[1]}}, "jobs": [{"run": texts[2]}]}});
+            let config = json!({"pre-commit": hook, "pre-push": hook, &texts[0]: hook});
+            imported_with("lefthook.json", &config, Some(("lefthook-local.json", &local)))?;
         }
 
         #[test]

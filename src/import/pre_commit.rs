@@ -2,7 +2,7 @@
 //! hooks runs in. What one of them becomes is the business of `pre_commit_hook`.
 
 use super::{
-    Error, Runner,
+    Error, Read, Runner,
     draft::{Draft, Names, Step},
     foreign,
     pre_commit_hook::{Context, Hook},
@@ -27,11 +27,11 @@ pub(super) fn file(root: &Path) -> Option<String> {
 }
 
 /// The configuration below a folder.
-pub(super) fn read(root: &Path, runner: Runner) -> Result<(String, Draft), Error> {
+pub(super) fn read(root: &Path, runner: Runner) -> Result<Read, Error> {
     let path = file(root).unwrap_or_else(|| ".pre-commit-config.yaml".to_owned());
     let value = foreign::value(root, &path)?.unwrap_or_default();
     let draft = convert(&value, &path, runner);
-    Ok((path, draft))
+    Ok(Read { path, draft, own: None })
 }
 
 /// A configuration's hooks.

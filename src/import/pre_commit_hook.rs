@@ -3,9 +3,8 @@
 
 use super::{
     draft::{Condition, Effects, Step},
-    file_types, foreign,
+    ere, file_types, foreign,
     globs::{self, Dialect},
-    lefthook_jobs::takes_message,
     regex, shell,
 };
 use crate::values::HookName;
@@ -96,10 +95,12 @@ pub(super) struct Hook<'c> {
     written: &'c Value,
 }
 
-/// The files of a hook, as patterns.
+/// The files of a hook: patterns, and expressions for `grep` that no pattern equals.
 struct Chosen {
     files: Vec<String>,
     exclude: Vec<String>,
+    keep: Option<String>,
+    drop: Vec<String>,
 }
 
 impl<'c> Hook<'c> {
@@ -157,20 +158,20 @@ impl<'c> Hook<'c> {
         if is_script && !first.contains('/') {
             first.insert_str(0, "./");
         }
-        // In quotes these would be ours, and refused.
-        if words.iter().any(|word| word.contains('{') && word.contains('}')) {
-            return None;
-        }
         let passes = foreign::flag(self.written, "pass_filenames") != Some(false);
         let always = foreign::flag(self.written, "always_run") == Some(true);
         let chosen = self.chosen(context, notes)?;
         let mut step = Step { run: shell::join(&words), ..Step::default() };
         if passes {
-            step.run.push_str(if takes_message(stage) { " {message_file}" } else { " {files}" });
+            step.run.push_str(if stage.takes_message_file() { " {message_file}" } else { " {files}" });
         }
-        if !always && !takes_message(stage) {
+        if !always && !stage.takes_message_file() {
+            if chosen.keep.is_some() || !chosen.drop.is_empty() {
+                notes.push("no pattern equals its expressions: the shell chooses the files".to_owned());
+                step.run = shell::choosing(&step.run, chosen.keep.as_deref(), &chosen.drop);
+            }
             (step.files, step.exclude) = (chosen.files, chosen.exclude);
-        } else if always && passes && !takes_message(stage) {
+        } else if always && passes && !stage.takes_message_file() {
             notes.push(
                 "`always_run` with file names: without a file that matches there is nothing to hand over".to_owned(),
             );
@@ -269,15 +270,16 @@ impl<'c> Hook<'c> {
     fn chosen(&self, context: &Context<'_>, notes: &mut Vec<String>) -> Option<Chosen> {
         let mut files = Vec::new();
         let mut exclude = Vec::new();
+        let (mut keep, mut drop) = (None, Vec::new());
         match self.expression("files") {
             Some(Ok(globs)) => files = globs,
-            Some(Err(_)) => return None,
+            Some(Err(expression)) => keep = Some(ere::extended(&expression)?),
             None => {}
         }
         for expression in [self.expression("exclude"), Some(expression_globs(&context.exclude))] {
             match expression {
                 Some(Ok(globs)) => globs::add(&mut exclude, globs)?,
-                Some(Err(_)) => return None,
+                Some(Err(expression)) => drop.push(ere::extended(&expression)?),
                 None => {}
             }
         }
@@ -304,7 +306,7 @@ impl<'c> Hook<'c> {
         for patterns in self.types("exclude_types")? {
             globs::add(&mut exclude, patterns)?;
         }
-        Some(Chosen { files, exclude })
+        Some(Chosen { files, exclude, keep, drop })
     }
 
     /// The patterns of each type that a key names; `None` where one is not known.

@@ -1,14 +1,21 @@
 //! Regular expressions over paths, as pre-commit and older lefthooks search them, made into patterns of ours where there are
-//! equal ones. What is read: anchors, choices, `.*`, `.+`, `[^/]*`, optional parts, escapes and `(?x)`; a bare dot is read as a
-//! dot, which is what people mean by it. Anything else has no equal, and the caller keeps the expression.
+//! equal ones: anchors, choices, `.*`, `[^/]*`, optional parts, single characters of a class. A bare dot is read as a dot,
+//! which is what people mean by it. Anything else has no equal, and `ere` writes it for `grep`.
+
+use regex_syntax::{
+    ParserBuilder,
+    hir::{Class, ClassBytes, ClassBytesRange, Hir, HirKind, Look},
+};
 
 /// More choices than this are no pattern that people would want to read.
 const MOST: usize = 48;
 
 /// A piece of a choice that holds no other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Literal(char),
+    /// One character of several, as a pattern: `[a-z]`, `?`.
+    One(String),
     /// `.*`: anything, folders too.
     Any,
     /// `[^/]*`: anything within a name.
@@ -17,18 +24,29 @@ enum Piece {
     End,
 }
 
+/// An expression as it is understood, over bytes: of `\d` and its kin only ASCII counts. `None` for what the parser does
+/// not know, such as Python's lookarounds.
+pub(super) fn parse(expression: &str) -> Option<Hir> {
+    let mut parser = ParserBuilder::new().unicode(false).utf8(false).nest_limit(50).build();
+    parser.parse(&ends_of_rust(expression.trim())).ok()
+}
+
+/// Python's `\Z` is `\z`.
+fn ends_of_rust(expression: &str) -> String {
+    let mut out = String::with_capacity(expression.len());
+    let mut characters = expression.chars();
+    while let Some(c) = characters.next() {
+        out.push(c);
+        if c == '\\' {
+            out.extend(characters.next().map(|escaped| if escaped == 'Z' { 'z' } else { escaped }));
+        }
+    }
+    out
+}
+
 /// The patterns that match what the expression finds; `None` where there are none that are equal.
 pub(super) fn globs(expression: &str) -> Option<Vec<String>> {
-    let text = match expression.trim_start().strip_prefix("(?x)") {
-        Some(verbose) => without_space(verbose),
-        None => expression.trim().to_owned(),
-    };
-    let characters: Vec<char> = text.chars().collect();
-    let mut parser = Parser { characters: &characters, at: 0 };
-    let choices = parser.choices(0)?;
-    if parser.at < characters.len() {
-        return None;
-    }
+    let choices = choices(&parse(expression)?)?;
     let (mut shallow, mut globs) = (Vec::new(), Vec::new());
     for choice in choices {
         let (found, depth) = glob(&choice)?;
@@ -42,126 +60,117 @@ pub(super) fn globs(expression: &str) -> Option<Vec<String>> {
         return None;
     }
     let all: Vec<String> = shallow.into_iter().chain(compact(globs)).collect();
-    let sound = all.len() <= MOST && crate::values::Globs::new(&all).is_ok();
+    let sound = !all.is_empty() && all.len() <= MOST && crate::values::Globs::new(&all).is_ok();
     sound.then_some(all)
 }
 
-/// `(?x)`: space and comments mean nothing unless they are escaped.
-fn without_space(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut characters = text.chars();
-    while let Some(c) = characters.next() {
-        match c {
-            '\\' => {
-                out.push(c);
-                out.extend(characters.next());
+/// The ways to match an expression, each a row of pieces.
+fn choices(hir: &Hir) -> Option<Vec<Vec<Piece>>> {
+    let one = |piece| Some(vec![vec![piece]]);
+    match hir.kind() {
+        HirKind::Empty => Some(vec![Vec::new()]),
+        HirKind::Literal(literal) => {
+            let text = std::str::from_utf8(&literal.0).ok()?;
+            let special = |c: char| matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '!' | '\\') || c.is_control();
+            (!text.contains(special)).then(|| vec![text.chars().map(Piece::Literal).collect()])
+        }
+        HirKind::Look(Look::Start) => one(Piece::Start),
+        HirKind::Look(Look::End) => one(Piece::End),
+        HirKind::Class(class) => match reach(class)? {
+            Reach::All => one(Piece::Literal('.')),
+            Reach::Name => one(Piece::One("?".to_owned())),
+            Reach::Few(pattern) => one(Piece::One(pattern)),
+        },
+        HirKind::Repetition(repetition) => match (repetition.min, repetition.max, repetition.sub.kind()) {
+            (0 | 1, None, HirKind::Class(class)) => match reach(class)? {
+                Reach::All => one(Piece::Any),
+                Reach::Name => one(Piece::Within),
+                Reach::Few(_) => None,
+            },
+            (0, Some(1), _) => {
+                let mut all = choices(&repetition.sub)?;
+                all.push(Vec::new());
+                Some(all)
             }
-            '#' => {
-                characters.by_ref().find(|c| *c == '\n');
+            (least, Some(most), _) if least == most => {
+                let times = usize::try_from(least).ok().filter(|times| *times <= MOST)?;
+                rows(std::iter::repeat_n(&*repetition.sub, times))
             }
-            c if c.is_whitespace() => {}
-            c => out.push(c),
+            _ => None,
+        },
+        HirKind::Look(_) => None,
+        HirKind::Capture(capture) => choices(&capture.sub),
+        HirKind::Concat(parts) => rows(parts.iter()),
+        HirKind::Alternation(parts) => {
+            let all: Vec<Vec<Vec<Piece>>> = parts.iter().map(choices).collect::<Option<_>>()?;
+            Some(all.concat()).filter(|all| all.len() <= MOST)
         }
     }
-    out
 }
 
-struct Parser<'t> {
-    characters: &'t [char],
-    at: usize,
-}
-
-impl Parser<'_> {
-    fn next(&mut self) -> Option<char> {
-        let found = self.characters.get(self.at).copied();
-        self.at += usize::from(found.is_some());
-        found
-    }
-
-    fn takes(&mut self, text: &str) -> bool {
-        let wanted: Vec<char> = text.chars().collect();
-        let found = self.characters[self.at..].starts_with(&wanted);
-        self.at += if found { wanted.len() } else { 0 };
-        found
-    }
-
-    /// `a|b`, up to the end or a closing bracket.
-    fn choices(&mut self, depth: usize) -> Option<Vec<Vec<Piece>>> {
-        if depth > 8 {
+/// The ways to match one part after the other.
+fn rows<'h>(parts: impl Iterator<Item = &'h Hir>) -> Option<Vec<Vec<Piece>>> {
+    let mut all: Vec<Vec<Piece>> = vec![Vec::new()];
+    for part in parts {
+        let tails = choices(part)?;
+        if all.len() * tails.len() > MOST {
             return None;
         }
-        let mut all = Vec::new();
-        loop {
-            all.extend(self.sequence(depth)?);
-            if all.len() > MOST {
-                return None;
-            }
-            if !self.takes("|") {
-                return Some(all);
-            }
-        }
+        all = all.iter().flat_map(|head| tails.iter().map(move |tail| [head.as_slice(), tail].concat())).collect();
     }
+    Some(all)
+}
 
-    fn sequence(&mut self, depth: usize) -> Option<Vec<Vec<Piece>>> {
-        let mut all: Vec<Vec<Piece>> = vec![Vec::new()];
-        while !matches!(self.characters.get(self.at), None | Some('|' | ')')) {
-            let mut part = self.atom(depth)?;
-            if self.takes("?") {
-                part.push(Vec::new());
-            } else if matches!(self.characters.get(self.at), Some('*' | '+' | '{')) {
-                return None;
-            }
-            if all.len() * part.len() > MOST {
-                return None;
-            }
-            all = all.iter().flat_map(|head| part.iter().map(|tail| [head.as_slice(), tail].concat())).collect();
-        }
-        Some(all)
+/// A class as bytes: the parser makes one of characters of `(a|b)`.
+pub(super) fn bytes(class: &Class) -> Option<ClassBytes> {
+    match class {
+        Class::Bytes(class) => Some(class.clone()),
+        Class::Unicode(class) => class.to_byte_class(),
     }
+}
 
-    fn atom(&mut self, depth: usize) -> Option<Vec<Vec<Piece>>> {
-        for (text, piece) in
-            [(".*", Piece::Any), (".+", Piece::Any), ("[^/]*", Piece::Within), ("[^/]+", Piece::Within)]
-        {
-            if self.takes(text) {
-                // A lazy `.*?` finds the same paths.
-                self.takes("?");
-                return Some(vec![vec![piece]]);
-            }
-        }
-        let piece = match self.next()? {
-            '(' => {
-                if self.takes("?") && !self.takes(":") {
-                    return None;
-                }
-                let choices = self.choices(depth + 1)?;
-                return self.takes(")").then_some(choices);
-            }
-            '^' => Piece::Start,
-            '$' => Piece::End,
-            '.' => Piece::Literal('.'),
-            '\\' => match self.next()? {
-                'Z' | 'z' => Piece::End,
-                'A' => Piece::Start,
-                c if c.is_ascii_alphanumeric() => return None,
-                c => Piece::Literal(c),
-            },
-            '[' => {
-                // `[.]` is how some escape a dot; a real class has no equal.
-                let (c, end) = (self.next()?, self.next()?);
-                if end != ']' || c == '^' {
-                    return None;
-                }
-                Piece::Literal(c)
-            }
-            c => Piece::Literal(c),
-        };
-        let literal = |c| !matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '!' | '\\') && !char::is_control(c);
-        match piece {
-            Piece::Literal(c) if !literal(c) => None,
-            piece => Some(vec![vec![piece]]),
+/// Which characters of a path a class takes.
+enum Reach {
+    /// All, as `.` does.
+    All,
+    /// All but the slash.
+    Name,
+    /// These, as a pattern.
+    Few(String),
+}
+
+fn reach(class: &Class) -> Option<Reach> {
+    let class = &bytes(class)?;
+    let printable = |slash: &[ClassBytesRange]| {
+        let mut whole = ClassBytes::new([ClassBytesRange::new(b' ', 0xff)]);
+        whole.difference(&ClassBytes::new(slash.iter().copied()));
+        let mut rest = whole.clone();
+        rest.intersect(class);
+        rest == whole
+    };
+    let slash = ClassBytesRange::new(b'/', b'/');
+    if printable(&[]) {
+        return Some(Reach::All);
+    }
+    let takes_slash = class.ranges().iter().any(|range| range.start() <= b'/' && b'/' <= range.end());
+    if printable(&[slash]) {
+        return (!takes_slash).then_some(Reach::Name);
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
+    let mut pattern = String::from("[");
+    let mut dash = "";
+    for range in class.ranges() {
+        let (first, last) = (range.start(), range.end());
+        match (first, last) {
+            (b'-', b'-') => dash = "-",
+            (b'-', b'.') => (dash, pattern) = ("-", pattern + "."),
+            _ if !plain(first) || !plain(last) || (first..=last).any(|byte| !plain(byte)) => return None,
+            _ if first == last => pattern.push(char::from(first)),
+            _ if first + 1 == last => pattern.extend([char::from(first), char::from(last)]),
+            _ => pattern.extend([char::from(first), '-', char::from(last)]),
         }
     }
+    Some(Reach::Few(format!("{pattern}{dash}]")))
 }
 
 /// Whether what lies below a match is matched too.
@@ -194,7 +203,7 @@ fn glob(choice: &[Piece]) -> Option<(Vec<String>, Depth)> {
                 pieces.pop();
                 pieces.push(Piece::Any);
             }
-            _ => pieces.push(*piece),
+            _ => pieces.push(piece.clone()),
         }
     }
     let depth = if end && pieces.last() == Some(&Piece::Within) { Depth::Shallow } else { Depth::Whole };
@@ -206,6 +215,12 @@ fn glob(choice: &[Piece]) -> Option<(Vec<String>, Depth)> {
             Piece::Literal(c) => {
                 for text in &mut found {
                     text.push(*c);
+                }
+                continue;
+            }
+            Piece::One(pattern) => {
+                for text in &mut found {
+                    text.push_str(pattern);
                 }
                 continue;
             }
@@ -292,6 +307,11 @@ mod tests {
             (r"(^|/)routes\.rb$", "/routes.rb */**/routes.rb"),
             ("(?x)^(\n  a/.*| # why\n  b\\.txt\n)$", "a/** /b.txt"),
             (r".*", "**"),
+            (r"^docs/[a-z0-9_]\.md\Z", "docs/[0-9_a-z].md"),
+            (r"(?i)\.py$", "*.[Pp][Yy]"),
+            (r"^v\d{2}/[^/]-x$", "v[0-9][0-9]/?-x"),
+            (r"^(a|b)\.txt$", "/[ab].txt"),
+            (r"^(?:src|test)/", "src/** test/**"),
             (r"^$", ""),
         ] {
             let found = globs(expression).map(|globs| globs.join(" "));
@@ -301,12 +321,23 @@ mod tests {
 
     #[test]
     fn what_has_no_equal_is_left_to_its_tool() {
-        for expression in
-            [r"^(?!examples/)", r"\d+\.rst", r"^docs/\w+\.md$", "[a-z]+", "(a", "a{2}", "(a)+", "(?i)x", "x*"]
-        {
+        for expression in [
+            r"^(?!examples/)",
+            r"\d+\.rst",
+            r"^docs/\w+\.md$",
+            "[a-z]+",
+            "(a",
+            "(a)+",
+            "x*",
+            r"\bx",
+            r"(a)\1",
+            "(?m)^x$",
+            "a{1000}",
+            "[a/]",
+        ] {
             assert_eq!(globs(expression), None, "{expression}");
         }
-        let many = format!("({})({})({})", "a|b|c|d|e", "f|g|h|i|j", "k|l|m");
+        let many = format!("({})({})({})", "aa|bb|cc|dd|ee", "ff|gg|hh|ii|jj", "kk|ll|mm");
         assert_eq!(globs(&many), None);
         assert_eq!(globs(&"(".repeat(10_000)), None);
     }

@@ -1,14 +1,8 @@
 //! Shell commands of other tools: split into words, quoted again, and their placeholders put where ours may stand. A file
 //! may be called `$(reboot)`, so a list of files never stays within quotes.
 
-/// Where in a script a character stands, as far as quotes go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Within {
-    Nothing,
-    Single,
-    Double,
-    Comment,
-}
+use crate::values::{Command, HookName, InvalidCommand, List, Quotes, Within};
+use std::fmt::Write as _;
 
 /// What stands in a placeholder's stead.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,57 +18,41 @@ pub(super) enum Filled {
 /// Replaces placeholders. `known` gives what stands at the head of a text, and how long that is.
 pub(super) fn replace(script: &str, known: impl Fn(&str) -> Option<(Filled, usize)>) -> String {
     let mut out = String::with_capacity(script.len());
-    let mut within = Within::Nothing;
     let mut list = None;
-    let mut rest = script;
-    while let Some(first) = rest.chars().next() {
-        let before = script[..script.len() - rest.len()].chars().next_back();
-        let found = known(rest).filter(|_| within != Within::Comment && !matches!(before, Some('$' | '@' | '\\')));
-        if let Some((filled, length)) = found {
-            rest = &rest[length..];
-            let mark = if within == Within::Single { '\'' } else { '"' };
-            match (filled, within) {
-                (Filled::Script(text), _) | (Filled::Word(text), Within::Nothing | Within::Comment) => {
-                    out.push_str(&text);
-                }
-                (Filled::List(text), Within::Nothing | Within::Comment) => out.push_str(text),
-                // `"{files}"` as a word of its own: ours are quoted already.
-                (Filled::List(text), _) if out.ends_with(mark) && rest.starts_with(mark) => {
-                    within = unquote(&mut out, &mut rest, text);
-                }
-                (Filled::Word(text), _) if out.ends_with(mark) && rest.starts_with(mark) => {
-                    within = unquote(&mut out, &mut rest, &text);
-                }
-                (Filled::List(text), Within::Double) => {
-                    list = Some(text);
-                    out.push_str("$*");
-                }
-                (Filled::List(text), Within::Single) => {
-                    list = Some(text);
-                    out.push_str("'\"$*\"'");
-                }
-                (Filled::Word(text), _) => {
-                    out.push(mark);
-                    out.push_str(&text);
-                    out.push(mark);
-                }
+    let mut walk = Quotes::new(script);
+    loop {
+        let within = walk.within();
+        let ours = within != Within::Comment && !matches!(walk.before(), Some('$' | '@' | '\\'));
+        let Some((filled, length)) = known(walk.rest()).filter(|_| ours) else {
+            match walk.next() {
+                Some(passed) => out.push_str(passed),
+                None => break,
             }
             continue;
-        }
-        let mut length = first.len_utf8();
-        within = match (within, first) {
-            (Within::Nothing | Within::Double, '\\') => {
-                length += rest[length..].chars().next().map_or(0, char::len_utf8);
-                within
-            }
-            (Within::Nothing, '\'') => Within::Single,
-            (Within::Nothing, '"') => Within::Double,
-            (Within::Nothing, '#') if before.is_none_or(|c| c.is_whitespace() || c == ';') => Within::Comment,
-            (Within::Single, '\'') | (Within::Double, '"') | (Within::Comment, '\n') => Within::Nothing,
-            _ => within,
         };
-        out.push_str(&rest[..length]);
-        rest = &rest[length..];
+        walk.pass(length);
+        let mark = if within == Within::Single { '\'' } else { '"' };
+        let quoted = matches!(within, Within::Single | Within::Double);
+        // `"{files}"` as a word of its own: ours are quoted already.
+        let alone = quoted && out.ends_with(mark) && walk.rest().starts_with(mark);
+        if alone && !matches!(filled, Filled::Script(_)) {
+            out.pop();
+            walk.next();
+        }
+        match filled {
+            Filled::Script(text) => out.push_str(&text),
+            Filled::List(text) if alone || !quoted => out.push_str(text),
+            Filled::Word(text) if alone || !quoted => out.push_str(&text),
+            Filled::List(text) => {
+                list = Some(text);
+                out.push_str(if within == Within::Single { "'\"$*\"'" } else { "$*" });
+            }
+            Filled::Word(text) => {
+                out.push(mark);
+                out.push_str(&text);
+                out.push(mark);
+            }
+        }
     }
     match list {
         Some(list) => format!("set -- {list}; {out}"),
@@ -82,11 +60,61 @@ pub(super) fn replace(script: &str, known: impl Fn(&str) -> Option<(Filled, usiz
     }
 }
 
-fn unquote(out: &mut String, rest: &mut &str, text: &str) -> Within {
-    out.pop();
-    out.push_str(text);
-    *rest = &rest[1..];
-    Within::Nothing
+/// A command that is run on those of its files only in whose path `grep -E` finds `keep` and none of `drop`; without any, it
+/// is not run.
+pub(super) fn choosing(command: &str, keep: Option<&str>, drop: &[String]) -> String {
+    let list = if command.contains("{all_files}") { "{all_files}" } else { "{files}" };
+    let mut script = format!("for file in {list}; do\n");
+    let tests = keep.map(|keep| (keep, "||")).into_iter().chain(drop.iter().map(|drop| (drop.as_str(), "&&")));
+    for (expression, otherwise) in tests {
+        let expression = format!("'{}'", expression.replace('\'', r"'\''"));
+        let _ = writeln!(script, "  printf '%s\\n' \"$file\" | LC_ALL=C grep -Eq -e {expression} {otherwise} continue");
+    }
+    script.push_str("  set -- \"$@\" \"$file\"\ndone\n[ $# -gt 0 ] || exit 0\n");
+    script + &replace(command, |rest| rest.starts_with(list).then(|| (Filled::Script("\"$@\"".to_owned()), list.len())))
+}
+
+/// A command in which whatever only looks like a placeholder of ours, and would be refused, is the shell's text again.
+pub(super) fn settled(hook: HookName, run: &str) -> String {
+    let mut run = run.to_owned();
+    loop {
+        let other = match run.parse::<Command>() {
+            Err(InvalidCommand::Quoted(name)) => {
+                run = broken(&run, name, &[Within::Single, Within::Double]);
+                continue;
+            }
+            Err(InvalidCommand::Unknown { written, .. }) => written,
+            Err(InvalidCommand::TwoLists(_, list)) => list.to_string(),
+            Ok(command) if command.takes_message_file() && !hook.takes_message_file() => "{message_file}".to_owned(),
+            Ok(command) => match command.list() {
+                Some(list @ List::Staged) if hook == HookName::PrePush => list.to_string(),
+                Some(list @ List::Pushed) if hook != HookName::PrePush => list.to_string(),
+                _ => return run,
+            },
+        };
+        run = broken(&run, &other, &[Within::Nothing]);
+    }
+}
+
+/// A script in which a text begins with a brace in quotes of its own, wherever it stands within one of these.
+fn broken(script: &str, text: &str, where_within: &[Within]) -> String {
+    let mut out = String::with_capacity(script.len() + 2);
+    let mut quotes = Quotes::new(script);
+    loop {
+        let within = quotes.within();
+        if where_within.contains(&within) && quotes.rest().starts_with(text) {
+            quotes.pass(1);
+            out.push_str(match within {
+                Within::Single => "{''",
+                Within::Double => "{\"\"",
+                Within::Nothing | Within::Comment => "'{'",
+            });
+        } else if let Some(passed) = quotes.next() {
+            out.push_str(passed);
+        } else {
+            return out;
+        }
+    }
 }
 
 /// The placeholder that a text begins with: `{name}`.
@@ -99,40 +127,7 @@ pub(super) fn placeholder(text: &str) -> Option<&str> {
 
 /// The words of a command as a POSIX shell splits them, without running anything in them; `None` where quotes stay open.
 pub(super) fn words(command: &str) -> Option<Vec<String>> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut characters = command.chars();
-    while let Some(c) = characters.next() {
-        match c {
-            '\'' => loop {
-                match characters.next()? {
-                    '\'' => {
-                        word.get_or_insert_default();
-                        break;
-                    }
-                    c => word.get_or_insert_default().push(c),
-                }
-            },
-            '"' => loop {
-                match characters.next()? {
-                    '"' => {
-                        word.get_or_insert_default();
-                        break;
-                    }
-                    '\\' => match characters.next()? {
-                        c @ ('"' | '\\' | '$' | '`') => word.get_or_insert_default().push(c),
-                        c => word.get_or_insert_default().extend(['\\', c]),
-                    },
-                    c => word.get_or_insert_default().push(c),
-                }
-            },
-            '\\' => word.get_or_insert_default().push(characters.next()?),
-            c if c.is_whitespace() => words.extend(word.take()),
-            c => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    Some(words)
+    shlex::split(command)
 }
 
 /// A word for the shell that stands for itself.
@@ -160,38 +155,36 @@ pub(super) fn chain(line: &str) -> Option<Vec<&str>> {
         "local", "alias", "read", "test", "[", "[[", "true", "false", ":",
     ];
     let mut parts = Vec::new();
-    let (mut start, mut end, mut within) = (0, line.len(), Within::Nothing);
-    let mut characters = line.char_indices().peekable();
-    while let Some((at, c)) = characters.next() {
-        match (within, c) {
+    let (mut start, mut end) = (0, line.len());
+    let mut quotes = Quotes::new(line);
+    loop {
+        let (within, at) = (quotes.within(), line.len() - quotes.rest().len());
+        let Some(passed) = quotes.next() else { break };
+        match (within, passed.chars().next()?) {
             (_, '`' | '\n')
             | (Within::Single, '$')
             | (Within::Nothing, ';' | '|' | '<' | '>' | '(' | ')' | '*' | '?' | '[') => return None,
-            (Within::Nothing | Within::Double, '\\') => {
-                characters.next()?;
+            (Within::Nothing | Within::Double, '\\') if passed.len() == 1 => return None,
+            (Within::Nothing | Within::Double, '$')
+                if !quotes.rest().starts_with(|c: char| c.is_ascii_digit() || "@*{".contains(c)) =>
+            {
+                return None;
             }
-            (Within::Nothing | Within::Double, '$') => {
-                let positional = |c: char| c.is_ascii_digit() || "@*{".contains(c);
-                if !characters.peek().is_some_and(|(_, next)| positional(*next)) {
-                    return None;
-                }
-            }
-            (Within::Nothing, '\'') => within = Within::Single,
-            (Within::Nothing, '"') => within = Within::Double,
-            (Within::Single, '\'') | (Within::Double, '"') => within = Within::Nothing,
-            (Within::Nothing, '#') if line[..at].ends_with(' ') => {
+            (Within::Nothing, '#') if quotes.within() == Within::Comment => {
                 end = at;
                 break;
             }
             (Within::Nothing, '&') => {
-                characters.next_if(|(_, next)| *next == '&')?;
+                if quotes.next() != Some("&") {
+                    return None;
+                }
                 parts.push(line[start..at].trim());
                 start = at + 2;
             }
             _ => {}
         }
     }
-    if within != Within::Nothing {
+    if matches!(quotes.within(), Within::Single | Within::Double) {
         return None;
     }
     parts.push(line.get(start..end)?.trim());
@@ -257,6 +250,33 @@ mod tests {
             ("echo ${1} HEAD@{1} {other} # {staged_files}", "echo ${1} HEAD@{1} {other} # {staged_files}"),
         ] {
             assert_eq!(filled(theirs), ours);
+        }
+    }
+
+    #[test]
+    fn the_shell_chooses_files_by_what_grep_finds_in_their_paths() {
+        let script = choosing("printf '<%s>' {files}", Some(r"\.py$"), &["^it's".to_owned(), "x{2}".to_owned()]);
+        let files = "'a b.py' 'it'\\''s.py' ./-e.py a.js xx.py x.py";
+        let run = |files: &str| {
+            let output = std::process::Command::new("sh").args(["-c", &script.replace("{files}", files)]).output();
+            String::from_utf8(output.unwrap().stdout).unwrap()
+        };
+        assert_eq!(run(files), "<a b.py><./-e.py><x.py>");
+        assert_eq!(run("a.js"), "");
+        assert_eq!(settled(HookName::PreCommit, &script), script);
+    }
+
+    #[test]
+    fn what_only_looks_like_a_placeholder_is_text_again() {
+        let settled = |run: &str| settled(HookName::PrePush, run);
+        for (theirs, ours) in [
+            ("rg '{files}' \"{files}\"", "rg '{''files}' \"{\"\"files}\""),
+            ("echo {filez}", "echo '{'filez}"),
+            ("a {files} {all_files} {message_file}", "a {files} '{'all_files} '{'message_file}"),
+            ("a {staged_files}", "a '{'staged_files}"),
+            ("a {push_files} {1}", "a {push_files} {1}"),
+        ] {
+            assert_eq!(settled(theirs), ours);
         }
     }
 

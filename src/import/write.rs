@@ -226,7 +226,7 @@ mod tests {
             let config = config::parse("c.yaml", &yaml).map_err(|error| TestCaseError::fail(format!("{error}\n{yaml}")))?;
             let step = &config.hooks[&HookName::PreCommit][0];
             prop_assert_eq!(step.label(), text.as_str());
-            prop_assert_eq!(step.run.as_ref().unwrap().trim_end(), text.as_str());
+            prop_assert_eq!(step.run.as_ref().unwrap().written().trim_end(), text.as_str());
             prop_assert_eq!(step.fail_text.as_deref(), Some(text.as_str()));
             prop_assert_eq!(&step.tags, std::slice::from_ref(&text));
             prop_assert_eq!(&step.env["KEY"], &text);

@@ -1,7 +1,10 @@
 //! Which of a hook's steps a person asked for, and which they left out. What is left out is shown, never silent.
 
 use super::Error;
-use crate::config::Step;
+use crate::{
+    config::{Config, Step},
+    values::closest,
+};
 
 /// A person's choice of steps, by name or tag.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +38,19 @@ impl Choice {
         }
         let asked = self.only.is_empty() || self.only.iter().any(|name| step.is_called(name));
         (!asked).then(|| "not asked for".to_owned())
+    }
+
+    /// The names that were to be left out and that no step of any hook has, each as a sentence.
+    pub(super) fn unknown<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = String> + 'a {
+        let steps = || config.hooks.values().flatten();
+        let unknown = self.skip.iter().filter(move |name| !steps().any(|step| step.is_called(name)));
+        unknown.map(move |name| {
+            let known: Vec<&str> = steps()
+                .flat_map(|step| std::iter::once(step.label()).chain(step.tags.iter().map(String::as_str)))
+                .collect();
+            let meant = closest(name, &known).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+            format!("GITOPS_HOOKS_SKIP names {name}, which no step is called{meant}")
+        })
     }
 
     /// Refuses a name that no step has.

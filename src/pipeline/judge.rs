@@ -90,6 +90,9 @@ pub(super) fn judge(pipeline: &Pipeline<'_>, case: Case<'_>) -> Result<Judged, E
         return Ok(Judged::nothing(case.hook));
     };
     confirmed(pipeline.repository, case.config, Subject::Checks)?;
+    for unknown in pipeline.choice.unknown(case.config) {
+        pipeline.progress.line(&unknown);
+    }
     let started = Instant::now();
     let context = context(pipeline, case);
     let mut plan = plan(pipeline, steps, &context)?;

@@ -149,6 +149,11 @@ pub enum Error {
     #[diagnostic(transparent)]
     Config(#[from] config::InvalidConfig),
 
+    /// A configuration that nothing would read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Misnamed(#[from] config::Misnamed),
+
     /// From the deliver room.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -191,19 +196,14 @@ fn configuration(
     treeish: &crate::values::Oid,
     whose: Whose,
 ) -> Result<Option<config::Config>, Error> {
-    let read = |path: &str| -> Result<Option<String>, Error> {
-        Ok(repository.file(treeish, path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    let read = |path: &str| -> Result<Option<Vec<u8>>, Error> { Ok(repository.file(treeish, path)?) };
+    let own = || match whose {
+        _ if repository.file(treeish, config::LOCAL_PATH)?.is_some() => Err(Error::LocalIsTracked),
+        Whose::Mine => own_layer(repository),
+        Whose::Everybodys => Ok(None),
     };
-    for path in config::PATHS {
-        let Some(text) = read(path)? else { continue };
-        let main = config::Source { path: (*path).to_owned(), text };
-        if repository.file(treeish, config::LOCAL_PATH)?.is_some() {
-            return Err(Error::LocalIsTracked);
-        }
-        let own = if whose == Whose::Mine { own_layer(repository)? } else { None };
-        return Ok(Some(config::Layers::gather(main, own, read)?.parse()?));
-    }
-    Ok(None)
+    let found = config::find(read, own)?;
+    Ok(found.map(|(_, layers)| layers.parse()).transpose()?)
 }
 
 /// What the user lays over the configuration in this work tree.
@@ -212,8 +212,8 @@ fn configuration(
 /// When the file cannot be read.
 pub fn own_layer(repository: &git::Repository) -> Result<Option<config::Source>, Error> {
     let Some(path) = repository.work_dir().map(|root| root.join(config::LOCAL_PATH)) else { return Ok(None) };
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(Some(config::Source { path: config::LOCAL_PATH.to_owned(), text })),
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(Some(config::Source::new(config::LOCAL_PATH, bytes))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::file(&path, source)),
     }

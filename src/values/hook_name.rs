@@ -1,4 +1,4 @@
-use super::serde_as_text;
+use super::{closest, serde_as_text, shown};
 use std::{fmt, str::FromStr};
 
 macro_rules! hooks {
@@ -45,17 +45,31 @@ hooks! {
     SendemailValidate "sendemail-validate",
 }
 
+impl HookName {
+    /// Whether its first argument is the file of the commit message (`githooks(5)`).
+    #[must_use]
+    pub const fn takes_message_file(self) -> bool {
+        matches!(self, Self::CommitMsg | Self::PrepareCommitMsg | Self::ApplypatchMsg)
+    }
+}
+
 /// A name that git does not call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("git has no client-side hook {0:?}")]
-pub struct UnknownHook(String);
+#[error("git has no client-side hook {written:?}{}", meant.map(|meant| format!("; did you mean {meant:?}?")).unwrap_or_default())]
+pub struct UnknownHook {
+    written: String,
+    meant: Option<&'static str>,
+}
 
 impl FromStr for HookName {
     type Err = UnknownHook;
 
     fn from_str(text: &str) -> Result<Self, UnknownHook> {
         let found = Self::ALL.iter().copied().find(|hook| hook.as_str() == text);
-        found.ok_or_else(|| UnknownHook(text.chars().take(80).collect()))
+        found.ok_or_else(|| {
+            let known: Vec<&'static str> = Self::ALL.iter().map(|hook| hook.as_str()).collect();
+            UnknownHook { written: shown(text), meant: closest(text, &known) }
+        })
     }
 }
 

@@ -26,7 +26,7 @@ macro_rules! name {
             type Err = InvalidName;
 
             fn from_str(text: &str) -> Result<Self, InvalidName> {
-                if is_label(text) { Ok(Self(text.into())) } else { Err(InvalidName(text.chars().take(80).collect())) }
+                if is_label(text) { Ok(Self(text.into())) } else { Err(InvalidName(super::shown(text))) }
             }
         }
 
@@ -48,6 +48,18 @@ name!(
     /// The name of a container image, a key under `images`.
     ImageName
 );
+name!(
+    /// A namespace of a cluster.
+    Namespace
+);
+
+impl Namespace {
+    /// The one that every cluster has.
+    #[must_use]
+    pub fn usual() -> Self {
+        Self("default".into())
+    }
+}
 
 fn is_label(text: &str) -> bool {
     let bytes = text.as_bytes();

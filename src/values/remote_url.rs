@@ -27,6 +27,18 @@ impl RemoteUrl {
             format!("{scheme}://{host}{path}")
         }
     }
+
+    /// Whether it carries a secret: a password, or a token in the place of the user.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        /// How the tokens of GitHub, GitLab and Bitbucket begin.
+        const TOKENS: &[&str] = &["ghp_", "gho_", "ghu_", "ghs_", "github_pat_", "glpat-", "gldt-", "ATBB", "ATCTT"];
+        let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = rest.split('/').next().unwrap_or_default();
+        let Some((user, _)) = authority.rsplit_once('@') else { return false };
+        user.split_once(':').is_some_and(|(_, password)| !password.is_empty())
+            || TOKENS.iter().any(|token| user.starts_with(token))
+    }
 }
 
 impl FromStr for RemoteUrl {
@@ -82,6 +94,17 @@ mod tests {
         assert_eq!(shown("https://token@git.example.com/a.git"), "https://git.example.com/a.git");
         assert_eq!(shown("ssh://git:pw@git.example.com:22/a@b.git"), "ssh://git@git.example.com:22/a@b.git");
         assert_eq!(shown("git@git.example.com:team/a.git"), "git@git.example.com:team/a.git");
+    }
+
+    #[test]
+    fn a_secret_in_an_address_is_seen() {
+        let secret = |text: &str| text.parse::<RemoteUrl>().unwrap().has_secret();
+        for text in ["https://me:pw@h/a.git", "http://:pw@h/a", "https://ghp_abc@github.com/a/b", "ssh://git:pw@h/a"] {
+            assert!(secret(text), "{text}");
+        }
+        for text in ["https://me@h/a.git", "https://h:8443/a@b:c", "git@h:a.git", "ssh://git@h:22/a", "/srv/a.git"] {
+            assert!(!secret(text), "{text}");
+        }
     }
 
     #[test]

@@ -1,36 +1,53 @@
-"""prek, lefthook and pre-commit, installed once from their PyPI packages into the user's cache folder. Those of prek and
-lefthook hold the native program, which is called directly: a wrapper in an interpreted language would cost them what is not
-theirs."""
+"""prek, lefthook and pre-commit, installed once from their PyPI packages into the user's cache folder, in the versions that
+they are compared with. Those of prek and lefthook hold the native program, which is called directly: a wrapper in an
+interpreted language would cost them what is not theirs. With them come the tools that the compared configurations call.
+  tests/bench/rivals.py    installs all and prints the folder of their programs"""
 import glob
 import os
 import subprocess
 import sys
 
+VERSIONS = {"prek": "0.5.11", "lefthook": "2.2.2", "pre-commit": "4.7.0", "pre-commit-hooks": "6.0.0", "ruff": "0.17.6"}
 PLACES = {"prek": "bin/prek", "lefthook": "lib/python3*/site-packages/lefthook/bin/*/lefthook", "pre-commit": "bin/pre-commit"}
 
 
 def installed(names=("prek", "lefthook")):
     """The programs and their versions, by name. One that cannot be had is left out, with a sentence on standard error."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    folder = os.path.join(cache, "gitops-hooks", "bench", "rivals")
     found = {}
     for name in names:
-        place = PLACES[name]
-        path = program(folder, place) or (install(folder, name) and program(folder, place))
+        path = program(PLACES[name]) if install(name) else None
         if not path:
             print(f"{name} is missing: `python3 -m venv` and pip could not install its PyPI package", file=sys.stderr)
             continue
-        said = subprocess.run([path, "--version"], capture_output=True, text=True).stdout.split()
-        found[name] = (path, next((word for word in said if word[0].isdigit()), "of an unknown version"))
+        found[name] = (path, VERSIONS[name])
     return found
 
 
-def program(folder, place):
-    return next((os.path.realpath(path) for path in glob.glob(os.path.join(folder, place))), None)
+def folder():
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(cache, "gitops-hooks", "bench", "rivals")
 
 
-def install(folder, name):
-    pip = os.path.join(folder, "bin", "pip")
-    commands = [[sys.executable, "-m", "venv", folder]] if not os.path.exists(pip) else []
-    commands.append([pip, "install", "-q", "--disable-pip-version-check", "--upgrade", name])
+def program(place):
+    return next((os.path.realpath(path) for path in glob.glob(os.path.join(folder(), place))), None)
+
+
+def install(*names):
+    """Whether these are there, in their versions."""
+    pip = os.path.join(folder(), "bin", "pip")
+    wanted = [f"{name}=={VERSIONS[name]}" for name in names]
+    commands = [[sys.executable, "-m", "venv", folder()]] if not os.path.exists(pip) else []
+    if commands or not all(map(present, names)):
+        commands.append([pip, "install", "-q", "--disable-pip-version-check", *wanted])
     return all(subprocess.run(command, stdout=sys.stderr).returncode == 0 for command in commands)
+
+
+def present(name):
+    kept = f"lib/python3*/site-packages/{name.replace('-', '_')}-{VERSIONS[name]}.dist-info"
+    return bool(glob.glob(os.path.join(folder(), kept)))
+
+
+if __name__ == "__main__":
+    if not install(*VERSIONS):
+        sys.exit("the rivals are missing: `python3 -m venv` and pip could not install their PyPI packages")
+    print(os.path.join(folder(), "bin"))

@@ -149,9 +149,9 @@ fn settings(arguments: &Install, environment: &Environment) -> Result<Settings> 
     let url = arguments.url.clone().unwrap_or_else(|| (*manifests.url).clone());
     let name = arguments.environment.clone();
     let settings = Settings {
-        path: manifests.path.clone(),
+        path: (*manifests.path).clone(),
         interval: arguments.interval,
-        ..Settings::in_pod(name, &environment.namespace, url, &manifests.branch)
+        ..Settings::in_pod(name, environment.namespace.as_str(), url, &manifests.branch)
     };
     settings.check(".gitops-hooks.yaml")?;
     Ok(settings)
@@ -178,7 +178,8 @@ async fn adoption(
 ) -> Result<()> {
     let task = progress.task("what stands there");
     task.message("reading the manifests");
-    let found = cluster::existing(client, kinds, repository, &environment.manifests, &environment.namespace).await;
+    let found =
+        cluster::existing(client, kinds, repository, &environment.manifests, environment.namespace.as_str()).await;
     let found = match found {
         Ok(found) => found,
         // To install before the repository is filled is no mistake; to adopt from nothing is.
