@@ -30,6 +30,9 @@ pub struct Settings {
     /// A folder that may be written and may be lost: the copy of the repository.
     #[serde(default = "default_data")]
     pub data: PathBuf,
+    /// Where `/metrics`, `/healthz` and `/readyz` answer; nowhere, where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// How long `--once` waits for the objects to become healthy.
     #[serde(default = "default_patience")]
     pub patience: Span,
@@ -41,6 +44,9 @@ const fn default_interval() -> Span {
 
 /// Where `templates/cluster/deployment.yaml` mounts the credentials.
 const CREDENTIALS_IN_POD: &str = "/etc/gitops-hooks-credentials";
+
+/// The port that `templates/cluster/deployment.yaml` and the network policy name.
+const PORT_IN_POD: u16 = 8080;
 
 const fn default_patience() -> Span {
     Span::seconds(300)
@@ -84,8 +90,15 @@ impl Settings {
             interval: default_interval(),
             credentials: Some(PathBuf::from(CREDENTIALS_IN_POD)),
             data: default_data(),
+            port: Some(PORT_IN_POD),
             patience: default_patience(),
         }
+    }
+
+    /// The same with the port that a pod's probes ask, which older settings do not have.
+    #[must_use]
+    pub fn with_port(self) -> Self {
+        Self { port: self.port.or(Some(PORT_IN_POD)), ..self }
     }
 
     /// Sees that the settings make sense; `file` is only for messages.
