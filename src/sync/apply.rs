@@ -221,20 +221,29 @@ fn reason(error: &kube::Error) -> String {
         let who = causes.first().map_or("", |cause| cause.message.as_str());
         return format!("{who} owns {}; it was made meanwhile by another", fields.join(", "));
     }
-    let told: Vec<String> =
-        causes
-            .iter()
-            .take(CAUSES)
-            .filter(|cause| !cause.message.is_empty())
-            .map(|cause| {
-                if cause.field.is_empty() {
-                    cause.message.clone()
-                } else {
-                    format!("{}: {}", cause.field, cause.message)
-                }
-            })
-            .collect();
+    let told: Vec<String> = causes
+        .iter()
+        .take(CAUSES)
+        .filter(|cause| !cause.message.is_empty())
+        .map(|cause| {
+            if cause.field.is_empty() {
+                brief(&cause.message)
+            } else {
+                format!("{}: {}", cause.field, brief(&cause.message))
+            }
+        })
+        .collect();
     if told.is_empty() { status.message.clone() } else { told.join("; ") }
+}
+
+/// A server's message without the value that it repeats, where that is long: what is wrong with it stands behind.
+fn brief(message: &str) -> String {
+    const LONG: usize = 200;
+    const VALUE: &str = "Invalid value: ";
+    match message.rsplit_once(": ") {
+        Some((value, wrong)) if value.len() > LONG && value.starts_with(VALUE) => format!("{VALUE}…: {wrong}"),
+        _ => message.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -252,6 +261,10 @@ mod tests {
             { "causes": [{ "field": "spec.replicas", "message": "must be greater than 0" }] } }));
         assert_eq!(reason(&error), "spec.replicas: must be greater than 0");
         assert!(!passes(&error));
+        let long = format!("Invalid value: {{\"a\": \"{}\"}}: field is immutable", "x".repeat(300));
+        let error =
+            refused(json!({ "code": 422, "details": { "causes": [{ "field": "spec.template", "message": long }] } }));
+        assert_eq!(reason(&error), "spec.template: Invalid value: …: field is immutable");
         let unknown = refused(json!({ "code": 400, "message": "strict decoding error: unknown field \"spec.x\"" }));
         assert_eq!(reason(&unknown), "strict decoding error: unknown field \"spec.x\"");
     }
