@@ -6,6 +6,8 @@
 #[path = "cluster/bed.rs"]
 mod bed;
 mod context;
+#[path = "cluster/steer.rs"]
+mod steer;
 #[path = "context/testbed.rs"]
 mod testbed;
 

@@ -10,6 +10,8 @@ mod bed;
 mod drift;
 #[path = "sync/life.rs"]
 mod life;
+#[path = "sync/signatures.rs"]
+mod signatures;
 #[path = "context/testbed.rs"]
 mod testbed;
 #[path = "sync/workloads.rs"]

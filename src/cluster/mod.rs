@@ -15,7 +15,7 @@ mod uninstall;
 pub use adopt::{Existing, adopt, existing};
 pub use ask::ask;
 pub use binary::{Platform, check_static};
-pub use credentials::{Credentials, Files};
+pub use credentials::{Credentials, Files, public_keys};
 pub use foresee::{fetched, foresee};
 pub use install::{USUAL_PORTS, api_ports, apply, expect_namespace, expect_same, settings, settle, wait};
 pub use objects::{ImagePull, Installation, objects};

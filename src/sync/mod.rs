@@ -33,6 +33,7 @@ mod store;
 mod to_json;
 mod trust;
 mod validate;
+mod verify;
 mod watch;
 mod write;
 
@@ -191,6 +192,21 @@ pub enum Error {
         path: String,
         /// The commit.
         commit: String,
+    },
+
+    /// The commit is not signed by one of the given keys.
+    #[error("commit {commit} is not applied: {reason}")]
+    #[diagnostic(
+        code(config),
+        help(
+            "the cluster stays at the last commit that was signed; sign with `git commit -S` and `gpg.format=ssh`, or give the sync the signer's key with `gitops-hooks cluster install ENVIRONMENT --verify FILE`"
+        )
+    )]
+    Unsigned {
+        /// The commit.
+        commit: String,
+        /// What is wrong with its signature.
+        reason: String,
     },
 
     /// The repository sends more than we take.

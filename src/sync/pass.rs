@@ -19,7 +19,7 @@ use super::{
     pods::Log,
     prune::Approval,
     report::{self, Delivered, Note, Phase, Report},
-    store,
+    store, verify,
     watch::Watches,
 };
 use crate::values::Oid;
@@ -115,6 +115,7 @@ impl Sync {
         let (settings, commit) = (self.settings.clone(), commit.clone());
         let reading = tokio::task::spawn_blocking(move || -> Result<(Checkout, Desired), Error> {
             let repository = fetch::copy(&settings)?;
+            verify::commit(&repository, &commit, &settings.verify)?;
             let checkout = checkout::read(&repository, &commit, &settings.path)?;
             let desired = Desired::read(&repository, &checkout, &earlier)?;
             Ok((checkout, desired))

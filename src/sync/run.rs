@@ -133,7 +133,9 @@ async fn take(sync: &mut Sync, polled: Result<Oid, Error>) -> Result<(), Error> 
 /// Trouble on the way to the repository leaves the cluster as it is; trouble in it is a failure of the commit.
 fn phase_of(error: &Error) -> Phase {
     match error {
-        Error::NoBranch { .. } | Error::NoPath { .. } | Error::NoNamespace { .. } => Phase::Failed,
+        Error::NoBranch { .. } | Error::NoPath { .. } | Error::NoNamespace { .. } | Error::Unsigned { .. } => {
+            Phase::Failed
+        }
         _ => Phase::Unreachable,
     }
 }

@@ -30,6 +30,10 @@ pub struct Settings {
     /// A folder that may be written and may be lost: the copy of the repository.
     #[serde(default = "default_data")]
     pub data: PathBuf,
+    /// The public SSH keys, as `~/.ssh/authorized_keys` has them, one of which must have signed every commit that is
+    /// applied; where there are none, commits need no signature.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verify: Vec<String>,
     /// Where `/metrics`, `/healthz` and `/readyz` answer; nowhere, where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
@@ -90,6 +94,7 @@ impl Settings {
             interval: default_interval(),
             credentials: Some(PathBuf::from(CREDENTIALS_IN_POD)),
             data: default_data(),
+            verify: Vec::new(),
             port: Some(PORT_IN_POD),
             patience: default_patience(),
         }
@@ -116,6 +121,11 @@ impl Settings {
         }
         if let Err(reason) = super::validate::label(&settings.namespace) {
             return Err(invalid(format!("namespace: {reason}")));
+        }
+        for key in &settings.verify {
+            if let Err(reason) = super::verify::key(key) {
+                return Err(invalid(format!("verify: {key:?} is no public SSH key: {reason}")));
+            }
         }
         // `:` and `*` would make another refspec of it; git forbids both in a branch's name.
         if !git2::Reference::is_valid_name(&format!("refs/heads/{}", settings.branch)) {

@@ -125,7 +125,7 @@ fn what_is_too_large_hostile_or_aims_at_the_sync_itself_is_refused_by_name() {
     };
     let mounts = pod("volumes: [{name: key, secret: {secretName: sync-staging}}]");
     let account = pod("serviceAccountName: sync-staging").replace("name: thief,", "name: impostor,");
-    let unknown = map("unknown", "1").replace("data:", "datum:");
+    let unknown = map("unknown", "1").replace("\ndata:", "\ndatum:");
     bed.commit(&[
         ("large.yaml", &large),
         ("bomb.yaml", &bomb),

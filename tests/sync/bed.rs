@@ -219,7 +219,7 @@ impl Bed {
         self.runtime.block_on(async {
             let all = ListParams::default();
             let mut found: Vec<_> = own.list(&all).await.unwrap().items.into_iter().map(|map| map.metadata).collect();
-            found.retain(|metadata| metadata.name.as_ref().unwrap().ends_with(&self.name));
+            found.retain(|metadata| metadata.name.as_ref().unwrap().contains(&self.name));
             found.extend(here.list(&all).await.unwrap().items.into_iter().map(|map| map.metadata));
             found.extend(workloads.list(&all).await.unwrap().items.into_iter().map(|workload| workload.metadata));
             let events = events.list(&all).await.unwrap().items.into_iter();

@@ -48,6 +48,9 @@ pub(in crate::cli) struct Install {
     /// The certificate of the git host's own authority.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// A file with public SSH keys, as `~/.ssh/authorized_keys` has them: only commits that one of them has signed are applied.
+    #[arg(long, value_name = "FILE")]
+    verify: Option<PathBuf>,
     /// How often the repository is asked.
     #[arg(long, value_name = "TIME", default_value = "15s")]
     interval: Span,
@@ -150,6 +153,7 @@ fn settings(arguments: &Install, environment: &Environment) -> Result<Settings> 
     let settings = Settings {
         path: manifests.path.clone(),
         interval: arguments.interval,
+        verify: arguments.verify.as_deref().map(cluster::public_keys).transpose()?.unwrap_or_default(),
         ..Settings::in_pod(name, &environment.namespace, url, &manifests.branch)
     };
     settings.check(".gitops-hooks.yaml")?;
