@@ -181,16 +181,17 @@ pub(super) async fn delete(client: &Client, kinds: &Kinds, condemned: &Condemned
     }
 }
 
+/// What the API server's own validation says of a field that cannot be changed.
+const IMMUTABLE: &[&str] =
+    &["field is immutable", "updates to statefulset spec for fields other than", "may not change once set"];
+
 /// Whether the server says of every cause that the field cannot be changed: only that proves that a new object is needed.
 fn is_immutable(error: &kube::Error) -> bool {
     let kube::Error::Api(status) = error else { return false };
     let causes: &[_] = status.details.as_ref().map_or(&[], |details| &details.causes);
-    // The words are those of the API server's own validation.
-    const WORDS: &[&str] =
-        &["field is immutable", "updates to statefulset spec for fields other than", "may not change once set"];
     status.code == 422
         && !causes.is_empty()
-        && causes.iter().all(|cause| WORDS.iter().any(|words| cause.message.contains(words)))
+        && causes.iter().all(|cause| IMMUTABLE.iter().any(|words| cause.message.contains(words)))
 }
 
 /// Whether the same request may succeed in a moment. The client itself repeats 429, 503 and 504.

@@ -32,7 +32,7 @@ impl Leaf {
     /// # Errors
     /// A repository that cannot be read, or no longer has it.
     pub fn read(&self, repository: &Repository) -> Result<File, Error> {
-        let blob = repository.find_blob(self.blob).map_err(failed)?;
+        let blob = repository.find_blob(self.blob).map_err(|error| failed(&error))?;
         Ok(File { path: self.path.clone(), bytes: blob.content().to_vec() })
     }
 }
@@ -54,7 +54,7 @@ pub struct Checkout {
     pub delivered: Delivered,
 }
 
-fn failed(error: git2::Error) -> Error {
+fn failed(error: &git2::Error) -> Error {
     Error::Repository { reason: error.message().to_owned() }
 }
 
@@ -73,20 +73,20 @@ impl Checkout {
 /// # Errors
 /// A commit without the path, and a repository that cannot be read.
 pub fn read(repository: &Repository, commit: &Oid, path: &RelativePath) -> Result<Checkout, Error> {
-    let id = git2::Oid::from_str(commit.as_str()).map_err(failed)?;
-    let found = repository.find_commit(id).map_err(failed)?;
-    let root = found.tree().map_err(failed)?;
+    let id = git2::Oid::from_str(commit.as_str()).map_err(|error| failed(&error))?;
+    let found = repository.find_commit(id).map_err(|error| failed(&error))?;
+    let root = found.tree().map_err(|error| failed(&error))?;
     let no_path = || Error::NoPath { path: path.to_string(), commit: commit.short().to_owned() };
     let tree = if path.as_str().is_empty() {
         root
     } else {
         let entry = root.get_path(std::path::Path::new(path.as_str())).map_err(|_| no_path())?;
-        let object = entry.to_object(repository).map_err(failed)?;
+        let object = entry.to_object(repository).map_err(|error| failed(&error))?;
         object.into_tree().map_err(|_| no_path())?
     };
-    let odb = repository.odb().map_err(failed)?;
+    let odb = repository.odb().map_err(|error| failed(&error))?;
     let mut walk = Walk { repository, odb, files: Vec::new(), problems: Vec::new(), bytes: 0 };
-    walk.tree(&tree, path.as_str(), 0).map_err(failed)?;
+    walk.tree(&tree, path.as_str(), 0).map_err(|error| failed(&error))?;
     let own = |name: &str| {
         let inside = state_file(&RelativePath::root(), name);
         let entry = tree.get_path(std::path::Path::new(&inside)).ok()?;

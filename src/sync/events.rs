@@ -109,7 +109,9 @@ impl Voice {
 
     /// Forgets what was said about an object, so that the same trouble is news when it comes back.
     pub(super) fn well(&mut self, object: &ObjectId) {
-        self.last.remove(&object.to_string());
+        if !self.last.is_empty() {
+            self.last.remove(&object.to_string());
+        }
     }
 
     fn event(&self, word: &Word<'_>) -> Event {

@@ -193,13 +193,10 @@ impl Sync {
         let of_wanted = wanted.iter().map(|(object, outline)| (outline.api_version.as_str(), object));
         let of_owned = self.inventory.iter().map(|(object, applied)| (applied.api_version.as_str(), object));
         let mut kinds: BTreeMap<(&str, &str), Option<&Kind>> = BTreeMap::new();
-        let mut versions: BTreeMap<(&str, &str), ()> = BTreeMap::new();
         for (api_version, object) in of_wanted.chain(of_owned) {
-            if versions.insert((api_version, &object.kind), ()).is_none() {
-                kinds
-                    .entry((&object.group, &object.kind))
-                    .or_insert_with(|| self.kinds.find_served(api_version, object).filter(|kind| kind.is_writable()));
-            }
+            kinds
+                .entry((&object.group, &object.kind))
+                .or_insert_with(|| self.kinds.find_served(api_version, object).filter(|kind| kind.is_writable()));
         }
         kinds.into_values().flatten().cloned().collect()
     }

@@ -32,7 +32,8 @@ pub(super) fn commit(repository: &Repository, commit: &Oid, keys: &[String]) -> 
         return Err(unsigned("it is not signed".to_owned()));
     };
     let signature = std::str::from_utf8(&signature).unwrap_or_default();
-    let signature = SshSig::from_pem(signature).map_err(|_| unsigned("its signature is no SSH signature".to_owned()))?;
+    let signature =
+        SshSig::from_pem(signature).map_err(|_| unsigned("its signature is no SSH signature".to_owned()))?;
     let is_signer = |line: &String| key(line).is_ok_and(|key| key.verify(NAMESPACE, &data, &signature).is_ok());
     if keys.iter().any(is_signer) {
         return Ok(());

@@ -63,7 +63,7 @@ pub(super) struct Watches {
     cache: Arc<Mutex<Cache>>,
     /// Something happened that a pass should see.
     pub(super) changed: Arc<Notify>,
-    watches: BTreeMap<(String, String, Purpose), Watch>,
+    followed: BTreeMap<(String, String, Purpose), Watch>,
 }
 
 impl Watches {
@@ -73,7 +73,7 @@ impl Watches {
             namespace: namespace.to_owned(),
             cache: Arc::default(),
             changed: Arc::default(),
-            watches: BTreeMap::new(),
+            followed: BTreeMap::new(),
         }
     }
 
@@ -91,18 +91,18 @@ impl Watches {
                 ((kind.resource.api_version.clone(), kind.resource.kind.clone(), purpose), kind.clone())
             })
             .collect();
-        let before = self.watches.len();
-        self.watches.retain(|key, _| wanted.contains_key(key));
-        if before != self.watches.len() {
+        let before = self.followed.len();
+        self.followed.retain(|key, _| wanted.contains_key(key));
+        if before != self.followed.len() {
             let follows = |object: &ObjectId| {
                 kinds.iter().any(|kind| kind.resource.kind == object.kind && kind.resource.group == object.group)
             };
             self.cache().keep_kinds(follows);
         }
         for (key, kind) in wanted {
-            if !self.watches.contains_key(&key) {
+            if !self.followed.contains_key(&key) {
                 let watch = self.start(kind, key.2);
-                self.watches.insert(key, watch);
+                self.followed.insert(key, watch);
             }
         }
     }
@@ -127,7 +127,7 @@ impl Watches {
     /// # Errors
     /// A server that does not answer, or does not let us.
     pub(super) async fn ready(&mut self) -> Result<(), Error> {
-        for ((_, kind, _), watch) in &mut self.watches {
+        for ((_, kind, _), watch) in &mut self.followed {
             let state = watch.state.wait_for(|state| *state != State::Listing).await;
             if let Ok(state) = state
                 && let State::Failing(reason) = &*state
@@ -140,7 +140,7 @@ impl Watches {
 
     /// Whether the server has lost a kind, so that it must be asked anew which it has.
     pub(super) fn has_lost_a_kind(&self) -> bool {
-        self.watches.values().any(|watch| *watch.state.borrow() == State::Unknown)
+        self.followed.values().any(|watch| *watch.state.borrow() == State::Unknown)
     }
 }
 
@@ -249,8 +249,8 @@ fn code(error: &watcher::Error) -> Option<u16> {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status.code),
-        watcher::Error::WatchError(status) => Some(status.code),
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => Some(status.code),
         _ => None,
     }
 }

@@ -140,7 +140,7 @@ class Bed:
         moment = time.monotonic()
         with open(os.path.join(self.folder, "log"), "w", encoding="utf-8") as log:
             self.sync = subprocess.Popen([self.binary, "sync", "--config", os.path.join(self.folder, "sync.yaml")],
-                                         stdout=log, stderr=log, env={**os.environ, "MALLOC_ARENA_MAX": "1"})
+                                         stdout=log, stderr=log)
         return moment
 
     def healthy(self, commit):

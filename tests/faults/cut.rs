@@ -2,7 +2,7 @@
 
 use crate::{
     Random,
-    bed::{Bed, Running, map, until},
+    bed::{Bed, Running, map, until, variable},
     count,
 };
 use std::{
@@ -131,6 +131,24 @@ fn a_repository_that_is_away_for_longer_than_the_interval_is_told_and_taken_up_a
     let commit = bed.commit(&[("a.yaml", &map("a", "3"))]);
     bed.says(&commit, "healthy");
     assert_eq!(bed.value("a").unwrap(), "3");
+}
+
+#[test]
+fn a_token_that_expires_is_told_and_a_new_one_is_taken_up_without_a_restart() {
+    let Some(bed) = Bed::new("token") else { return };
+    bed.settings(&format!("{}{}.git", variable("GIT_HTTPS").unwrap(), bed.name));
+    bed.set("interval: 1s");
+    let commit = bed.commit(&[("a.yaml", &map("a", "1"))]);
+    let _sync = bed.running();
+    bed.says(&commit, "healthy");
+    let password = fs::read_to_string(bed.credential("password")).unwrap();
+    // What the server takes no more, as after a token's last day.
+    fs::write(bed.credential("password"), "expired").unwrap();
+    let report = until("the report to say so", || bed.reported().filter(|report| report["phase"] == "unreachable"));
+    assert!(report["message"].as_str().unwrap().contains("refuses the sync's credentials"), "{report}");
+    fs::write(bed.credential("password"), password).unwrap();
+    let commit = bed.commit(&[("a.yaml", &map("a", "2"))]);
+    bed.says(&commit, "healthy");
 }
 
 #[test]
