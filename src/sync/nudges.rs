@@ -2,7 +2,7 @@
 //! for a while.
 
 use super::{
-    NAMESPACE, Settings,
+    Error, NAMESPACE, Settings,
     report::{self, NUDGE, SUSPEND},
 };
 use futures_util::StreamExt;
@@ -37,6 +37,17 @@ pub(super) fn listen(client: Client, settings: &Settings) -> (watch::Receiver<As
     let (sender, receiver) = watch::channel(Asked::default());
     let task = tokio::spawn(hear(client, report::settings_name(&settings.environment), sender));
     (receiver, Listener(task))
+}
+
+/// Whether somebody has asked to change nothing, known before the first pass.
+///
+/// # Errors
+/// A cluster that does not answer: not to know is no leave to write.
+pub(super) async fn suspended(client: &Client, settings: &Settings) -> Result<Option<String>, Error> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
+    let found = api.get_metadata_opt(&report::settings_name(&settings.environment)).await;
+    let found = found.map_err(|source| Error::cluster("reading whether the sync is suspended", source))?;
+    Ok(found.and_then(|map| map.metadata.annotations?.remove(SUSPEND)))
 }
 
 async fn hear(client: Client, name: String, asked: watch::Sender<Asked>) {

@@ -49,6 +49,7 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let mut sync = Sync::begin(client, settings).await?;
+    sync.suspended = nudges::suspended(&sync.client, &sync.settings).await?;
     let work = async {
         match times {
             Times::Once => once(&mut sync).await,
@@ -73,7 +74,7 @@ async fn once(sync: &mut Sync) -> Result<(), Error> {
     let changed = Arc::clone(&sync.watches.changed);
     loop {
         let settled = sync.pass().await?;
-        if settled == Settled::Well {
+        if settled == Settled::Well || sync.suspended.is_some() {
             return Ok(());
         }
         if settled == Settled::Stuck || Instant::now() > deadline {

@@ -115,7 +115,7 @@ fn what_is_too_large_hostile_or_aims_at_the_sync_itself_is_refused_by_name() {
     let large = map("large", &"x".repeat(3 << 20));
     let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for (level, before) in "bcdefghi".chars().zip("abcdefgh".chars()) {
-        bomb.push_str(&format!("{level}: &{level} [{}]\n", vec![format!("*{before}"); 10].join(", ")));
+        bomb.extend([format!("{level}: &{level} [{}]\n", vec![format!("*{before}"); 10].join(", "))]);
     }
     bomb.push_str("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bomb}\n");
     let pod = |extra: &str| {

@@ -49,7 +49,7 @@ fn suspended_it_reads_and_reports_and_changes_nothing() {
     bed.make_steerable();
     bed.set("interval: 1s");
     let commit = bed.commit(&[("a.yaml", &map("a", "1"))]);
-    let _sync = bed.running();
+    let sync = bed.running();
     bed.says(&commit, "healthy");
     let name = bed.name.parse().unwrap();
     bed.runtime.block_on(sync::suspend(&bed.client, &name, Some("the migration runs"))).unwrap();
@@ -59,9 +59,16 @@ fn suspended_it_reads_and_reports_and_changes_nothing() {
     let report = bed.says(&commit, "suspended");
     assert_eq!(report["message"], "suspended: the migration runs");
     assert_eq!((bed.value("a").unwrap().as_str(), bed.value("b")), ("2", None));
+    // A new process knows it before it does anything, and so does one that runs but once.
+    drop(sync);
+    bed.synced();
+    let _sync = bed.running();
+    let commit = bed.commit(&[("a.yaml", &map("a", "4")), ("b.yaml", &map("b", "1"))]);
+    bed.says(&commit, "suspended");
+    assert_eq!((bed.value("a").unwrap().as_str(), bed.value("b")), ("2", None));
     bed.runtime.block_on(sync::suspend(&bed.client, &name, None)).unwrap();
     bed.says(&commit, "healthy");
-    assert_eq!(bed.value("a").unwrap(), "3");
+    assert_eq!(bed.value("a").unwrap(), "4");
 }
 
 /// Asks the sync's own port.
