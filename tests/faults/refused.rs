@@ -164,7 +164,9 @@ fn very_many_objects_in_one_commit_are_applied_and_one_change_writes_little() {
     bed.set("patience: 10m");
     let number = count(600, 10_000);
     let file = |changed: &str| -> String {
-        (0..number).map(|n| format!("{}---\n", map(&format!("m{n}"), if n == 7 { changed } else { "1" }))).collect()
+        let value = |n| if n == 7 { changed } else { "1" };
+        let documents: Vec<String> = (0..number).map(|n| map(&format!("m{n}"), value(n))).collect();
+        documents.join("---\n")
     };
     bed.commit(&[("all.yaml", &file("1"))]);
     bed.synced();
