@@ -20,7 +20,7 @@ test:
 
 # SEED=number repeats a sequence that failed.
 soak:
-	SOAK=1 cargo test --locked --test kills -- --nocapture
+	SOAK=1 cargo test --locked --test kills --test faults -- --nocapture
 
 bench: release
 	tests/bench/run $(RELEASE)

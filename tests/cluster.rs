@@ -6,6 +6,8 @@
 #[path = "cluster/bed.rs"]
 mod bed;
 mod context;
+#[path = "cluster/steer.rs"]
+mod steer;
 #[path = "context/testbed.rs"]
 mod testbed;
 
@@ -218,6 +220,8 @@ fn an_account_may_little_and_one_environment_goes_without_the_other() {
 
     let rbac = "rbac.authorization.k8s.io";
     assert!(bed.may("patch", "apps", "deployments", name) && bed.may("create", "", "events", name));
+    assert!(bed.may("get", "", "pods/log", name) && !bed.may("get", "", "pods/log", sync::NAMESPACE));
+    assert!(!bed.may("update", "coordination.k8s.io", "leases", name));
     for namespace in [name.as_str(), other, sync::NAMESPACE, "kube-system", ""] {
         for verb in ["get", "list", "watch", "create", "patch"] {
             assert!(!bed.may(verb, "", "secrets", namespace), "{verb} secrets in {namespace:?}");

@@ -12,6 +12,7 @@ mod import;
 mod init;
 mod install;
 mod present;
+mod plan;
 mod run;
 mod status;
 mod sync;
@@ -85,7 +86,9 @@ enum Command {
     Status(status::Arguments),
     /// Say what is wrong with this clone's set-up, and what to do about it.
     Doctor(doctor::Arguments),
-    /// Put the sync of an environment into the cluster, or take it away.
+    /// Show what the sync would do with what the manifest repository has now.
+    Plan(plan::Arguments),
+    /// Put the sync of an environment into the cluster, steer it, or take it away.
     #[command(subcommand)]
     Cluster(cluster::Command),
     /// Make the cluster what the repository says. Runs in the pod that `cluster install` makes.
@@ -135,6 +138,7 @@ fn dispatch(arguments: Arguments) -> miette::Result<()> {
         Command::Hook(arguments) => hook::run(&arguments, global),
         Command::Status(arguments) => status::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments, global),
+        Command::Plan(arguments) => plan::run(&arguments),
         Command::Cluster(command) => cluster::run(&command, global.verbosity()),
         Command::Sync(arguments) => sync::run(&arguments),
         Command::Config(command) => config::run(&command),

@@ -26,9 +26,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         let client = cluster::connect(None).await?;
         // The first process of a container ignores signals that it has no handler for.
         let mut end = signal(SignalKind::terminate()).map_err(super::NoRuntime)?;
-        tokio::select! {
-            result = sync::run(client, settings, times) => Ok(result?),
-            _ = end.recv() => Ok(()),
-        }
+        let stop = async {
+            end.recv().await;
+        };
+        Ok(sync::run(client, settings, times, stop).await?)
     })
 }

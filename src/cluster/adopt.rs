@@ -4,7 +4,7 @@
 use super::Error;
 use crate::{
     config::Manifests,
-    git::{Mirror, Prompts, Repository},
+    git::Repository,
     sync::{self, Kinds, ObjectId},
 };
 use kube::{
@@ -34,23 +34,20 @@ pub async fn existing(
     manifests: &Manifests,
     namespace: &str,
 ) -> Result<Vec<Existing>, Error> {
-    let mirror = Mirror::open(repository, &manifests.url, Prompts::Allowed)?;
-    let commit = mirror.fetch(manifests.branch.as_str())?;
-    let bare = git2::Repository::open(mirror.repository().git_dir()).map_err(|error| unreadable(&error))?;
-    let checkout = sync::read_commit(&bare, &commit, &manifests.path)?;
-    let (wanted, _) = sync::resolve(sync::decode(&checkout.files).manifests, namespace, kinds);
+    let (_, desired) = super::fetched(repository, manifests)?;
+    let (wanted, _) = sync::resolve(desired.outlines(), namespace, kinds);
     let mut listed = Vec::new();
-    for manifest in wanted.values() {
-        if let Some(kind) = kinds.find(&manifest.api_version, &manifest.id.kind)
+    for outline in wanted.values() {
+        if let Some(kind) = kinds.find(&outline.api_version, &outline.id.kind)
             && !listed.iter().any(|known: &sync::Kind| known.resource == kind.resource)
         {
             listed.push(kind.clone());
         }
     }
-    let observed = sync::observe(client, namespace, &listed, |object| wanted.contains_key(object)).await?;
-    let mut found: Vec<Existing> = observed
+    let mut found: Vec<Existing> = sync::list(client, namespace, &listed, |object| wanted.contains_key(object))
+        .await?
         .into_iter()
-        .filter(|(_, live)| !sync::is_ours(live))
+        .filter(|(_, live)| !sync::Seen::of(live).ours)
         .filter_map(|(object, live)| {
             let api_version = wanted.get(&object)?.api_version.clone();
             Some(Existing { object, api_version, live })
@@ -58,10 +55,6 @@ pub async fn existing(
         .collect();
     found.sort_by(|a, b| a.object.cmp(&b.object));
     Ok(found)
-}
-
-fn unreadable(error: &git2::Error) -> Error {
-    sync::Error::Repository { reason: error.message().to_owned() }.into()
 }
 
 /// Makes the managed fields of an object ours. The object itself does not change.
@@ -153,6 +146,6 @@ mod tests {
         assert_eq!(moved.len(), 4);
         assert_eq!(moved[3]["manager"], sync::FIELD_MANAGER);
         assert_eq!(moved[3]["fieldsV1"], json!({ "f:spec": { "f:replicas": {}, "f:paused": {} }, "f:metadata": {} }));
-        assert!(sync::is_ours(&json!({ "metadata": { "managedFields": moved } })));
+        assert!(sync::Seen::of(&json!({ "metadata": { "managedFields": moved } })).ours);
     }
 }

@@ -28,6 +28,21 @@ pub struct Files {
     pub ca: Option<PathBuf>,
 }
 
+/// The public keys of a file, a line each; comments and empty lines are none.
+///
+/// # Errors
+/// A file that cannot be read, or holds no key.
+pub fn public_keys(file: &Path) -> Result<Vec<String>, Error> {
+    let text = String::from_utf8_lossy(&read(file)?).into_owned();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let keys: Vec<String> = lines.map(str::to_owned).collect();
+    if keys.is_empty() {
+        let message = format!("{} holds no public key", file.display());
+        return Err(Error::usage(message, "a line `ssh-ed25519 AAAA… NAME` for each who may sign"));
+    }
+    Ok(keys)
+}
+
 impl Files {
     /// Whether the user named nothing at all.
     #[must_use]

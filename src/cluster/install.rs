@@ -5,7 +5,10 @@ use crate::{
     sync::{self, Kinds, Report, Settings},
     values::EnvironmentName,
 };
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Namespace},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
     Api, Client,
     api::{DynamicObject, ListParams, Patch, PatchParams},
@@ -37,18 +40,53 @@ async fn has_namespace(client: &Client, namespace: &str) -> Result<bool, Error> 
     found.map(|found| found.is_some()).map_err(|error| Error::refused("looking for the namespace", error))
 }
 
+/// The settings of the sync that is there; none where there is none, or one that an older program or nobody wrote.
+///
+/// # Errors
+/// A cluster that does not answer.
+pub async fn settings(client: &Client, environment: &EnvironmentName) -> Result<Option<Settings>, Error> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), sync::NAMESPACE);
+    let name = sync::settings_name(environment);
+    let found = api.get_opt(&name).await.map_err(|error| Error::refused("looking at the sync that is there", error))?;
+    let text = found.and_then(|map| map.data?.remove("sync.yaml"));
+    Ok(text.and_then(|text| Settings::parse(&name, &text).ok()))
+}
+
+/// The ports that API servers usually have.
+pub const USUAL_PORTS: [u16; 2] = [443, 6443];
+
+/// The ports at which this cluster's API server answers its pods: that of its Service, and those behind it, which network
+/// policies see.
+///
+/// # Errors
+/// A cluster that does not answer.
+pub async fn api_ports(client: &Client) -> Result<Vec<u16>, Error> {
+    let api: Api<EndpointSlice> = Api::namespaced(client.clone(), "default");
+    let of_api = ListParams::default().labels("kubernetes.io/service-name=kubernetes");
+    let slices = match api.list(&of_api).await {
+        Ok(slices) => slices.items,
+        // Whoever may not look gets the usual ones.
+        Err(kube::Error::Api(status)) if status.code == 403 => return Ok(USUAL_PORTS.to_vec()),
+        Err(error) => return Err(Error::refused("looking for the API server's port", error)),
+    };
+    let behind = slices.into_iter().flat_map(|slice| slice.ports.unwrap_or_default());
+    let mut ports: Vec<u16> = behind.filter_map(|port| u16::try_from(port.port?).ok()).collect();
+    if ports.is_empty() {
+        ports.extend(USUAL_PORTS);
+    }
+    ports.push(443);
+    ports.sort_unstable();
+    ports.dedup();
+    Ok(ports)
+}
+
 /// Refuses to take an environment's sync away from another repository, folder or namespace, whose objects it would leave
 /// to nobody.
 ///
 /// # Errors
 /// [`Error::Taken`], and a cluster that does not answer.
 pub async fn expect_same(client: &Client, settings: &Settings) -> Result<(), Error> {
-    let api: Api<ConfigMap> = Api::namespaced(client.clone(), sync::NAMESPACE);
-    let name = sync::settings_name(&settings.environment);
-    let found = api.get_opt(&name).await.map_err(|error| Error::refused("looking at the sync that is there", error))?;
-    let text = found.and_then(|map| map.data?.remove("sync.yaml"));
-    // One that cannot be read is an older program's, or nobody's.
-    let Some(there) = text.and_then(|text| Settings::parse(&name, &text).ok()) else { return Ok(()) };
+    let Some(there) = self::settings(client, &settings.environment).await? else { return Ok(()) };
     let told = |settings: &Settings| {
         format!("{} of {} into the namespace {}", settings.path, settings.url.shown(), settings.namespace)
     };

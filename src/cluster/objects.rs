@@ -22,6 +22,8 @@ pub struct Installation {
     pub pull: ImagePull,
     /// The image that it runs.
     pub image: String,
+    /// The ports at which the API server answers.
+    pub ports: Vec<u16>,
 }
 
 /// How the image of the sync is pulled.
@@ -78,7 +80,8 @@ pub fn objects(installation: &Installation) -> Result<Vec<Json>, Error> {
     let settings = &installation.settings;
     let environment = &settings.environment;
     let name = sync_name(environment);
-    let stored = [sync::inventory_name(environment), sync::name(environment)];
+    let mut stored = sync::inventory_names(environment);
+    stored.push(sync::name(environment));
     let named = |template: (&str, &str), namespace: &str, name: &str| -> Result<Json, Error> {
         let mut object = parse(template)?;
         object["metadata"]["name"] = name.into();
@@ -110,9 +113,12 @@ pub fn objects(installation: &Installation) -> Result<Vec<Json>, Error> {
         all.push(own(template!("store"), name)?);
     }
 
+    all.push(own(template!("lease"), &sync::lease_name(environment))?);
+
     let mut role = own(template!("role-own"), &name)?;
     role["rules"][0]["resourceNames"] = json!([sync::settings_name(environment)]);
     role["rules"][1]["resourceNames"] = json!(stored);
+    role["rules"][2]["resourceNames"] = json!([sync::lease_name(environment)]);
     all.push(role);
     all.push(binding(own(template!("role-binding"), &name)?, &name, &name));
 
@@ -130,6 +136,12 @@ pub fn objects(installation: &Installation) -> Result<Vec<Json>, Error> {
 
     let mut policy = own(template!("network-policy"), &name)?;
     policy["spec"]["podSelector"] = json!({ "matchLabels": { ENVIRONMENT_LABEL: environment } });
+    let mut ports = installation.ports.clone();
+    ports.push(settings.url.port());
+    ports.sort_unstable();
+    ports.dedup();
+    policy["spec"]["egress"][1]["ports"] =
+        ports.into_iter().map(|port| json!({ "protocol": "TCP", "port": port })).collect();
     all.push(policy);
     all.push(deployment(own(template!("deployment"), &name)?, installation, &text));
     Ok(all)
@@ -201,6 +213,7 @@ mod tests {
             credentials: Some(Credentials::default()),
             pull: ImagePull::Open,
             image: "registry.example.com/gitops-hooks:1".into(),
+            ports: vec![443, 6443],
         }
     }
 
@@ -248,6 +261,16 @@ mod tests {
         assert_eq!(named(ImagePull::Open), Json::Null);
         assert_eq!(named(ImagePull::Held), json!([{ "name": "image-pull-staging" }]));
         assert_eq!(named(ImagePull::Named("team".into())), json!([{ "name": "team" }]));
+    }
+
+    #[test]
+    fn the_pod_may_call_the_git_host_and_the_api_server_and_nobody_may_call_it() {
+        let objects = objects(&installation()).unwrap();
+        let policy = &find(&objects, "NetworkPolicy", sync::NAMESPACE)[0]["spec"];
+        let ports: Vec<&Json> = policy["egress"][1]["ports"].as_array().unwrap().iter().map(|p| &p["port"]).collect();
+        assert_eq!(ports, [22, 443, 6443]);
+        assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));
+        assert!(policy["ingress"][0]["from"].is_array(), "not everybody");
     }
 
     #[test]

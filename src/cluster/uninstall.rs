@@ -31,6 +31,7 @@ const PARTS: &[(&str, &str)] = &[
     ("rbac.authorization.k8s.io/v1", "Role"),
     ("v1", "Secret"),
     ("v1", "ConfigMap"),
+    ("coordination.k8s.io/v1", "Lease"),
     ("v1", "ServiceAccount"),
 ];
 

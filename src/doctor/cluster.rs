@@ -60,7 +60,7 @@ fn judge(name: &EnvironmentName, report: Option<&Report>) -> Finding {
             let says = format!("says: {}", format!("{:?}", report.phase).to_lowercase());
             match report.phase {
                 Phase::Healthy | Phase::Syncing => Finding::fine(check, says),
-                Phase::Unhealthy | Phase::Failed | Phase::Unreachable => {
+                Phase::Unhealthy | Phase::Failed | Phase::Unreachable | Phase::Suspended => {
                     Finding::warning(check, says, "`gitops-hooks status` shows what is in its way")
                 }
             }

@@ -59,6 +59,7 @@ impl Verdict {
             Phase::Unhealthy => Self::Stuck(reason(report, "not healthy")),
             Phase::Failed => Self::Stuck(reason(report, "refused")),
             Phase::Unreachable => Self::Stuck(reason(report, "unreachable")),
+            Phase::Suspended => Self::Stuck(reason(report, "suspended")),
         }
     }
 }

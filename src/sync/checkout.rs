@@ -17,6 +17,26 @@ const MAX_FILES: usize = 20_000;
 const MAX_FILE_BYTES: usize = 8 << 20;
 const MAX_BYTES: usize = 128 << 20;
 
+/// A file that may hold manifests, still in the repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    /// Its path from the root of the repository.
+    pub path: String,
+    /// Its contents: equal ones are equal in every commit.
+    pub blob: git2::Oid,
+}
+
+impl Leaf {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// A repository that cannot be read, or no longer has it.
+    pub fn read(&self, repository: &Repository) -> Result<File, Error> {
+        let blob = repository.find_blob(self.blob).map_err(|error| failed(&error))?;
+        Ok(File { path: self.path.clone(), bytes: blob.content().to_vec() })
+    }
+}
+
 /// A commit as one environment sees it.
 #[derive(Debug)]
 pub struct Checkout {
@@ -25,7 +45,7 @@ pub struct Checkout {
     /// When it was committed.
     pub time: Timestamp,
     /// The files that may hold manifests.
-    pub files: Vec<File>,
+    pub files: Vec<Leaf>,
     /// What cannot be read as manifests.
     pub problems: Vec<Problem>,
     /// What is approved to be pruned.
@@ -34,25 +54,39 @@ pub struct Checkout {
     pub delivered: Delivered,
 }
 
+fn failed(error: &git2::Error) -> Error {
+    Error::Repository { reason: error.message().to_owned() }
+}
+
+impl Checkout {
+    /// The contents of all its files.
+    ///
+    /// # Errors
+    /// A repository that cannot be read.
+    pub fn contents(&self, repository: &Repository) -> Result<Vec<File>, Error> {
+        self.files.iter().map(|leaf| leaf.read(repository)).collect()
+    }
+}
+
 /// Reads a commit.
 ///
 /// # Errors
 /// A commit without the path, and a repository that cannot be read.
 pub fn read(repository: &Repository, commit: &Oid, path: &RelativePath) -> Result<Checkout, Error> {
-    let failed = |error: git2::Error| Error::Repository { reason: error.message().to_owned() };
-    let id = git2::Oid::from_str(commit.as_str()).map_err(failed)?;
-    let found = repository.find_commit(id).map_err(failed)?;
-    let root = found.tree().map_err(failed)?;
+    let id = git2::Oid::from_str(commit.as_str()).map_err(|error| failed(&error))?;
+    let found = repository.find_commit(id).map_err(|error| failed(&error))?;
+    let root = found.tree().map_err(|error| failed(&error))?;
     let no_path = || Error::NoPath { path: path.to_string(), commit: commit.short().to_owned() };
     let tree = if path.as_str().is_empty() {
         root
     } else {
         let entry = root.get_path(std::path::Path::new(path.as_str())).map_err(|_| no_path())?;
-        let object = entry.to_object(repository).map_err(failed)?;
+        let object = entry.to_object(repository).map_err(|error| failed(&error))?;
         object.into_tree().map_err(|_| no_path())?
     };
-    let mut walk = Walk { repository, files: Vec::new(), problems: Vec::new(), bytes: 0 };
-    walk.tree(&tree, path.as_str(), 0).map_err(failed)?;
+    let odb = repository.odb().map_err(|error| failed(&error))?;
+    let mut walk = Walk { repository, odb, files: Vec::new(), problems: Vec::new(), bytes: 0 };
+    walk.tree(&tree, path.as_str(), 0).map_err(|error| failed(&error))?;
     let own = |name: &str| {
         let inside = state_file(&RelativePath::root(), name);
         let entry = tree.get_path(std::path::Path::new(&inside)).ok()?;
@@ -68,7 +102,8 @@ pub fn read(repository: &Repository, commit: &Oid, path: &RelativePath) -> Resul
 
 struct Walk<'r> {
     repository: &'r Repository,
-    files: Vec<File>,
+    odb: git2::Odb<'r>,
+    files: Vec<Leaf>,
     problems: Vec<Problem>,
     bytes: usize,
 }
@@ -107,7 +142,7 @@ impl Walk<'_> {
             return Ok(());
         }
         // The header first: what is too large is not even read.
-        let (size, _) = self.repository.odb()?.read_header(entry.id())?;
+        let (size, _) = self.odb.read_header(entry.id())?;
         self.bytes += size;
         let refused = if size > MAX_FILE_BYTES {
             Some(format!("the file is larger than {} MiB", MAX_FILE_BYTES >> 20))
@@ -122,10 +157,7 @@ impl Walk<'_> {
             // One is enough to say it and to forbid pruning.
             Some(message) if self.problems.len() < 100 => self.problems.push(Problem::file(&path, message)),
             Some(_) => {}
-            None => {
-                let bytes = self.repository.find_blob(entry.id())?.content().to_vec();
-                self.files.push(File { path, bytes });
-            }
+            None => self.files.push(Leaf { path, blob: entry.id() }),
         }
         Ok(())
     }

@@ -45,32 +45,50 @@ pub fn is_manifest(name: &str) -> bool {
 #[must_use]
 pub fn decode(files: &[File]) -> Decoded {
     let mut decoded = Decoded::default();
-    let unrendered = unrendered(files, &mut decoded.problems);
-    for file in files {
-        let inside = |folder: &String| folder.is_empty() || file.path.starts_with(&format!("{folder}/"));
-        if unrendered.iter().any(inside) {
-            continue;
-        }
+    let unrendered = Unrendered::among(files.iter().map(|file| file.path.as_str()), &mut decoded.problems);
+    for file in files.iter().filter(|file| !unrendered.holds(&file.path)) {
         match decode_file(file) {
             Ok(manifests) => decoded.manifests.extend(manifests),
             Err(problems) => decoded.problems.extend(problems),
         }
     }
-    if decoded.manifests.len() > MAX_OBJECTS {
-        let message = format!("{} objects are more than the {MAX_OBJECTS} that one environment may have", {
-            decoded.manifests.len()
-        });
-        decoded.problems.push(Problem::file(&decoded.manifests[MAX_OBJECTS].origin.file, message));
+    if let Some(problem) = too_many(decoded.manifests.iter().map(|manifest| &manifest.origin)) {
+        decoded.problems.push(problem);
         decoded.manifests.clear();
     }
     decoded
 }
 
+/// What is said of more objects than one environment may have.
+pub(super) fn too_many<'o>(mut origins: impl ExactSizeIterator<Item = &'o Origin>) -> Option<Problem> {
+    let count = origins.len();
+    let first = origins.nth(MAX_OBJECTS)?;
+    let message = format!("{count} objects are more than the {MAX_OBJECTS} that one environment may have");
+    Some(Problem::file(&first.file, message))
+}
+
 /// The folders that need rendering. Their files are patches and templates, which must not be mistaken for objects.
-fn unrendered(files: &[File], problems: &mut Vec<Problem>) -> BTreeSet<String> {
+pub(super) struct Unrendered(BTreeSet<String>);
+
+impl Unrendered {
+    /// Finds them, and says so of each.
+    pub(super) fn among<'p>(paths: impl Iterator<Item = &'p str>, problems: &mut Vec<Problem>) -> Self {
+        Self(unrendered(paths, problems))
+    }
+
+    /// Whether a file is below one of them.
+    pub(super) fn holds(&self, path: &str) -> bool {
+        let below = |folder: &String| {
+            folder.is_empty() || path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        };
+        self.0.iter().any(below)
+    }
+}
+
+fn unrendered<'p>(paths: impl Iterator<Item = &'p str>, problems: &mut Vec<Problem>) -> BTreeSet<String> {
     let mut folders = BTreeSet::new();
-    for file in files {
-        let (folder, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
+    for path in paths {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let message = if KUSTOMIZATIONS.contains(&name) {
             "a kustomization is not rendered in the cluster; commit the output of `kustomize build` in a folder of its own and let the environment's `path` name that"
         } else if name == CHART {
@@ -78,13 +96,14 @@ fn unrendered(files: &[File], problems: &mut Vec<Problem>) -> BTreeSet<String> {
         } else {
             continue;
         };
-        problems.push(Problem::file(&file.path, message));
+        problems.push(Problem::file(path, message));
         folders.insert(folder.to_owned());
     }
     folders
 }
 
-fn decode_file(file: &File) -> Result<Vec<Manifest>, Vec<Problem>> {
+/// Reads one file: all of it, or none.
+pub(super) fn decode_file(file: &File) -> Result<Vec<Manifest>, Vec<Problem>> {
     let whole = |message: String| vec![Problem::file(&file.path, message)];
     let text = std::str::from_utf8(&file.bytes).map_err(|_| whole("this file is no UTF-8 text".to_owned()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);

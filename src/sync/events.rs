@@ -1,7 +1,7 @@
 //! What is said aloud: Events on the objects, for whoever runs `kubectl describe`, and a line of JSON for each decision on
 //! standard output. Nothing is said twice in a row about the same object.
 
-use super::object::ObjectId;
+use super::{metrics::Metrics, object::ObjectId};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Event, EventSource, ObjectReference},
@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::PostParams};
 use serde_json::{Map, Value as Json};
-use std::{collections::HashMap, io::Write as _};
+use std::{collections::HashMap, io::Write as _, sync::Arc};
 
 /// Whether an Event is news or a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,17 +30,34 @@ pub(super) struct Word<'w> {
     pub(super) message: &'w str,
 }
 
+/// Events of one pass: a change of everything must not double the writes.
+const EVENTS: usize = 20;
+
 /// Says things, once each.
 pub(super) struct Voice {
     client: Client,
+    metrics: Arc<Metrics>,
+    events_left: usize,
     environment: String,
     namespace: String,
     last: HashMap<String, String>,
 }
 
 impl Voice {
-    pub(super) fn new(client: Client, environment: &str, namespace: &str) -> Self {
-        Self { client, environment: environment.to_owned(), namespace: namespace.to_owned(), last: HashMap::new() }
+    pub(super) fn new(client: Client, metrics: Arc<Metrics>, environment: &str, namespace: &str) -> Self {
+        Self {
+            client,
+            metrics,
+            events_left: EVENTS,
+            environment: environment.to_owned(),
+            namespace: namespace.to_owned(),
+            last: HashMap::new(),
+        }
+    }
+
+    /// A pass begins, and with it a new count of Events.
+    pub(super) fn begin(&mut self) {
+        self.events_left = EVENTS;
     }
 
     /// Whether this is new about the subject. A subject that is well again is forgotten with an empty text.
@@ -78,7 +95,12 @@ impl Voice {
         }
         let object = word.object.to_string();
         self.line(stage, &[("object", &object), ("decision", word.reason), ("reason", word.message)]);
+        if self.events_left == 0 {
+            return;
+        }
+        self.events_left -= 1;
         let event = self.event(word);
+        self.metrics.wrote("event");
         let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
         if let Err(error) = api.create(&PostParams::default(), &event).await {
             self.line("report", &[("decision", "no event"), ("object", &object), ("reason", &error.to_string())]);
@@ -87,7 +109,9 @@ impl Voice {
 
     /// Forgets what was said about an object, so that the same trouble is news when it comes back.
     pub(super) fn well(&mut self, object: &ObjectId) {
-        self.last.remove(&object.to_string());
+        if !self.last.is_empty() {
+            self.last.remove(&object.to_string());
+        }
     }
 
     fn event(&self, word: &Word<'_>) -> Event {

@@ -42,9 +42,17 @@ pub async fn poll(settings: &Settings) -> Result<Oid, Error> {
     }
 }
 
+/// Our copy of the repository.
+///
+/// # Errors
+/// A copy that is not there or unsound.
+pub fn copy(settings: &Settings) -> Result<git2::Repository, Error> {
+    git2::Repository::open_bare(folder(settings))
+        .map_err(|error| Error::Repository { reason: error.message().to_owned() })
+}
+
 /// The folder of the bare repository.
-#[must_use]
-pub fn folder(settings: &Settings) -> PathBuf {
+fn folder(settings: &Settings) -> PathBuf {
     settings.data.join("repository.git")
 }
 

@@ -2,6 +2,7 @@
 //! first, then one small function per kind, then the conditions that any kind may have. Pure: JSON in, a verdict out.
 //! Where pods fail to start, their own message is the reason, long before a deadline passes.
 
+use super::pods;
 use serde_json::Value as Json;
 
 /// How an object is.
@@ -15,21 +16,24 @@ pub enum Health {
     Failed(String),
 }
 
-/// The health of an object. `pods` are those of its namespace; the ones that belong to it are found by its selector.
+/// The health of an object with the pods of its namespace; the ones that belong to it are found by its selector.
 #[must_use]
 pub fn assess(object: &Json, pods: &[&Json]) -> Health {
     let health = rule(object);
     // A workload only says that it waits; why is told by its pods.
     if matches!(health, Health::Progressing(_))
-        && let Some(reason) =
-            pods.iter().filter(|pod| belongs(object, pod) && is_current(object, pod)).find_map(|pod| stuck(pod))
+        && let Some(selects) = pods::selects(object)
+        && let Some(trouble) =
+            pods.iter().filter(|pod| pods::belongs(&selects, &pods::shape(pod))).find_map(|pod| pods::trouble(pod))
     {
-        return Health::Failed(reason);
+        return trouble.health();
     }
     health
 }
 
-fn rule(object: &Json) -> Health {
+/// The health of an object by itself.
+#[must_use]
+pub fn rule(object: &Json) -> Health {
     if let Some(health) = being_deleted(object).or_else(|| unobserved(object)) {
         return health;
     }
@@ -42,9 +46,12 @@ fn rule(object: &Json) -> Health {
         "Pod" => pod(object),
         "Service" => service(object),
         "PersistentVolumeClaim" => claim(object),
-        "PodDisruptionBudget" | "ConfigMap" | "CronJob" | "ServiceAccount" | "NetworkPolicy" | "Ingress" => {
-            Health::Healthy
-        }
+        "PersistentVolume" => volume(object),
+        "Namespace" if text(object, "/status/phase") == "Terminating" => waits("it is being deleted"),
+        "CustomResourceDefinition" => definition(object),
+        "APIService" => available(object),
+        // Their conditions speak of what they look at, not of themselves.
+        "PodDisruptionBudget" | "HorizontalPodAutoscaler" | "CronJob" | "Ingress" | "NetworkPolicy" => Health::Healthy,
         _ => conditions(object),
     }
 }
@@ -53,7 +60,7 @@ fn waits(text: impl Into<String>) -> Health {
     Health::Progressing(text.into())
 }
 
-fn number(object: &Json, pointer: &str) -> i64 {
+pub(super) fn number(object: &Json, pointer: &str) -> i64 {
     object.pointer(pointer).and_then(Json::as_i64).unwrap_or(0)
 }
 
@@ -61,12 +68,12 @@ fn number_or(object: &Json, pointer: &str, otherwise: i64) -> i64 {
     object.pointer(pointer).and_then(Json::as_i64).unwrap_or(otherwise)
 }
 
-fn text<'o>(object: &'o Json, pointer: &str) -> &'o str {
+pub(super) fn text<'o>(object: &'o Json, pointer: &str) -> &'o str {
     object.pointer(pointer).and_then(Json::as_str).unwrap_or_default()
 }
 
 /// A condition of the given type, where there is one.
-fn condition<'o>(object: &'o Json, kind: &str) -> Option<&'o Json> {
+pub(super) fn condition<'o>(object: &'o Json, kind: &str) -> Option<&'o Json> {
     let conditions = object.pointer("/status/conditions")?.as_array()?;
     conditions.iter().find(|condition| condition["type"] == kind)
 }
@@ -219,17 +226,12 @@ fn pod(object: &Json) -> Health {
             message => message.to_owned(),
         }),
         "Running" if condition(object, "Ready").is_some_and(|ready| ready["status"] == "True") => Health::Healthy,
-        phase => match stuck(object) {
-            Some(reason) => Health::Failed(reason),
+        phase => match pods::trouble(object) {
+            Some(trouble) => trouble.health(),
             None if phase == "Running" => waits("its containers are not ready"),
-            None => waits(unschedulable(object).unwrap_or_else(|| "it is starting".to_owned())),
+            None => waits("it is starting"),
         },
     }
-}
-
-fn unschedulable(pod: &Json) -> Option<String> {
-    let scheduled = condition(pod, "PodScheduled")?;
-    (scheduled["status"] == "False").then(|| text(scheduled, "/message").to_owned())
 }
 
 fn service(object: &Json) -> Health {
@@ -247,9 +249,46 @@ fn claim(object: &Json) -> Health {
     }
 }
 
+fn volume(object: &Json) -> Health {
+    match text(object, "/status/phase") {
+        "Failed" => Health::Failed(match text(object, "/status/message") {
+            "" => "its reclamation failed".to_owned(),
+            message => message.to_owned(),
+        }),
+        "Available" | "Bound" | "Released" => Health::Healthy,
+        _ => waits("it is not available yet"),
+    }
+}
+
+/// A definition serves its kind once its names are accepted and it is established.
+fn definition(object: &Json) -> Health {
+    if let Some(accepted) = condition(object, "NamesAccepted")
+        && accepted["status"] == "False"
+    {
+        return Health::Failed(text(accepted, "/message").to_owned());
+    }
+    match condition(object, "Established") {
+        Some(established) if established["status"] == "True" => Health::Healthy,
+        _ => waits("it is not established yet"),
+    }
+}
+
+fn available(object: &Json) -> Health {
+    match condition(object, "Available") {
+        Some(available) if available["status"] == "True" => Health::Healthy,
+        Some(available) => waits(text(available, "/message")),
+        None => waits("nobody has looked whether it is available"),
+    }
+}
+
 /// `Ready`, or `Stalled` and `Reconciling` (kstatus), for kinds that are not known here. Nothing said is healthy.
 fn conditions(object: &Json) -> Health {
     let is_true = |kind: &str| condition(object, kind).filter(|condition| condition["status"] == "True");
+    let generation = number(object, "/metadata/generation");
+    let is_old = |condition: &Json| number_or(condition, "/observedGeneration", generation) < generation;
+    if condition(object, "Ready").is_some_and(is_old) {
+        return waits("its controller has not seen the change yet");
+    }
     if let Some(stalled) = is_true("Stalled").or_else(|| is_true("Failed")) {
         return Health::Failed(text(stalled, "/message").to_owned());
     }
@@ -263,90 +302,6 @@ fn conditions(object: &Json) -> Health {
         }),
         _ => Health::Healthy,
     }
-}
-
-/// Whether a pod is one of the workload's, by the workload's own selector.
-#[must_use]
-pub fn belongs(workload: &Json, pod: &Json) -> bool {
-    let labels = match workload["kind"].as_str() {
-        Some("Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet") => {
-            workload.pointer("/spec/selector/matchLabels")
-        }
-        Some("Job") => workload.pointer("/spec/selector/matchLabels"),
-        Some("ReplicationController") => workload.pointer("/spec/selector"),
-        _ => None,
-    };
-    let Some(labels) = labels.and_then(Json::as_object).filter(|labels| !labels.is_empty()) else { return false };
-    labels.iter().all(|(key, value)| pod.pointer("/metadata/labels").and_then(|labels| labels.get(key)) == Some(value))
-}
-
-/// Whether a pod runs the images that its workload asks for now. One that is left of an earlier template says nothing about
-/// this one, whatever it waits for.
-fn is_current(workload: &Json, pod: &Json) -> bool {
-    let images = |list: Option<&Json>| -> Vec<(String, String)> {
-        let containers = list.and_then(Json::as_array).into_iter().flatten();
-        containers
-            .map(|container| (text(container, "/name").to_owned(), text(container, "/image").to_owned()))
-            .collect()
-    };
-    ["containers", "initContainers"].iter().all(|list| {
-        let runs = images(pod.pointer(&format!("/spec/{list}")));
-        // A sidecar that was injected into the pod stands in no template.
-        images(workload.pointer(&format!("/spec/template/spec/{list}"))).iter().all(|wanted| runs.contains(wanted))
-    })
-}
-
-/// What a container waits for that does not come by itself.
-const STUCK: &[&str] = &[
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-    "CrashLoopBackOff",
-];
-
-/// Why a pod will not start, in its own words.
-#[must_use]
-pub fn stuck(pod: &Json) -> Option<String> {
-    if pod.pointer("/metadata/deletionTimestamp").is_some() {
-        return None;
-    }
-    let lists = ["/status/initContainerStatuses", "/status/containerStatuses"];
-    let statuses = lists.iter().filter_map(|list| pod.pointer(list)?.as_array()).flatten();
-    for status in statuses {
-        let waiting = text(status, "/state/waiting/reason");
-        if !STUCK.contains(&waiting) {
-            continue;
-        }
-        let container = format!("container {} of pod {}", text(status, "/name"), text(pod, "/metadata/name"));
-        // Of a crash the last end is the cause; "back-off restarting" is only what follows.
-        let said = if waiting == "CrashLoopBackOff" {
-            let code = number(status, "/lastState/terminated/exitCode");
-            let message = text(status, "/lastState/terminated/message").trim();
-            let last = message.lines().last().unwrap_or_default();
-            if last.is_empty() {
-                format!("it ended with exit code {code}")
-            } else {
-                format!("exit code {code}: {last}")
-            }
-        } else {
-            text(status, "/state/waiting/message").to_owned()
-        };
-        return Some(bounded(&format!("{container}: {waiting}: {said}")));
-    }
-    None
-}
-
-fn bounded(text: &str) -> String {
-    const MOST: usize = 500;
-    let mut short: String = text.chars().take(MOST).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
 }
 
 #[cfg(test)]
@@ -446,6 +401,25 @@ mod tests {
             (json!({ "kind": "DaemonSet" }), false),
             (json!({ "kind": "Widget", "status": { "conditions": [{ "type": "Ready", "status": "False" }] } }), false),
             (json!({ "kind": "Widget" }), true),
+            (
+                json!({ "kind": "Widget", "metadata": { "generation": 2 }, "status": { "conditions":
+                    [{ "type": "Ready", "status": "True", "observedGeneration": 1 }] } }),
+                false,
+            ),
+            (
+                json!({ "kind": "CustomResourceDefinition", "status": { "conditions":
+                [{ "type": "Established", "status": "True" }] } }),
+                true,
+            ),
+            (json!({ "kind": "CustomResourceDefinition" }), false),
+            (json!({ "kind": "APIService" }), false),
+            (json!({ "kind": "PersistentVolume", "status": { "phase": "Released" } }), true),
+            (json!({ "kind": "Namespace", "status": { "phase": "Terminating" } }), false),
+            (
+                json!({ "kind": "HorizontalPodAutoscaler", "status": { "conditions":
+                [{ "type": "Ready", "status": "False" }] } }),
+                true,
+            ),
         ];
         for (object, healthy) in table {
             assert_eq!(assess(&object, &[]) == Health::Healthy, healthy, "{object}");

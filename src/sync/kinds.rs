@@ -1,10 +1,10 @@
 //! Which kinds there are: what the API server knows, and what the Role allows. The Role that `cluster install` makes and
 //! the refusals of the plan both come from one table here and cannot disagree.
 
-use super::Error;
+use super::{Error, object::ObjectId};
 use kube::{
     Client,
-    api::ApiResource,
+    api::{ApiResource, DynamicObject},
     core::{GroupVersionKind, discovery::v2::APIGroupDiscovery},
 };
 use std::collections::HashMap;
@@ -40,6 +40,17 @@ pub struct Kind {
 }
 
 impl Kind {
+    /// The name of an object of this kind.
+    #[must_use]
+    pub fn id(&self, object: &DynamicObject) -> ObjectId {
+        ObjectId {
+            group: self.resource.group.clone(),
+            kind: self.resource.kind.clone(),
+            namespace: object.metadata.namespace.clone(),
+            name: object.metadata.name.clone().unwrap_or_default(),
+        }
+    }
+
     /// Whether the Role allows to write it.
     #[must_use]
     pub fn is_writable(&self) -> bool {
@@ -98,6 +109,14 @@ impl Kinds {
     #[must_use]
     pub fn find(&self, api_version: &str, kind: &str) -> Option<&Kind> {
         self.0.get(&(api_version.to_owned(), kind.to_owned()))
+    }
+
+    /// The kind in the given version, or in any that is still served: an object does not go with a version.
+    #[must_use]
+    pub fn find_served(&self, api_version: &str, object: &ObjectId) -> Option<&Kind> {
+        self.find(api_version, &object.kind).or_else(|| {
+            self.0.values().find(|kind| kind.resource.group == object.group && kind.resource.kind == object.kind)
+        })
     }
 
     /// The API versions that serve a kind, for messages.

@@ -3,18 +3,28 @@
 //! nothing of hooks, checks or how images are built; `status` reads its report, `cluster` installs it.
 
 mod apply;
+mod cache;
 mod checkout;
 mod decode;
+mod desired;
+mod drift;
 mod events;
 mod fetch;
+mod findings;
 mod fingerprint;
 mod health;
 mod inventory;
 mod kinds;
+mod lease;
+mod listing;
+mod metrics;
+mod nudges;
 mod object;
-mod observe;
+mod owned;
 mod pass;
 mod plan;
+mod pods;
+mod preview;
 mod prune;
 mod report;
 mod run;
@@ -23,20 +33,29 @@ mod store;
 mod to_json;
 mod trust;
 mod validate;
+mod verify;
+mod watch;
+mod write;
 
-pub use checkout::{Checkout, read as read_commit};
+pub use cache::Seen;
+pub use checkout::{Checkout, Leaf, read as read_commit};
 pub use decode::{Decoded, File, decode};
+pub use desired::{Desired, Outline};
 pub(crate) use fingerprint::hex;
 pub use health::{Health, assess};
 pub use inventory::Inventory;
 pub use kinds::{Kind, Kinds, Scope, WRITABLE};
+pub use lease::lease_name;
+pub use listing::list;
 pub use object::{Manifest, ObjectId, Origin, Problem};
-pub use observe::observe;
-pub use plan::{Observed, Wanted, is_ours, resolve};
-pub use report::{DeliveredImage, KEY, NUDGE, Note, Phase, Report, Workload, name, nudge, read, settings_name};
+pub use plan::{Wanted, resolve};
+pub use preview::{Act, Foreseen, Preview, preview};
+pub use report::{
+    DeliveredImage, KEY, NUDGE, Note, Phase, Report, Workload, name, nudge, read, settings_name, suspend,
+};
 pub use run::{Times, run};
 pub use settings::Settings;
-pub use store::inventory_name;
+pub use store::inventory_names;
 pub use trust::establish;
 
 use miette::Diagnostic;
@@ -173,6 +192,21 @@ pub enum Error {
         path: String,
         /// The commit.
         commit: String,
+    },
+
+    /// The commit is not signed by one of the given keys.
+    #[error("commit {commit} is not applied: {reason}")]
+    #[diagnostic(
+        code(config),
+        help(
+            "the cluster stays at the last commit that was signed; sign with `git commit -S` and `gpg.format=ssh`, or give the sync the signer's key with `gitops-hooks cluster install ENVIRONMENT --verify FILE`"
+        )
+    )]
+    Unsigned {
+        /// The commit.
+        commit: String,
+        /// What is wrong with its signature.
+        reason: String,
     },
 
     /// The repository sends more than we take.

@@ -2,19 +2,16 @@
 //! the inventory knows and what the cluster has, it says for every object one verdict with its reason.
 
 use super::{
-    FIELD_MANAGER, fingerprint,
-    inventory::Inventory,
+    cache::Seen,
+    desired::Outline,
+    inventory::{Applied, Inventory},
     kinds::{Kinds, Scope},
-    object::{Manifest, ObjectId, Problem},
+    object::{ObjectId, Problem},
 };
-use serde_json::Value as Json;
-use std::collections::{BTreeMap, HashMap};
-
-/// The objects of the cluster that matter here, each as the API server gave it.
-pub type Observed = HashMap<ObjectId, Json>;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The objects that the repository wants, by what they are called.
-pub type Wanted = BTreeMap<ObjectId, Manifest>;
+pub type Wanted = BTreeMap<ObjectId, Arc<Outline>>;
 
 /// What is done with one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,189 +20,135 @@ pub enum Verdict {
     Create,
     /// It is ours and the manifest changed: applied.
     Change,
-    /// It is ours and somebody changed it: put back.
+    /// It is ours and somebody changed it: put back, or only told where the manifest asks for that.
     Correct,
+    /// It is ours by the server's account, and no pass has applied it yet: applied.
+    Adopt,
     /// It is ours and as it should be: not touched.
     Unchanged,
     /// It is there and not ours: not touched until it is adopted.
     Refuse,
 }
 
-/// A verdict and its reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
-    /// The object.
-    pub object: ObjectId,
-    /// What is done.
-    pub verdict: Verdict,
-    /// Why, as a phrase.
-    pub reason: String,
-}
-
 /// What manifests may ask for: their namespaces are filled in, and what may not be applied here is refused by name.
 #[must_use]
-pub fn resolve(manifests: Vec<Manifest>, namespace: &str, kinds: &Kinds) -> (Wanted, Vec<Problem>) {
+pub fn resolve<'o>(
+    outlines: impl Iterator<Item = &'o Arc<Outline>>,
+    namespace: &str,
+    kinds: &Kinds,
+) -> (Wanted, Vec<Problem>) {
     let mut wanted = Wanted::new();
     let mut refused = Vec::new();
     let mut doubled = Vec::new();
-    for mut manifest in manifests {
-        let mut refuse = |manifest: &Manifest, message: String| {
-            refused.push(Problem { origin: manifest.origin.clone(), object: Some(manifest.id.clone()), message });
+    for outline in outlines {
+        let mut refuse = |message: String| {
+            refused.push(Problem { origin: outline.origin.clone(), object: Some(outline.id.clone()), message });
         };
-        let kind = &manifest.id.kind;
-        let Some(served) = kinds.find(&manifest.api_version, kind) else {
-            let message = match kinds.versions_of(kind).as_slice() {
-                [] => format!("the cluster knows no kind {kind}; install its CustomResourceDefinition first"),
-                versions => format!(
-                    "the cluster does not serve {kind} as {}, but as {}",
-                    manifest.api_version,
-                    versions.join(", ")
-                ),
-            };
-            refuse(&manifest, message);
-            continue;
-        };
-        if served.scope == Scope::Cluster {
-            refuse(
-                &manifest,
-                format!("a {kind} belongs to the whole cluster, and this sync to the namespace {namespace} alone"),
-            );
+        if let Some(message) = refusal(outline, namespace, kinds) {
+            refuse(message);
             continue;
         }
-        if !served.is_writable() {
-            refuse(&manifest, format!("{kind} is not among the kinds that the sync's Role lists; apply it by hand"));
+        let object = ObjectId { namespace: Some(namespace.to_owned()), ..outline.id.clone() };
+        if let Some(earlier) = wanted.get(&object) {
+            refuse(format!("stands in {} as well; keep one of them", earlier.origin));
+            doubled.push(object);
             continue;
         }
-        match manifest.id.namespace.as_deref() {
-            Some(written) if written != namespace => {
-                refuse(
-                    &manifest,
-                    format!("metadata.namespace: this environment is the namespace {namespace}, not {written}"),
-                );
-                continue;
-            }
-            _ => {}
-        }
-        manifest.id.namespace = Some(namespace.to_owned());
-        prepare(&mut manifest.value, namespace);
-        if let Some(earlier) = wanted.get(&manifest.id) {
-            let message = format!("stands in {} as well; keep one of them", earlier.origin);
-            refuse(&manifest, message);
-            doubled.push(manifest.id);
-            continue;
-        }
-        wanted.insert(manifest.id.clone(), manifest);
+        wanted.insert(object, Arc::clone(outline));
     }
     // Which of two is meant cannot be told, so neither is applied.
     for object in doubled {
         if let Some(first) = wanted.remove(&object) {
             let message = "stands here and in another place; keep one of them".to_owned();
-            refused.push(Problem { origin: first.origin, object: Some(object), message });
+            refused.push(Problem { origin: first.origin.clone(), object: Some(object), message });
         }
     }
     (wanted, refused)
 }
 
-/// What the server keeps for itself is not ours to send, however it came into the file (`kubectl get -o yaml`).
-fn prepare(value: &mut Json, namespace: &str) {
-    if let Some(object) = value.as_object_mut() {
-        object.shift_remove("status");
+/// Why a manifest may not be applied here, where it may not.
+fn refusal(outline: &Outline, namespace: &str, kinds: &Kinds) -> Option<String> {
+    let kind = &outline.id.kind;
+    let Some(served) = kinds.find(&outline.api_version, kind) else {
+        return Some(match kinds.versions_of(kind).as_slice() {
+            [] => format!("the cluster knows no kind {kind}; install its CustomResourceDefinition first"),
+            versions => {
+                format!("the cluster does not serve {kind} as {}, but as {}", outline.api_version, versions.join(", "))
+            }
+        });
+    };
+    if served.scope == Scope::Cluster {
+        return Some(format!(
+            "a {kind} belongs to the whole cluster, and this sync to the namespace {namespace} alone"
+        ));
     }
-    if let Some(metadata) = value.get_mut("metadata").and_then(Json::as_object_mut) {
-        for field in ["managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink"] {
-            metadata.shift_remove(field);
-        }
-        metadata.insert("namespace".to_owned(), namespace.into());
+    if !served.is_writable() {
+        return Some(format!("{kind} is not among the kinds that the sync's Role lists; apply it by hand"));
     }
+    let written = outline.id.namespace.as_deref().filter(|written| *written != namespace)?;
+    Some(format!("metadata.namespace: this environment is the namespace {namespace}, not {written}"))
 }
 
 /// The verdict on every wanted object.
-#[must_use]
-pub fn plan(wanted: &Wanted, owned: &Inventory, observed: &Observed) -> Vec<Decision> {
-    let decide = |(object, manifest): (&ObjectId, &Manifest)| {
-        let (verdict, reason) = verdict(manifest, owned, observed.get(object));
-        Decision { object: object.clone(), verdict, reason }
-    };
-    wanted.iter().map(decide).collect()
+pub fn plan<'a>(
+    wanted: &'a Wanted,
+    owned: &'a Inventory,
+    seen: impl Fn(&ObjectId) -> Option<&'a Seen> + 'a,
+) -> impl Iterator<Item = (&'a ObjectId, Verdict, String)> {
+    wanted.iter().map(move |(object, outline)| {
+        let (verdict, reason) = verdict(outline, owned.get(object), seen(object));
+        (object, verdict, reason)
+    })
 }
 
-fn verdict(manifest: &Manifest, owned: &Inventory, live: Option<&Json>) -> (Verdict, String) {
-    let applied = owned.objects.get(&manifest.id);
-    let Some(live) = live else {
-        let reason =
-            if applied.is_some_and(|applied| !applied.manifest.is_empty()) { "it is gone" } else { "it is new" };
+fn verdict(outline: &Outline, applied: Option<&Applied>, seen: Option<&Seen>) -> (Verdict, String) {
+    let Some(seen) = seen else {
+        let reason = if applied.is_some_and(|applied| applied.manifest.is_some()) { "it is gone" } else { "it is new" };
         return (Verdict::Create, reason.to_owned());
     };
-    let Some(applied) = applied.filter(|_| owns(owned, &manifest.id, live)) else {
-        return if is_ours(live) {
-            (Verdict::Change, "it was adopted".to_owned())
+    let Some(applied) = applied.filter(|applied| owns(applied, seen)) else {
+        return if seen.ours {
+            (Verdict::Adopt, "it was adopted".to_owned())
         } else {
-            let who = managers(live);
             let hint = "`gitops-hooks cluster install ENVIRONMENT --adopt` takes it over";
-            (Verdict::Refuse, format!("it is there already, made by {who}; {hint}"))
+            (Verdict::Refuse, format!("it is there already, made by {}; {hint}", seen.managers()))
         };
     };
-    let sent = without_foreign(&manifest.value, live);
-    if applied.manifest != fingerprint::of(&sent) {
+    if applied.manifest != Some(outline.fingerprint) {
         (Verdict::Change, "its manifest changed".to_owned())
-    } else if applied.answer != fingerprint::through(&sent, live) {
-        (Verdict::Correct, format!("it was changed by {}", managers(live)))
+    } else if has_drifted(applied, seen) {
+        (Verdict::Correct, "it was changed".to_owned())
     } else {
-        (Verdict::Unchanged, "it is as it should be".to_owned())
+        (Verdict::Unchanged, String::new())
     }
 }
 
 /// Whether an object of the cluster is the one that the inventory has. Our managed fields alone do not tell: who overwrites
 /// the only field that we have takes our entry away with it.
 #[must_use]
-pub fn owns(owned: &Inventory, object: &ObjectId, live: &Json) -> bool {
-    owned.objects.get(object).is_some_and(|applied| {
-        is_ours(live) || (!applied.uid.is_empty() && live["metadata"]["uid"] == applied.uid.as_str())
-    })
+pub fn owns(applied: &Applied, seen: &Seen) -> bool {
+    seen.ours || (!applied.uid.is_empty() && seen.uid == applied.uid)
 }
 
-/// Whether our field manager has applied it.
-#[must_use]
-pub fn is_ours(live: &Json) -> bool {
-    entries(live).any(|entry| entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply")
-}
-
-fn entries(live: &Json) -> impl Iterator<Item = &Json> {
-    live.pointer("/metadata/managedFields").and_then(Json::as_array).into_iter().flatten()
-}
-
-/// Who else wrote an object, for people.
-fn managers(live: &Json) -> String {
-    let mut names: Vec<&str> = entries(live)
-        .filter(|entry| entry["subresource"] != "status")
-        .filter_map(|entry| entry["manager"].as_str())
-        .filter(|name| *name != FIELD_MANAGER && *name != "kube-controller-manager")
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    if names.is_empty() { "an unknown hand".to_owned() } else { names.join(", ") }
-}
-
-/// The manifest without what others own through `scale`: an autoscaler's replicas stay its own.
-#[must_use]
-pub fn without_foreign(manifest: &Json, live: &Json) -> Json {
-    let mut sent = manifest.clone();
-    let scaled = entries(live).any(|entry| {
-        entry["subresource"] == "scale"
-            && entry["manager"] != FIELD_MANAGER
-            && entry.pointer("/fieldsV1/f:spec/f:replicas").is_some()
-    });
-    if scaled && let Some(spec) = sent.get_mut("spec").and_then(Json::as_object_mut) {
-        spec.shift_remove("replicas");
+/// Whether our fields are no longer what the server answered. Replicas that an autoscaler took are its own; of an object
+/// that was read in another version than it was applied in nothing can be said.
+fn has_drifted(applied: &Applied, seen: &Seen) -> bool {
+    match (applied.answer, seen.answer) {
+        (_, None) => !seen.ours,
+        (None, Some(_)) => true,
+        (Some(then), Some(now)) => then.fields != now.fields || (then.replicas != now.replicas && !seen.scaled),
     }
-    sent
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::{inventory::Applied, object::Origin};
-    use serde_json::json;
+    use crate::sync::{
+        FIELD_MANAGER,
+        inventory::Applied,
+        object::{Manifest, Origin},
+    };
+    use serde_json::{Value as Json, json};
 
     fn kinds() -> Kinds {
         let mut kinds = Kinds::default();
@@ -216,54 +159,58 @@ mod tests {
         kinds
     }
 
-    fn manifest(api_version: &str, kind: &str, namespace: Option<&str>, line: usize) -> Manifest {
+    fn outline(api_version: &str, kind: &str, namespace: Option<&str>, line: usize) -> Arc<Outline> {
         let group = api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
         let id = ObjectId { group, kind: kind.into(), namespace: namespace.map(str::to_owned), name: "web".into() };
         let value = json!({ "apiVersion": api_version, "kind": kind,
-            "metadata": { "name": "web", "uid": "x" }, "spec": { "replicas": 2 }, "status": {} });
+            "metadata": { "name": "web" }, "spec": { "replicas": 2 } });
         let origin = Origin { file: "a.yaml".into(), document: 1, line };
-        Manifest { id, api_version: api_version.into(), origin, value }
+        Arc::new(Outline::of(&Manifest { id, api_version: api_version.into(), origin, value }))
     }
 
     fn live(manager: &str, replicas: u32) -> Json {
         json!({ "apiVersion": "apps/v1", "kind": "Deployment", "spec": { "replicas": replicas, "paused": false },
-            "metadata": { "name": "web", "namespace": "shop",
-                "managedFields": [{ "manager": manager, "operation": "Apply" }] } })
+            "metadata": { "name": "web", "namespace": "shop", "uid": format!("made by {manager}"),
+                "managedFields": [{ "manager": manager, "operation": "Apply", "apiVersion": "apps/v1",
+                    "fieldsV1": { "f:spec": { "f:replicas": {} } } }] } })
     }
 
     fn wanted() -> Wanted {
-        resolve(vec![manifest("apps/v1", "Deployment", None, 1)], "shop", &kinds()).0
+        resolve([outline("apps/v1", "Deployment", None, 1)].iter(), "shop", &kinds()).0
     }
 
     fn owned(wanted: &Wanted, answer: &Json) -> Inventory {
-        let objects = wanted.iter().map(|(id, manifest)| {
+        let mut inventory = Inventory::default();
+        for (id, outline) in wanted {
+            let seen = Seen::of(answer);
             let applied = Applied {
-                api_version: manifest.api_version.clone(),
-                manifest: fingerprint::of(&manifest.value),
-                uid: "1".to_owned(),
-                answer: fingerprint::through(&manifest.value, answer),
+                api_version: outline.api_version.clone(),
+                manifest: Some(outline.fingerprint),
+                uid: seen.uid,
+                answer: seen.answer,
             };
-            (id.clone(), applied)
-        });
-        Inventory { objects: objects.collect() }
+            inventory.note(id, applied);
+        }
+        inventory
     }
 
-    fn one(wanted: &Wanted, owned: &Inventory, live: Option<Json>) -> Decision {
-        let observed = live.into_iter().map(|live| (wanted.keys().next().unwrap().clone(), live)).collect();
-        plan(wanted, owned, &observed).remove(0)
+    fn one(wanted: &Wanted, owned: &Inventory, live: Option<Json>) -> (Verdict, String) {
+        let seen = live.map(|live| Seen::of(&live));
+        let (_, verdict, reason) = plan(wanted, owned, |_| seen.as_ref()).next().unwrap();
+        (verdict, reason)
     }
 
     #[test]
     fn what_may_not_be_applied_here_is_refused_by_name() {
-        let asked = vec![
-            manifest("apps/v1", "Deployment", Some("other"), 1),
-            manifest("v1", "Secret", None, 2),
-            manifest("v1", "Namespace", None, 3),
-            manifest("example.com/v1", "Widget", None, 4),
-            manifest("apps/v1beta1", "Deployment", None, 5),
-            manifest("v1", "ConfigMap", Some("shop"), 6),
+        let asked = [
+            outline("apps/v1", "Deployment", Some("other"), 1),
+            outline("v1", "Secret", None, 2),
+            outline("v1", "Namespace", None, 3),
+            outline("example.com/v1", "Widget", None, 4),
+            outline("apps/v1beta1", "Deployment", None, 5),
+            outline("v1", "ConfigMap", Some("shop"), 6),
         ];
-        let (wanted, refused) = resolve(asked, "shop", &kinds());
+        let (wanted, refused) = resolve(asked.iter(), "shop", &kinds());
         assert_eq!(wanted.len(), 1);
         let told: Vec<_> = refused.iter().map(ToString::to_string).collect();
         assert!(told[0].contains("this environment is the namespace shop, not other"), "{told:?}");
@@ -275,19 +222,11 @@ mod tests {
 
     #[test]
     fn an_object_written_twice_is_applied_from_neither_place() {
-        let asked = vec![manifest("v1", "ConfigMap", None, 1), manifest("v1", "ConfigMap", Some("shop"), 9)];
-        let (wanted, refused) = resolve(asked, "shop", &kinds());
+        let asked = [outline("v1", "ConfigMap", None, 1), outline("v1", "ConfigMap", Some("shop"), 9)];
+        let (wanted, refused) = resolve(asked.iter(), "shop", &kinds());
         assert!(wanted.is_empty());
         assert!(refused[0].message.contains("a.yaml:1"));
         assert_eq!(refused.len(), 2);
-    }
-
-    #[test]
-    fn what_the_server_keeps_for_itself_is_not_sent() {
-        let wanted = wanted();
-        let value = &wanted.values().next().unwrap().value;
-        assert_eq!(value["metadata"], json!({ "name": "web", "namespace": "shop" }));
-        assert!(value.get("status").is_none());
     }
 
     #[test]
@@ -295,29 +234,35 @@ mod tests {
         let wanted = wanted();
         let known = owned(&wanted, &live(FIELD_MANAGER, 2));
         let nothing = Inventory::default();
-        assert_eq!(one(&wanted, &nothing, None).verdict, Verdict::Create);
-        assert_eq!(one(&wanted, &known, None).reason, "it is gone");
-        assert_eq!(one(&wanted, &known, Some(live(FIELD_MANAGER, 2))).verdict, Verdict::Unchanged);
-        assert_eq!(one(&wanted, &known, Some(live(FIELD_MANAGER, 5))).verdict, Verdict::Correct);
-        assert_eq!(one(&wanted, &nothing, Some(live(FIELD_MANAGER, 2))).verdict, Verdict::Change);
-        let refused = one(&wanted, &nothing, Some(live("kubectl-client-side-apply", 2)));
-        assert_eq!(refused.verdict, Verdict::Refuse);
-        assert!(refused.reason.contains("made by kubectl-client-side-apply"));
+        assert_eq!(one(&wanted, &nothing, None).0, Verdict::Create);
+        assert_eq!(one(&wanted, &known, None).1, "it is gone");
+        assert_eq!(one(&wanted, &known, Some(live(FIELD_MANAGER, 2))).0, Verdict::Unchanged);
+        assert_eq!(one(&wanted, &known, Some(live(FIELD_MANAGER, 5))).0, Verdict::Correct);
+        assert_eq!(one(&wanted, &nothing, Some(live(FIELD_MANAGER, 2))).0, Verdict::Adopt);
+        let (verdict, reason) = one(&wanted, &nothing, Some(live("kubectl-client-side-apply", 2)));
+        assert_eq!(verdict, Verdict::Refuse);
+        assert!(reason.contains("made by kubectl-client-side-apply"));
         let mut overwritten = live("kubectl-edit", 5);
-        overwritten["metadata"]["uid"] = "1".into();
-        assert_eq!(one(&wanted, &known, Some(overwritten)).verdict, Verdict::Correct, "every field of ours was taken");
+        overwritten["metadata"]["uid"] = format!("made by {FIELD_MANAGER}").into();
+        assert_eq!(one(&wanted, &known, Some(overwritten)).0, Verdict::Correct, "every field of ours was taken");
         // Deleted and made again by somebody else: no longer ours, whatever the inventory says.
-        assert_eq!(one(&wanted, &known, Some(live("kubectl", 2))).verdict, Verdict::Refuse);
+        assert_eq!(one(&wanted, &known, Some(live("kubectl", 2))).0, Verdict::Refuse);
     }
 
     #[test]
     fn an_autoscaler_keeps_its_replicas() {
+        let wanted = wanted();
+        let known = owned(&wanted, &live(FIELD_MANAGER, 2));
         let mut scaled = live(FIELD_MANAGER, 7);
+        scaled["metadata"]["managedFields"][0]["fieldsV1"] = json!({});
         let entry = json!({ "manager": "hpa", "operation": "Update", "subresource": "scale",
             "fieldsV1": { "f:spec": { "f:replicas": {} } } });
+        let by_hand = scaled.clone();
         scaled["metadata"]["managedFields"].as_array_mut().unwrap().push(entry);
-        let wanted = wanted();
-        let value = &wanted.values().next().unwrap().value;
-        assert_eq!(without_foreign(value, &scaled)["spec"], json!({}));
+        // Taken through the object itself it is drift, through `scale` it is not.
+        assert_eq!(one(&wanted, &known, Some(by_hand)).0, Verdict::Correct);
+        let mut then = live(FIELD_MANAGER, 2);
+        then["metadata"]["managedFields"][0]["fieldsV1"] = json!({ "f:spec": { "f:replicas": {} } });
+        assert_eq!(one(&wanted, &owned(&wanted, &then), Some(scaled)).0, Verdict::Unchanged);
     }
 }

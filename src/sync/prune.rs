@@ -1,11 +1,12 @@
 //! What may be deleted: only what the inventory owns and no manifest names, and of that only what a budget allows or a
 //! commit approves. Pure: the deleting is `apply`'s.
 
-use super::{inventory::Inventory, object::ObjectId};
+use super::{inventory::Inventory, object::ObjectId, plan::Wanted};
 use std::collections::BTreeSet;
 
 /// Kinds that hold what cannot be made again.
-const PRECIOUS: &[&str] = &["Namespace", "PersistentVolumeClaim", "PersistentVolume", "CustomResourceDefinition"];
+pub(super) const PRECIOUS: &[&str] =
+    &["Namespace", "PersistentVolumeClaim", "PersistentVolume", "CustomResourceDefinition"];
 /// Fewer or equal are never a catastrophe.
 const BUDGET_OBJECTS: usize = 5;
 /// More than this share of the inventory may be one.
@@ -55,15 +56,10 @@ pub enum Fate {
 
 /// The fate of every owned object that is not wanted.
 #[must_use]
-pub fn plan(
-    owned: &Inventory,
-    wanted: &BTreeSet<ObjectId>,
-    approval: &Approval,
-    footing: Footing,
-) -> Vec<(ObjectId, Fate)> {
-    let surplus = owned.surplus(wanted);
+pub fn plan(owned: &Inventory, wanted: &Wanted, approval: &Approval, footing: Footing) -> Vec<(ObjectId, Fate)> {
+    let surplus = owned.surplus(|object| wanted.contains_key(object));
     let unapproved = surplus.iter().filter(|object| !approval.covers(object)).count();
-    let many = unapproved > BUDGET_OBJECTS && unapproved * 100 > owned.objects.len() * BUDGET_PERCENT;
+    let many = unapproved > BUDGET_OBJECTS && unapproved * 100 > owned.len() * BUDGET_PERCENT;
     let fate = |object: &ObjectId| {
         let approve = || {
             let folder = super::object::STATE_FOLDER;
@@ -78,7 +74,7 @@ pub fn plan(
         } else if PRECIOUS.contains(&object.kind.as_str()) {
             Fate::Wait(format!("a {} is not pruned without approval; {}", object.kind, approve()))
         } else if many {
-            let all = owned.objects.len();
+            let all = owned.len();
             Fate::Wait(format!("{unapproved} of {all} objects are too many to prune at once; {}", approve()))
         } else {
             Fate::Delete
@@ -90,6 +86,12 @@ pub fn plan(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::{
+        desired::Outline,
+        object::{Manifest, Origin},
+    };
+    use serde_json::json;
+    use std::sync::Arc;
 
     fn id(kind: &str, name: &str) -> ObjectId {
         ObjectId { group: String::new(), kind: kind.into(), namespace: Some("shop".into()), name: name.into() }
@@ -105,6 +107,16 @@ mod tests {
         (0..count).map(|n| id("ConfigMap", &format!("c{n:03}"))).collect()
     }
 
+    /// These objects as a repository wants them.
+    fn these(objects: &[ObjectId]) -> Wanted {
+        let outline = |id: &ObjectId| {
+            let origin = Origin { file: "a.yaml".into(), document: 1, line: 1 };
+            let value = json!({ "metadata": { "name": id.name } });
+            Arc::new(Outline::of(&Manifest { id: id.clone(), api_version: "v1".into(), origin, value }))
+        };
+        objects.iter().map(|id| (id.clone(), outline(id))).collect()
+    }
+
     fn deleted(fates: &[(ObjectId, Fate)]) -> usize {
         fates.iter().filter(|(_, fate)| *fate == Fate::Delete).count()
     }
@@ -112,17 +124,17 @@ mod tests {
     #[test]
     fn what_left_the_repository_is_deleted() {
         let all = [id("ConfigMap", "a"), id("ConfigMap", "b")];
-        let fates = plan(&owned(&all), &[all[0].clone()].into(), &Approval::default(), Footing::Sound);
+        let fates = plan(&owned(&all), &these(&all[..1]), &Approval::default(), Footing::Sound);
         assert_eq!(fates, [(all[1].clone(), Fate::Delete)]);
     }
 
     #[test]
     fn an_empty_path_prunes_nothing_until_each_object_is_approved() {
         let all = [id("ConfigMap", "a"), id("ConfigMap", "b")];
-        let fates = plan(&owned(&all), &BTreeSet::new(), &Approval::default(), Footing::Sound);
+        let fates = plan(&owned(&all), &Wanted::new(), &Approval::default(), Footing::Sound);
         assert_eq!(deleted(&fates), 0);
         let approval = Approval::parse("# done with it\nConfigMap  shop/a # yes\n");
-        let fates = plan(&owned(&all), &BTreeSet::new(), &approval, Footing::Sound);
+        let fates = plan(&owned(&all), &Wanted::new(), &approval, Footing::Sound);
         assert_eq!(fates[0].1, Fate::Delete);
         assert_eq!(deleted(&fates), 1);
     }
@@ -130,28 +142,28 @@ mod tests {
     #[test]
     fn the_budget_is_more_than_five_and_more_than_thirty_percent() {
         let all = many(20);
-        let wanted = |kept: usize| all[..kept].iter().cloned().collect();
+        let wanted = |kept: usize| these(&all[..kept]);
         let fates = |kept: usize| plan(&owned(&all), &wanted(kept), &Approval::default(), Footing::Sound);
         assert_eq!(deleted(&fates(14)), 6, "30 % exactly");
         assert_eq!(deleted(&fates(13)), 0, "more than 30 %");
         let few = many(6);
-        let kept = [few[0].clone()].into();
+        let kept = these(&few[..1]);
         assert_eq!(deleted(&plan(&owned(&few), &kept, &Approval::default(), Footing::Sound)), 5, "not more than five");
     }
 
     #[test]
     fn what_cannot_be_made_again_waits_alone() {
         let all = [id("ConfigMap", "a"), id("PersistentVolumeClaim", "data"), id("ConfigMap", "b")];
-        let fates = plan(&owned(&all), &[all[0].clone()].into(), &Approval::default(), Footing::Sound);
+        let fates = plan(&owned(&all), &these(&all[..1]), &Approval::default(), Footing::Sound);
         assert_eq!(deleted(&fates), 1);
         let approval = Approval::parse("PersistentVolumeClaim shop/data");
-        assert_eq!(deleted(&plan(&owned(&all), &[all[0].clone()].into(), &approval, Footing::Sound)), 2);
+        assert_eq!(deleted(&plan(&owned(&all), &these(&all[..1]), &approval, Footing::Sound)), 2);
     }
 
     #[test]
     fn doubt_deletes_nothing_even_approved() {
         let all = [id("ConfigMap", "a"), id("ConfigMap", "b")];
         let approval = Approval::parse("ConfigMap shop/b");
-        assert_eq!(deleted(&plan(&owned(&all), &[all[0].clone()].into(), &approval, Footing::Doubtful)), 0);
+        assert_eq!(deleted(&plan(&owned(&all), &these(&all[..1]), &approval, Footing::Doubtful)), 0);
     }
 }

@@ -17,10 +17,12 @@ use std::collections::BTreeMap;
 pub const KEY: &str = "report.json";
 /// The annotation on the settings' `ConfigMap` whose change makes the sync poll at once.
 pub const NUDGE: &str = "gitops-hooks.dev/nudge";
+/// The annotation there that asks the sync to change nothing; its value says why.
+pub const SUSPEND: &str = "gitops-hooks.dev/suspend";
 /// The variable with the name of the pod that the sync runs in; `templates/cluster/deployment.yaml` sets it.
-const POD: &str = "POD_NAME";
+pub(super) const POD: &str = "POD_NAME";
 /// The most notes of one sort that a report holds.
-const MAX_NOTES: usize = 50;
+pub(super) const MAX_NOTES: usize = 50;
 /// The longest reason that it holds.
 const MAX_REASON: usize = 600;
 
@@ -44,6 +46,23 @@ pub enum Phase {
     Failed,
     /// The repository does not answer; the cluster is left as it is.
     Unreachable,
+    /// Somebody has asked the sync to change nothing until `cluster resume`.
+    Suspended,
+}
+
+impl Phase {
+    /// Its word in logs, reports and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Syncing => "syncing",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::Failed => "failed",
+            Self::Unreachable => "unreachable",
+            Self::Suspended => "suspended",
+        }
+    }
 }
 
 /// One environment, as the sync last saw it.
@@ -84,6 +103,9 @@ pub struct Report {
     /// Objects that no manifest names any more and that wait to be pruned, with the reason.
     #[serde(default)]
     pub waiting: Vec<Note>,
+    /// Objects that somebody else changed and that are left so, because their manifests ask for that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drifted: Vec<Note>,
     /// The workloads and the images that they run.
     #[serde(default)]
     pub workloads: Vec<Workload>,
@@ -183,13 +205,14 @@ impl Report {
             unhealthy: Vec::new(),
             refused: Vec::new(),
             waiting: Vec::new(),
+            drifted: Vec::new(),
             workloads: Vec::new(),
         }
     }
 
     /// The same with each list cut to what a `ConfigMap` and a reader can hold, saying how many are left out.
     fn bounded(mut self) -> Self {
-        for notes in [&mut self.unhealthy, &mut self.refused, &mut self.waiting] {
+        for notes in [&mut self.unhealthy, &mut self.refused, &mut self.waiting, &mut self.drifted] {
             if notes.len() > MAX_NOTES {
                 let more = notes.len() - MAX_NOTES;
                 notes.truncate(MAX_NOTES);
@@ -217,15 +240,15 @@ impl Report {
     }
 }
 
-/// Writes the report where it says something else than the one before, and gives what is there now.
-pub(super) async fn write(client: &Client, report: Report, earlier: Option<Report>) -> Result<Report, Error> {
-    let report = report.bounded().after(earlier.as_ref());
-    if earlier.as_ref() == Some(&report) {
-        return Ok(report);
+/// Writes the report where it says something else than the one before; what is there now, if it was written.
+pub(super) async fn write(client: &Client, report: Report, earlier: Option<&Report>) -> Result<Option<Report>, Error> {
+    let report = report.bounded().after(earlier);
+    if earlier == Some(&report) {
+        return Ok(None);
     }
     let text = serde_json::to_string(&report).unwrap_or_default();
     super::store::write(client, &name(&report.environment), KEY, text).await?;
-    Ok(report)
+    Ok(Some(report))
 }
 
 /// The report of an environment; `None` where no sync has written one.
@@ -250,13 +273,30 @@ pub fn settings_name(environment: &EnvironmentName) -> String {
 /// # Errors
 /// A cluster that does not answer or does not let us, and an environment without a sync.
 pub async fn nudge(client: &Client, environment: &EnvironmentName) -> Result<(), Error> {
+    annotate(client, environment, &json!({ NUDGE: Timestamp::now().to_string() }), "nudging the sync").await
+}
+
+/// Asks the sync of an environment to change nothing, for this reason, or with none to go on.
+///
+/// # Errors
+/// A cluster that does not answer or does not let us, and an environment without a sync.
+pub async fn suspend(client: &Client, environment: &EnvironmentName, reason: Option<&str>) -> Result<(), Error> {
+    annotate(client, environment, &json!({ SUSPEND: reason }), "suspending the sync").await
+}
+
+async fn annotate(
+    client: &Client,
+    environment: &EnvironmentName,
+    annotations: &serde_json::Value,
+    doing: &str,
+) -> Result<(), Error> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
-    let patch = json!({ "metadata": { "annotations": { NUDGE: Timestamp::now().to_string() } } });
+    let patch = json!({ "metadata": { "annotations": annotations } });
     let parameters = PatchParams { field_manager: Some(format!("{FIELD_MANAGER}-nudge")), ..PatchParams::default() };
     api.patch_metadata(&settings_name(environment), &parameters, &Patch::Merge(&patch))
         .await
         .map(drop)
-        .map_err(|source| Error::cluster("nudging the sync", source))
+        .map_err(|source| Error::cluster(doing, source))
 }
 
 #[cfg(test)]

@@ -1,27 +1,28 @@
-//! The loop itself: when to ask the repository, when to make a pass, when to stop. A poll never waits for a pass's objects to
-//! become healthy: a newer commit is taken as soon as it is there.
+//! The loop itself: when to ask the repository, when to make a pass, when to stop. What happens in the cluster is heard from
+//! the watches, so that a pass is made when there is something for it to see. Neither a poll that hangs nor an object that is
+//! not healthy keeps a newer commit waiting.
 
 use super::{
-    Error, NAMESPACE, Settings, checkout, fetch,
-    pass::{Settled, Sync},
-    report::{self, NUDGE, Phase},
+    Error, Settings, fetch,
+    findings::Settled,
+    metrics,
+    nudges::{self, Asked},
+    pass::Sync,
+    report::Phase,
 };
 use crate::values::Oid;
-use futures_util::StreamExt;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{
-    Api, Client,
-    api::{WatchEvent, WatchParams},
-};
+use kube::Client;
 use std::{
     hash::{BuildHasher, RandomState},
     sync::Arc,
     time::Duration,
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
-/// The shortest time between two passes while something is on its way.
-const QUICK: Duration = Duration::from_millis(500);
+/// How long news are gathered before a pass: they seldom come alone.
+const GATHER: Duration = Duration::from_millis(50);
+/// The longest time without a pass, which finds what no watch told: it asks the cluster nothing.
+const QUIET: Duration = Duration::from_secs(30);
 /// The longest time between two polls of a repository that does not answer.
 const MAX_BACKOFF: Duration = Duration::from_secs(300);
 /// Failed polls before the report says so: one alone is a hiccup.
@@ -36,35 +37,54 @@ pub enum Times {
     Once,
 }
 
-/// Runs the sync of one environment.
+/// Runs the sync of one environment until `stop` comes.
 ///
 /// # Errors
 /// With [`Times::Once`], whatever kept the environment from becoming healthy; with [`Times::Forever`] only what a new process
 /// may mend.
-pub async fn run(client: Client, settings: Settings, times: Times) -> Result<(), Error> {
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    times: Times,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Error> {
     let mut sync = Sync::begin(client, settings).await?;
-    match times {
-        Times::Once => once(&mut sync).await,
-        Times::Forever => forever(&mut sync).await,
-    }
+    sync.suspended = nudges::suspended(&sync.client, &sync.settings).await?;
+    let work = async {
+        match times {
+            Times::Once => once(&mut sync).await,
+            Times::Forever => forever(&mut sync).await,
+        }
+    };
+    let result = tokio::select! {
+        result = work => result,
+        () = stop => Ok(()),
+    };
+    sync.lease.release().await;
+    result
 }
 
 async fn once(sync: &mut Sync) -> Result<(), Error> {
-    let polled = fetch::poll(&sync.settings).await;
+    let polled = poll(sync).await;
     if let Err(error) = take(sync, polled).await {
         sync.pass().await?;
         return Err(error);
     }
     let deadline = Instant::now() + sync.settings.patience.duration();
+    let changed = Arc::clone(&sync.watches.changed);
     loop {
         let settled = sync.pass().await?;
-        if settled == Settled::Well {
+        if settled == Settled::Well || sync.suspended.is_some() {
             return Ok(());
         }
         if settled == Settled::Stuck || Instant::now() > deadline {
             return Err(not_healthy(sync));
         }
-        tokio::time::sleep(QUICK).await;
+        let next = Instant::now() + Duration::from_secs(1);
+        tokio::select! {
+            () = changed.notified() => tokio::time::sleep(GATHER).await,
+            () = tokio::time::sleep_until(next) => {}
+        }
     }
 }
 
@@ -80,92 +100,162 @@ fn not_healthy(sync: &Sync) -> Error {
     Error::NotHealthy { environment: sync.settings.environment.to_string(), notes }
 }
 
+/// Asks the repository, and counts it.
+async fn poll(sync: &Sync) -> Result<Oid, Error> {
+    let began = Instant::now();
+    let polled = fetch::poll(&sync.settings).await;
+    count(sync, &polled, began);
+    polled
+}
+
+fn count(sync: &Sync, polled: &Result<Oid, Error>, began: Instant) {
+    let known = sync.revision.as_ref().map(|revision| &revision.commit);
+    let result = match polled {
+        Ok(commit) if known == Some(commit) => "unchanged",
+        Ok(_) => "commit",
+        Err(_) => "failed",
+    };
+    sync.metrics.polled(result, began.elapsed());
+}
+
 /// Takes what a poll brought: a new commit, the one that is known, or trouble.
 async fn take(sync: &mut Sync, polled: Result<Oid, Error>) -> Result<(), Error> {
     let taken = match polled {
         Ok(commit) if sync.revision.as_ref().is_some_and(|revision| revision.commit == commit) => Ok(()),
-        Ok(commit) => take_commit(sync, &commit).await,
+        Ok(commit) => sync.take(&commit).await,
         Err(error) => Err(error),
     };
     sync.trouble = taken.as_ref().err().map(|error| (phase_of(error), error.to_string()));
-    match &sync.trouble {
-        Some((_, message)) => sync.voice.line_once("fetch", "repository", &message.clone()),
-        None => sync.voice.line_once("fetch", "repository", ""),
-    }
+    let said = sync.trouble.as_ref().map(|(_, message)| message.clone()).unwrap_or_default();
+    sync.voice.line_once("fetch", "repository", &said);
     taken
-}
-
-async fn take_commit(sync: &mut Sync, commit: &Oid) -> Result<(), Error> {
-    let checkout = {
-        let repository = git2::Repository::open_bare(fetch::folder(&sync.settings))
-            .map_err(|error| Error::Repository { reason: error.message().to_owned() })?;
-        checkout::read(&repository, commit, &sync.settings.path)?
-    };
-    sync.take(checkout).await
 }
 
 /// Trouble on the way to the repository leaves the cluster as it is; trouble in it is a failure of the commit.
 fn phase_of(error: &Error) -> Phase {
     match error {
-        Error::NoBranch { .. } | Error::NoPath { .. } | Error::NoNamespace { .. } => Phase::Failed,
+        Error::NoBranch { .. } | Error::NoPath { .. } | Error::NoNamespace { .. } | Error::Unsigned { .. } => {
+            Phase::Failed
+        }
         _ => Phase::Unreachable,
     }
 }
 
+/// A poll on its way.
+struct Polling {
+    began: Instant,
+    task: JoinHandle<Result<Oid, Error>>,
+}
+
+impl Polling {
+    fn begin(settings: &Settings) -> Self {
+        let settings = settings.clone();
+        Self { began: Instant::now(), task: tokio::spawn(async move { fetch::poll(&settings).await }) }
+    }
+}
+
+/// What a poll brought; of none, nothing ever.
+async fn brought(polling: &mut Option<Polling>) -> Result<Oid, Error> {
+    match polling {
+        Some(polling) => match (&mut polling.task).await {
+            Ok(result) => result,
+            Err(error) => Err(Error::Repository { reason: error.to_string() }),
+        },
+        None => std::future::pending().await,
+    }
+}
+
 async fn forever(sync: &mut Sync) -> Result<(), Error> {
-    let nudged = Arc::new(Notify::new());
-    tokio::spawn(listen(sync.client.clone(), sync.settings.clone(), Arc::clone(&nudged)));
-    let interval = sync.settings.interval.duration();
-    let mut failed_polls = 0;
-    let mut next_poll = Instant::now();
-    let mut pace = Pace::new(interval);
-    let mut next_pass = Instant::now() + interval;
+    if let Some(port) = sync.settings.port {
+        metrics::serve(port, Arc::clone(&sync.metrics))
+            .await
+            .map_err(|source| Error::File { path: format!("port {port}"), source })?;
+    }
+    let (mut asked, listener) = nudges::listen(sync.client.clone(), &sync.settings);
+    let _listener = listener;
+    let changed = Arc::clone(&sync.watches.changed);
+    let mut schedule = Schedule::new(sync.settings.interval.duration());
+    let mut polling: Option<Polling> = None;
     sync.voice.line("start", &[("url", &sync.settings.url.shown()), ("namespace", &sync.settings.namespace.clone())]);
     loop {
+        sync.metrics.turn();
         tokio::select! {
-            () = tokio::time::sleep_until(next_poll) => {}
-            () = nudged.notified() => next_poll = Instant::now(),
-            () = tokio::time::sleep_until(next_pass) => {}
-        }
-        if Instant::now() >= next_poll {
-            let before = sync.revision.as_ref().map(|revision| revision.commit.clone());
-            let polled = fetch::poll(&sync.settings).await;
-            let stuck = matches!(polled, Err(Error::Stuck { .. }));
-            let had_trouble = sync.trouble.take();
-            match take(sync, polled).await {
-                Ok(()) => failed_polls = 0,
-                Err(error) => {
-                    failed_polls += 1;
-                    let hiccup = failed_polls < HICCUPS && before.is_some() && phase_of(&error) == Phase::Unreachable;
-                    if hiccup {
-                        sync.trouble.clone_from(&had_trouble);
-                    }
-                    if stuck {
-                        sync.pass().await?;
-                        // Its thread may hang for good; a new process does not.
-                        return Err(error);
-                    }
-                }
+            polled = brought(&mut polling) => {
+                let began = polling.take().map_or_else(Instant::now, |polling| polling.began);
+                count(sync, &polled, began);
+                polled_at_last(sync, polled, &mut schedule).await?;
             }
-            next_poll = Instant::now() + jittered(backed_off(interval, failed_polls));
-            let moved = sync.revision.as_ref().map(|revision| revision.commit.clone()) != before;
-            if moved || had_trouble.is_some() != sync.trouble.is_some() {
-                pace = Pace::new(interval);
-                next_pass = Instant::now();
+            () = tokio::time::sleep_until(schedule.poll), if polling.is_none() => {
+                polling = Some(Polling::begin(&sync.settings));
             }
-        }
-        if Instant::now() >= next_pass {
-            next_pass = Instant::now() + turn(sync, &mut pace).await;
+            Ok(()) = asked.changed() => {
+                heard(sync, &mut asked, &mut schedule);
+            }
+            () = changed.notified() => schedule.pass_within(GATHER),
+            () = tokio::time::sleep_until(schedule.pass) => {
+                let after = turn(sync, &mut schedule).await;
+                schedule.pass = Instant::now() + after;
+            }
         }
     }
 }
 
-/// One pass of the loop, and how long to wait after it.
-async fn turn(sync: &mut Sync, pace: &mut Pace) -> Duration {
+/// Somebody asks for a poll, or for peace.
+fn heard(sync: &mut Sync, asked: &mut watch::Receiver<Asked>, schedule: &mut Schedule) {
+    let Asked { nudges, suspended } = asked.borrow_and_update().clone();
+    if sync.suspended != suspended {
+        sync.voice.line("suspend", &[("decision", if suspended.is_some() { "suspend" } else { "resume" })]);
+        sync.suspended = suspended;
+        schedule.pass_within(Duration::ZERO);
+    }
+    if schedule.nudges != nudges {
+        schedule.nudges = nudges;
+        schedule.poll = Instant::now();
+        // What was refused may go through now: whoever asks has often just mended it.
+        sync.failures.clear();
+        schedule.pass_within(GATHER);
+    }
+}
+
+/// Takes in what a poll brought.
+async fn polled_at_last(sync: &mut Sync, polled: Result<Oid, Error>, schedule: &mut Schedule) -> Result<(), Error> {
+    let before = sync.revision.as_ref().map(|revision| revision.commit.clone());
+    let stuck = matches!(polled, Err(Error::Stuck { .. }));
+    let had_trouble = sync.trouble.take();
+    match take(sync, polled).await {
+        Ok(()) => schedule.failed_polls = 0,
+        Err(error) => {
+            schedule.failed_polls += 1;
+            let hiccup = schedule.failed_polls < HICCUPS && before.is_some() && phase_of(&error) == Phase::Unreachable;
+            if hiccup {
+                sync.trouble.clone_from(&had_trouble);
+            }
+            if stuck {
+                sync.pass().await?;
+                // Its thread may hang for good; a new process does not.
+                return Err(error);
+            }
+        }
+    }
+    schedule.poll = Instant::now() + jittered(backed_off(schedule.interval, schedule.failed_polls));
+    let moved = sync.revision.as_ref().map(|revision| revision.commit.clone()) != before;
+    if moved || had_trouble.is_some() != sync.trouble.is_some() {
+        schedule.pass_within(Duration::ZERO);
+    }
+    Ok(())
+}
+
+/// One pass of the loop, and how long to wait after it where nothing happens.
+async fn turn(sync: &mut Sync, schedule: &mut Schedule) -> Duration {
     match sync.pass().await {
         Ok(settled) => {
             sync.voice.line_once("pass", "cluster", "");
-            pace.after(settled)
+            schedule.errors = 0;
+            let now = std::time::Instant::now();
+            let retry = sync.next_try().map_or(QUIET, |next| next.saturating_duration_since(now));
+            // Another's turn ends without a word.
+            let waits = if settled == Settled::Moving { Duration::from_secs(2) } else { QUIET };
+            retry.min(waits).max(GATHER)
         }
         Err(error) => {
             sync.voice.line_once("pass", "cluster", &error.to_string());
@@ -177,41 +267,34 @@ async fn turn(sync: &mut Sync, pace: &mut Pace) -> Duration {
                 sync.revision = revision;
                 sync.trouble = before;
             }
-            pace.after_error()
+            schedule.errors += 1;
+            backed_off(Duration::from_secs(1), schedule.errors).min(Duration::from_secs(60))
         }
     }
 }
 
-/// How quickly passes follow each other: quickly while something moves, and slower the longer it takes.
-struct Pace {
-    since: Instant,
+/// When what is due.
+struct Schedule {
     interval: Duration,
+    poll: Instant,
+    pass: Instant,
+    failed_polls: u32,
     errors: u32,
+    nudges: u64,
 }
 
-impl Pace {
+impl Schedule {
     fn new(interval: Duration) -> Self {
-        Self { since: Instant::now(), interval, errors: 0 }
+        let now = Instant::now();
+        // The first pass waits for the first poll, which says what there is to do.
+        Self { interval, poll: now, pass: now + interval, failed_polls: 0, errors: 0, nudges: 0 }
     }
 
-    fn after(&mut self, settled: Settled) -> Duration {
-        self.errors = 0;
-        let waited = self.since.elapsed();
-        let wait = match settled {
-            Settled::Well => {
-                self.since = Instant::now();
-                self.interval
-            }
-            Settled::Moving if waited < Duration::from_secs(60) => QUICK,
-            Settled::Moving | Settled::Stuck if waited < Duration::from_secs(600) => Duration::from_secs(2),
-            Settled::Moving | Settled::Stuck => self.interval,
-        };
-        wait.min(self.interval)
-    }
-
-    fn after_error(&mut self) -> Duration {
-        self.errors += 1;
-        backed_off(Duration::from_secs(1), self.errors).min(Duration::from_secs(60))
+    fn pass_within(&mut self, time: Duration) {
+        // A cluster that fails is not asked more often because it fails loudly.
+        if self.errors == 0 || time.is_zero() {
+            self.pass = self.pass.min(Instant::now() + time);
+        }
     }
 }
 
@@ -223,29 +306,6 @@ fn backed_off(interval: Duration, failures: u32) -> Duration {
 fn jittered(duration: Duration) -> Duration {
     let random = RandomState::new().hash_one(0u8) % 201;
     duration.mul_f64(0.9 + f64::from(u16::try_from(random).unwrap_or(100)) / 1000.0)
-}
-
-/// Watches for the annotation that asks for a poll at once.
-async fn listen(client: Client, settings: Settings, nudged: Arc<Notify>) {
-    let api: Api<ConfigMap> = Api::namespaced(client, NAMESPACE);
-    let name = report::settings_name(&settings.environment);
-    let parameters = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(280);
-    // What stands there already was asked of an earlier day.
-    let mut last: Option<Option<String>> = None;
-    loop {
-        if let Ok(events) = api.watch_metadata(&parameters, "0").await {
-            let mut events = std::pin::pin!(events);
-            while let Some(Ok(event)) = events.next().await {
-                let (WatchEvent::Added(map) | WatchEvent::Modified(map)) = event else { continue };
-                let asked = map.metadata.annotations.and_then(|mut all| all.remove(NUDGE));
-                if last.as_ref().is_some_and(|last| *last != asked) {
-                    nudged.notify_one();
-                }
-                last = Some(asked);
-            }
-        }
-        tokio::time::sleep(Duration::from_secs(5)).await;
-    }
 }
 
 #[cfg(test)]

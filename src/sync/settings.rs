@@ -30,6 +30,13 @@ pub struct Settings {
     /// A folder that may be written and may be lost: the copy of the repository.
     #[serde(default = "default_data")]
     pub data: PathBuf,
+    /// The public SSH keys, as `~/.ssh/authorized_keys` has them, one of which must have signed every commit that is
+    /// applied; where there are none, commits need no signature.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verify: Vec<String>,
+    /// Where `/metrics`, `/healthz` and `/readyz` answer; nowhere, where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// How long `--once` waits for the objects to become healthy.
     #[serde(default = "default_patience")]
     pub patience: Span,
@@ -41,6 +48,9 @@ const fn default_interval() -> Span {
 
 /// Where `templates/cluster/deployment.yaml` mounts the credentials.
 const CREDENTIALS_IN_POD: &str = "/etc/gitops-hooks-credentials";
+
+/// The port that `templates/cluster/deployment.yaml` and the network policy name.
+const PORT_IN_POD: u16 = 8080;
 
 const fn default_patience() -> Span {
     Span::seconds(300)
@@ -84,8 +94,16 @@ impl Settings {
             interval: default_interval(),
             credentials: Some(PathBuf::from(CREDENTIALS_IN_POD)),
             data: default_data(),
+            verify: Vec::new(),
+            port: Some(PORT_IN_POD),
             patience: default_patience(),
         }
+    }
+
+    /// The same with the port that a pod's probes ask, which older settings do not have.
+    #[must_use]
+    pub fn with_port(self) -> Self {
+        Self { port: self.port.or(Some(PORT_IN_POD)), ..self }
     }
 
     /// Sees that the settings make sense; `file` is only for messages.
@@ -103,6 +121,11 @@ impl Settings {
         }
         if let Err(reason) = super::validate::label(&settings.namespace) {
             return Err(invalid(format!("namespace: {reason}")));
+        }
+        for key in &settings.verify {
+            if let Err(reason) = super::verify::key(key) {
+                return Err(invalid(format!("verify: {key:?} is no public SSH key: {reason}")));
+            }
         }
         // `:` and `*` would make another refspec of it; git forbids both in a branch's name.
         if !git2::Reference::is_valid_name(&format!("refs/heads/{}", settings.branch)) {

@@ -1,7 +1,10 @@
-//! What the sync keeps in the cluster: its inventory and its report, each one `ConfigMap` in its own namespace. `cluster
-//! install` makes them empty, so that the pod needs no right to make any.
+//! What the sync keeps in the cluster: its inventory and its report, in `ConfigMap`s in its own namespace. `cluster install`
+//! makes them empty, so that the pod needs no right to make any.
 
-use super::{Error, FIELD_MANAGER, NAMESPACE, Settings, inventory::Inventory};
+use super::{
+    Error, FIELD_MANAGER, NAMESPACE, Settings,
+    inventory::{Inventory, MAX_SHARDS},
+};
 use crate::values::EnvironmentName;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
@@ -13,10 +16,18 @@ use serde_json::json;
 
 const INVENTORY: &str = "inventory.json";
 
-/// The name of the `ConfigMap` that holds an environment's inventory.
+/// The names of the `ConfigMap`s that hold an environment's inventory.
 #[must_use]
-pub fn inventory_name(environment: &EnvironmentName) -> String {
-    format!("gitops-hooks-inventory-{environment}")
+pub fn inventory_names(environment: &EnvironmentName) -> Vec<String> {
+    (0..MAX_SHARDS).map(|shard| shard_name(environment, shard)).collect()
+}
+
+/// No environment's name has a dot, so that no two can have one shard.
+fn shard_name(environment: &EnvironmentName, shard: u8) -> String {
+    match shard {
+        0 => format!("gitops-hooks-inventory-{environment}"),
+        _ => format!("gitops-hooks-inventory-{environment}.{shard}"),
+    }
 }
 
 /// The text under a key; `None` where it is not there.
@@ -31,7 +42,8 @@ pub(super) async fn write(client: &Client, name: &str, key: &str, text: String) 
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
     let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { key: text } });
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    match api.patch(name, &parameters, &Patch::Apply(&map)).await {
+    // Only its metadata comes back: the text may be long.
+    match api.patch_metadata(name, &parameters, &Patch::Apply(&map)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Err(Error::NotInstalled),
         Err(source) => Err(Error::cluster(&format!("writing {name}"), source)),
@@ -53,30 +65,50 @@ impl Origin {
     }
 }
 
-/// An inventory as it is kept.
+/// The head of a shard as it is kept; its objects are the lines below. The first shard says how many there are.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct Head {
     origin: Origin,
-    objects: String,
+    shards: u8,
+}
+
+/// A shard's head and its objects, where it is there and of what these settings follow.
+async fn read_shard(client: &Client, settings: &Settings, shard: u8) -> Result<Option<(Head, String)>, Error> {
+    let name = shard_name(&settings.environment, shard);
+    let Some(text) = read(client, &name, INVENTORY).await? else { return Ok(None) };
+    let (head, objects) = text.split_once('\n').unwrap_or((&text, ""));
+    let head: Head = serde_json::from_str(head).map_err(|error| unreadable(&name, &error))?;
+    Ok((head.origin == Origin::of(settings)).then(|| (head, objects.to_owned())))
+}
+
+fn unreadable(name: &str, error: &serde_json::Error) -> Error {
+    Error::Stored { name: name.to_owned(), reason: error.to_string() }
 }
 
 /// The inventory of an environment, empty where there is none yet, or one of something else.
 pub(super) async fn inventory(client: &Client, settings: &Settings) -> Result<Inventory, Error> {
-    let name = inventory_name(&settings.environment);
-    let Some(text) = read(client, &name, INVENTORY).await? else { return Ok(Inventory::default()) };
-    let unreadable = |error: serde_json::Error| Error::Stored { name: name.clone(), reason: error.to_string() };
-    let kept: Kept = serde_json::from_str(&text).map_err(unreadable)?;
-    if kept.origin != Origin::of(settings) {
-        return Ok(Inventory::default());
+    let Some(first) = read_shard(client, settings, 0).await? else { return Ok(Inventory::default()) };
+    let mut inventory = Inventory::of_shards(first.0.shards.clamp(1, MAX_SHARDS));
+    let others = (1..inventory.shards()).map(|shard| read_shard(client, settings, shard));
+    let others = futures_util::future::try_join_all(others).await?;
+    for (shard, kept) in (0..).zip([Some(first)].into_iter().chain(others)) {
+        if let Some((_, objects)) = kept {
+            let name = shard_name(&settings.environment, shard);
+            inventory.take_shard(&objects).map_err(|error| unreadable(&name, &error))?;
+        }
     }
-    Inventory::from_text(&kept.objects).map_err(unreadable)
+    Ok(inventory)
 }
 
-/// Keeps the inventory.
-pub(super) async fn keep(client: &Client, settings: &Settings, inventory: &Inventory) -> Result<(), Error> {
-    let name = inventory_name(&settings.environment);
-    let kept = Kept { origin: Origin::of(settings), objects: inventory.to_text() };
-    let text = serde_json::to_string(&kept)
-        .map_err(|error| Error::Stored { name: name.clone(), reason: error.to_string() })?;
-    write(client, &name, INVENTORY, text).await
+/// Keeps what changed of the inventory, and gives the number of writes.
+pub(super) async fn keep(client: &Client, settings: &Settings, inventory: &mut Inventory) -> Result<usize, Error> {
+    let unwritten = inventory.unwritten();
+    for shard in &unwritten {
+        let name = shard_name(&settings.environment, *shard);
+        let head = Head { origin: Origin::of(settings), shards: inventory.shards() };
+        let head = serde_json::to_string(&head).map_err(|error| unreadable(&name, &error))?;
+        write(client, &name, INVENTORY, format!("{head}\n{}", inventory.shard(*shard))).await?;
+    }
+    inventory.written();
+    Ok(unwritten.len())
 }

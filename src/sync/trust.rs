@@ -27,6 +27,9 @@ pub fn establish(settings: &Settings) -> Result<(), Error> {
     let program = std::env::current_exe().map_err(|source| Error::File { path: "/proc/self/exe".into(), source })?;
     let mut again = Command::new(&program);
     again.args(std::env::args_os().skip(1)).env("HOME", &home).env("SSL_CERT_FILE", &roots).env_remove("SSL_CERT_DIR");
+    // glibc keeps what was freed, in an arena for each thread, unless it is told otherwise before it starts: what a first sync
+    // needs for a moment would stay for good.
+    again.env("MALLOC_ARENA_MAX", "1").env("MALLOC_TRIM_THRESHOLD_", "131072");
     // Outside of a pod the cluster is found through the real home folder.
     if std::env::var_os("KUBECONFIG").is_none()
         && let Some(kubeconfig) =

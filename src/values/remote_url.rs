@@ -39,6 +39,23 @@ impl RemoteUrl {
         user.split_once(':').is_some_and(|(_, password)| !password.is_empty())
             || TOKENS.iter().any(|token| user.starts_with(token))
     }
+
+    /// The port that it is reached at: the one that is written, or that of its scheme.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let Some((scheme, rest)) = self.0.split_once("://") else { return 22 };
+        let authority = rest.split('/').next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        // The colons of an IPv6 address stand within brackets.
+        let written =
+            host.rsplit(']').next().and_then(|rest| rest.rsplit_once(':')).and_then(|(_, port)| port.parse().ok());
+        written.unwrap_or(match scheme {
+            "https" => 443,
+            "http" => 80,
+            "git" => 9418,
+            _ => 22,
+        })
+    }
 }
 
 impl FromStr for RemoteUrl {
@@ -105,6 +122,16 @@ mod tests {
         for text in ["https://me@h/a.git", "https://h:8443/a@b:c", "git@h:a.git", "ssh://git@h:22/a", "/srv/a.git"] {
             assert!(!secret(text), "{text}");
         }
+    }
+
+    #[test]
+    fn the_port_is_the_written_one_or_the_schemes() {
+        let port = |text: &str| text.parse::<RemoteUrl>().unwrap().port();
+        assert_eq!(port("git@git.example.com:team/a.git"), 22);
+        assert_eq!(port("ssh://git@git.example.com:2222/a.git"), 2222);
+        assert_eq!(port("https://user:1234@git.example.com/a.git"), 443);
+        assert_eq!(port("https://[2001:db8::1]/a.git"), 443);
+        assert_eq!(port("https://[2001:db8::1]:8443/a.git"), 8443);
     }
 
     #[test]

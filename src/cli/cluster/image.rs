@@ -1,20 +1,34 @@
 //! The image of the sync: made of this program and pushed, or named by the user; and what the node needs to pull it.
 
-use super::install::Install;
 use crate::{
     cluster::{self, ImagePull},
     config::{Config, Environment},
     image::{self, Access, Transport},
     ui::{Outcome, Progress, Tone, paint},
-    values::{ImageRef, Repository, Tag},
+    values::{EnvironmentName, ImageRef, Repository, Tag},
 };
 use kube::Client;
 use miette::Result;
 use std::path::{Path, PathBuf};
 
+/// What the user says about the image.
+#[derive(Debug, clap::Args)]
+pub(super) struct Wish {
+    /// The image of the sync. Without it one is made of this program and pushed.
+    #[arg(long, value_name = "REFERENCE", conflicts_with = "repository")]
+    image: Option<ImageRef>,
+    /// Where the image of the sync is pushed. Without it, `gitops-hooks` beside the environment's first image.
+    #[arg(long, value_name = "REPOSITORY")]
+    repository: Option<Repository>,
+    /// An image pull secret in the namespace gitops-hooks-system. Without it, one is made of your own docker credentials
+    /// where the registry asks for a password.
+    #[arg(long, value_name = "NAME")]
+    pub(super) image_pull_secret: Option<String>,
+}
+
 /// Where the image of the sync goes: beside the first image of the environment, where the user can push for sure.
-fn sync_repository(arguments: &Install, config: &Config, environment: &Environment) -> Result<Repository> {
-    if let Some(repository) = &arguments.repository {
+fn sync_repository(wish: &Wish, config: &Config, environment: &Environment) -> Result<Repository> {
+    if let Some(repository) = &wish.repository {
         return Ok(repository.clone());
     }
     let beside = environment.images.first().and_then(|name| config.images.get(&**name)).and_then(|image| {
@@ -39,19 +53,19 @@ pub(super) enum Source {
 
 impl Source {
     /// As the user says.
-    pub(super) fn of(arguments: &Install, config: &Config, environment: &Environment) -> Result<Self> {
-        match &arguments.image {
+    pub(super) fn of(wish: &Wish, config: &Config, environment: &Environment) -> Result<Self> {
+        match &wish.image {
             Some(image) => Ok(Self::Ready(image.clone())),
-            None => program(sync_repository(arguments, config, environment)?),
+            None => program(sync_repository(wish, config, environment)?),
         }
     }
 
     /// The image as it would be named, without looking at anything.
-    pub(super) fn named(arguments: &Install, config: &Config, environment: &Environment) -> Result<ImageRef> {
-        match &arguments.image {
+    pub(super) fn named(wish: &Wish, config: &Config, environment: &Environment) -> Result<ImageRef> {
+        match &wish.image {
             Some(image) => Ok(image.clone()),
             None => Ok(ImageRef {
-                repository: sync_repository(arguments, config, environment)?,
+                repository: sync_repository(wish, config, environment)?,
                 tag: Some(version_tag()?),
                 digest: None,
             }),
@@ -99,13 +113,14 @@ fn transport(config: &Config, repository: &Repository) -> Transport {
 /// What the node needs to pull the image: nothing where the registry lets anybody, else the secret that the user names, or
 /// one of the user's own credentials. Without a cluster nothing is known of an earlier installation.
 pub(super) async fn pull(
-    arguments: &Install,
+    wish: &Wish,
+    name: &EnvironmentName,
     config: &Config,
     image: &ImageRef,
     client: Option<&Client>,
     progress: &Progress,
 ) -> Result<ImagePull> {
-    if let Some(name) = &arguments.image_pull_secret {
+    if let Some(name) = &wish.image_pull_secret {
         return Ok(ImagePull::Named(name.clone()));
     }
     let registry = image.repository.registry();
@@ -116,7 +131,7 @@ pub(super) async fn pull(
         Err(error) => error.to_string(),
     };
     if let Some(client) = client
-        && cluster::has_pull_secret(client, &arguments.environment).await?
+        && cluster::has_pull_secret(client, name).await?
     {
         return Ok(ImagePull::Held);
     }

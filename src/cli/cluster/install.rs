@@ -1,14 +1,14 @@
 //! `gitops-hooks cluster install`: everything that cannot work is said first, then what stands there is looked at, then the
 //! objects are applied and their pod is waited for.
 
-use super::image::{self, Source};
+use super::image::{self, Source, Wish};
 use crate::{
     cluster::{self, Credentials, Files, Installation},
     config::{Config, Environment},
     git,
     sync::{self, Kinds, Settings},
     ui::{Outcome, Progress, Tone, paint},
-    values::{EnvironmentName, ImageRef, RemoteUrl, Repository, Span},
+    values::{EnvironmentName, RemoteUrl, Span},
 };
 use kube::Client;
 use miette::Result;
@@ -21,23 +21,15 @@ use std::{
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Install {
     /// The environment, as the configuration names it.
-    pub(super) environment: EnvironmentName,
+    environment: EnvironmentName,
     /// Take over what stands in the cluster already and is in the repository too.
     #[arg(long)]
     adopt: bool,
     /// Take the place of a sync of this name that applies something else. What it applied stays, and nobody prunes it.
     #[arg(long)]
     replace: bool,
-    /// The image of the sync. Without it one is made of this program and pushed.
-    #[arg(long, value_name = "REFERENCE", conflicts_with = "repository")]
-    pub(super) image: Option<ImageRef>,
-    /// Where the image of the sync is pushed. Without it, `gitops-hooks` beside the environment's first image.
-    #[arg(long, value_name = "REPOSITORY")]
-    pub(super) repository: Option<Repository>,
-    /// An image pull secret in the namespace gitops-hooks-system. Without it, one is made of your own docker credentials
-    /// where the registry asks for a password.
-    #[arg(long, value_name = "NAME")]
-    pub(super) image_pull_secret: Option<String>,
+    #[command(flatten)]
+    image: Wish,
     /// The address of the manifest repository as the pod reaches it. Without it, that of the configuration.
     #[arg(long, value_name = "ADDRESS")]
     url: Option<RemoteUrl>,
@@ -56,6 +48,9 @@ pub(in crate::cli) struct Install {
     /// The certificate of the git host's own authority.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// A file with public SSH keys, as `~/.ssh/authorized_keys` has them: only commits that one of them has signed are applied.
+    #[arg(long, value_name = "FILE")]
+    verify: Option<PathBuf>,
     /// How often the repository is asked.
     #[arg(long, value_name = "TIME", default_value = "15s")]
     interval: Span,
@@ -80,13 +75,19 @@ pub(super) async fn install(
         // A dry run needs no cluster.
         let gather = || Credentials::gather(&settings.url, &files, Credentials::default());
         let credentials = if files.is_empty() { None } else { Some(gather()?) };
-        let image = Source::named(arguments, config, environment)?;
-        let pull = image::pull(arguments, config, &image, None, progress).await?;
-        return print(&cluster::objects(&Installation { settings, credentials, pull, image: image.to_string() })?);
+        let image = Source::named(&arguments.image, config, environment)?;
+        let pull = image::pull(&arguments.image, &arguments.environment, config, &image, None, progress).await?;
+        return print(&cluster::objects(&Installation {
+            settings,
+            credentials,
+            pull,
+            image: image.to_string(),
+            ports: cluster::USUAL_PORTS.to_vec(),
+        })?);
     }
 
     // What cannot work is said before anything is touched.
-    let source = Source::of(arguments, config, environment)?;
+    let source = Source::of(&arguments.image, config, environment)?;
     let client = cluster::connect(arguments.context.as_deref()).await?;
     cluster::expect_namespace(&client, &settings.namespace).await?;
     cluster::settle(&client, || {
@@ -96,22 +97,23 @@ pub(super) async fn install(
     if !arguments.replace {
         cluster::expect_same(&client, &settings).await?;
     }
-    if let Some(name) = &arguments.image_pull_secret {
+    if let Some(name) = &arguments.image.image_pull_secret {
         cluster::expect_pull_secret(&client, name).await?;
     }
     let held = cluster::held_credentials(&client, &settings.environment).await?;
     let credentials = Some(Credentials::gather(&settings.url, &files, held)?);
     let image = image::push(source, config, progress).await?;
-    let pull = image::pull(arguments, config, &image, Some(&client), progress).await?;
+    let pull = image::pull(&arguments.image, &arguments.environment, config, &image, Some(&client), progress).await?;
     let kinds = Kinds::discover(&client).await?;
     adoption(arguments, environment, repository, &client, &kinds, progress).await?;
     let environment = settings.environment.clone();
-    let installation = Installation { settings, credentials, pull, image: image.to_string() };
+    let ports = cluster::api_ports(&client).await?;
+    let installation = Installation { settings, credentials, pull, image: image.to_string(), ports };
     apply(&client, &kinds, &environment, &installation, progress).await
 }
 
 /// Applies an installation, waits for its pod, and says what that says.
-async fn apply(
+pub(super) async fn apply(
     client: &Client,
     kinds: &Kinds,
     environment: &EnvironmentName,
@@ -130,7 +132,7 @@ async fn apply(
     };
     match waited.await {
         Ok(report) => {
-            let phase = format!("{:?}", report.phase).to_lowercase();
+            let phase = report.phase.as_str();
             task.clone().end(&Outcome::Done(format!("runs in {} and says: {phase}", sync::NAMESPACE)));
             if let Some(message) = report.message {
                 progress.line(&paint(&message, Tone::Warn));
@@ -151,6 +153,7 @@ fn settings(arguments: &Install, environment: &Environment) -> Result<Settings> 
     let settings = Settings {
         path: (*manifests.path).clone(),
         interval: arguments.interval,
+        verify: arguments.verify.as_deref().map(cluster::public_keys).transpose()?.unwrap_or_default(),
         ..Settings::in_pod(name, environment.namespace.as_str(), url, &manifests.branch)
     };
     settings.check(".gitops-hooks.yaml")?;

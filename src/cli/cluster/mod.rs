@@ -1,7 +1,8 @@
-//! `gitops-hooks cluster`: put the sync of an environment into the cluster, or take it away.
+//! `gitops-hooks cluster`: put the sync of an environment into the cluster, steer it, or take it away.
 
 mod image;
 mod install;
+mod steer;
 
 use crate::{
     cluster,
@@ -18,6 +19,14 @@ use miette::Result;
 pub(super) enum Command {
     /// Put the sync of an environment into the cluster; again, with what changed, to change it.
     Install(Box<Install>),
+    /// Let the sync of an environment run this program, with the settings and credentials that it has.
+    Upgrade(steer::Upgrade),
+    /// Let the sync of an environment change nothing until it is resumed.
+    Suspend(steer::Suspend),
+    /// Let it go on.
+    Resume(steer::Target),
+    /// Let it look at the manifest repository now, and try again what was refused.
+    Reconcile(steer::Target),
     /// Take the sync of an environment away. Its workloads stay.
     Uninstall(Uninstall),
 }
@@ -39,12 +48,19 @@ pub(super) fn run(command: &Command, verbosity: Verbosity) -> Result<()> {
             let (_, config) = super::configuration(&repository)?;
             super::block_on(install(arguments, &config, &repository, &progress))
         }
+        Command::Upgrade(arguments) => {
+            let (_, config) = super::configuration(&git::Repository::discover()?)?;
+            super::block_on(steer::upgrade(arguments, &config, &progress))
+        }
+        Command::Suspend(arguments) => super::block_on(steer::suspend(arguments, &progress)),
+        Command::Resume(arguments) => super::block_on(steer::resume(arguments, &progress)),
+        Command::Reconcile(arguments) => super::block_on(steer::reconcile(arguments, &progress)),
         Command::Uninstall(arguments) => super::block_on(uninstall(arguments, &progress)),
     }
 }
 
 /// The environment of that name.
-fn environment<'c>(config: &'c Config, name: &EnvironmentName) -> Result<&'c Environment> {
+pub(in crate::cli) fn environment<'c>(config: &'c Config, name: &EnvironmentName) -> Result<&'c Environment> {
     let known = || config.environments.keys().map(EnvironmentName::as_str).collect::<Vec<_>>().join(", ");
     Ok(config.environments.get(name).ok_or_else(|| NoEnvironment { name: name.to_string(), known: known() })?)
 }

@@ -1,0 +1,87 @@
+//! `gitops-hooks plan ENVIRONMENT`: what the sync would do with what the manifest repository has, object by object.
+
+use crate::{
+    cluster,
+    git::Repository,
+    sync::{Act, Preview, Settings},
+    ui::{Table, Tone, clean},
+    values::EnvironmentName,
+};
+use miette::{IntoDiagnostic, Result};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The environment, as the configuration names it.
+    environment: EnvironmentName,
+    /// Print it as JSON.
+    #[arg(long)]
+    json: bool,
+    /// The context of the kubeconfig; the current one without it.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+/// Something would be refused.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{count} of {environment} would be refused")]
+#[diagnostic(
+    code(check),
+    help("mend what stands beside them and commit; while something is refused, nothing is pruned")
+)]
+struct Refused {
+    count: usize,
+    environment: EnvironmentName,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let repository = Repository::discover()?;
+    let (_, config) = super::configuration(&repository)?;
+    let environment = super::cluster::environment(&config, &arguments.environment)?;
+    let preview = super::block_on(async {
+        let client = cluster::connect(arguments.context.as_deref()).await?;
+        let manifests = &environment.manifests;
+        // What is owned is kept for the address that the pod uses, which may be another than the laptop's.
+        let settings = match cluster::settings(&client, &arguments.environment).await? {
+            Some(settings) => settings,
+            None => Settings {
+                path: (*manifests.path).clone(),
+                ..Settings::in_pod(
+                    arguments.environment.clone(),
+                    environment.namespace.as_str(),
+                    (*manifests.url).clone(),
+                    &manifests.branch,
+                )
+            },
+        };
+        Ok(cluster::foresee(&client, &repository, manifests, &settings).await?)
+    })?;
+    if arguments.json {
+        crate::ui::say!("{}", serde_json::to_string_pretty(&preview).into_diagnostic()?);
+    } else {
+        show(&preview);
+    }
+    let count = preview.acts.iter().filter(|foreseen| foreseen.act == Act::Refuse).count();
+    if count > 0 { Err(Refused { count, environment: arguments.environment.clone() }.into()) } else { Ok(()) }
+}
+
+fn show(preview: &Preview) {
+    if !preview.acts.is_empty() {
+        let mut table = Table::new(&["ACT", "OBJECT", "WHERE", "WHY"]);
+        for foreseen in &preview.acts {
+            let tone = match foreseen.act {
+                Act::Create | Act::Change | Act::Adopt => Tone::Good,
+                Act::Correct | Act::Prune | Act::Wait => Tone::Warn,
+                Act::Refuse => Tone::Bad,
+            };
+            let text = |text: &str| (clean(text).into_owned(), Tone::Plain);
+            table.row([
+                (foreseen.act.as_str().to_owned(), tone),
+                text(foreseen.object.as_deref().unwrap_or_default()),
+                text(foreseen.origin.as_deref().unwrap_or_default()),
+                text(&foreseen.reason),
+            ]);
+        }
+        crate::ui::say!("{table}");
+    }
+    crate::ui::say!("{} objects stay as they are", preview.unchanged);
+}

@@ -1,0 +1,39 @@
+//! What the sync of an environment would do with what its manifest repository has now. The laptop's own git fetches, so that
+//! the user's credentials count.
+
+use super::Error;
+use crate::{
+    config::Manifests,
+    git::{Mirror, Prompts, Repository},
+    sync::{self, Checkout, Desired, Kinds, Preview, Settings},
+};
+use kube::Client;
+
+/// An environment's part of its manifest repository, as it is now.
+///
+/// # Errors
+/// A repository that does not answer, and a commit without the path.
+pub fn fetched(repository: &Repository, manifests: &Manifests) -> Result<(Checkout, Desired), Error> {
+    let mirror = Mirror::open(repository, &manifests.url, Prompts::Allowed)?;
+    let commit = mirror.fetch(manifests.branch.as_str())?;
+    let unreadable = |error: git2::Error| sync::Error::Repository { reason: error.message().to_owned() };
+    let bare = git2::Repository::open(mirror.repository().git_dir()).map_err(unreadable)?;
+    let checkout = sync::read_commit(&bare, &commit, &manifests.path)?;
+    let desired = Desired::read(&bare, &checkout, &Desired::default())?;
+    Ok((checkout, desired))
+}
+
+/// What would be done with it. Of an environment that is not installed yet nothing is owned.
+///
+/// # Errors
+/// As [`fetched`], and a cluster that does not answer.
+pub async fn foresee(
+    client: &Client,
+    repository: &Repository,
+    manifests: &Manifests,
+    settings: &Settings,
+) -> Result<Preview, Error> {
+    let (checkout, desired) = fetched(repository, manifests)?;
+    let kinds = Kinds::discover(client).await?;
+    Ok(sync::preview(client, settings, &kinds, &checkout, &desired).await?)
+}

@@ -1,0 +1,377 @@
+//! The part of a pass that changes the cluster: what the plan asks for is applied, what others changed is put back or told,
+//! what left the repository is pruned, each only while it is this pod's turn. The inventory is written before an object is
+//! made and after its answer.
+
+use super::{
+    Error,
+    apply::{self, Condemned, Deleted, Force, Order, Refusal, Replicas, Way},
+    cache::{PRUNE, Seen},
+    desired::{Outline, RECREATE},
+    drift::{self, Fights},
+    events::{Tone, Word},
+    fetch,
+    findings::{Findings, Settled},
+    inventory::Applied,
+    lease::Turn,
+    object::ObjectId,
+    pass::{Failure, Revision, Sync},
+    plan::{self, Verdict},
+    prune::{self, Fate, Footing, PRECIOUS},
+    report::Note,
+    store,
+};
+use futures_util::StreamExt;
+use kube::{Api, api::DynamicObject};
+use serde_json::Value as Json;
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Answers of a large pass after which the inventory is kept in between.
+const KEPT_AFTER: usize = 1000;
+
+/// What is to be said of an object that was applied.
+struct Said {
+    object: ObjectId,
+    api_version: String,
+    uid: String,
+    reason: &'static str,
+    message: String,
+}
+
+/// What is about to be done with an object, and why.
+struct Intent {
+    outline: Arc<Outline>,
+    verdict: Verdict,
+    reason: String,
+}
+
+impl Sync {
+    /// Whether this pod may write now; if not, the findings say whose turn it is. After another's turn the inventory is
+    /// read anew.
+    async fn may_write(&mut self, findings: &mut Findings) -> Result<bool, Error> {
+        if findings.halted.is_some() {
+            return Ok(false);
+        }
+        match self.lease.take().await? {
+            Turn::Ours => Ok(true),
+            Turn::OursAfter(other) => {
+                self.metrics.wrote("lease");
+                if other.is_empty() {
+                    self.voice.line("lease", &[("decision", "take")]);
+                } else {
+                    self.voice.line("lease", &[("decision", "take"), ("from", &other)]);
+                }
+                self.inventory = store::inventory(&self.client, &self.settings).await?;
+                Ok(true)
+            }
+            Turn::Theirs(other) => {
+                let reason = format!("the pod {other} acts for this environment");
+                self.voice.line_once("lease", "lease", &reason);
+                findings.halted = Some(reason);
+                Ok(false)
+            }
+        }
+    }
+
+    /// What of the plan is to be written; what is only to be said is said.
+    async fn intents(
+        &mut self,
+        revision: &Revision,
+        findings: &mut Findings,
+    ) -> Result<HashMap<ObjectId, Intent>, Error> {
+        let decisions: Vec<(ObjectId, Verdict, String)> = {
+            let cache = self.watches.cache();
+            plan::plan(&revision.wanted, &self.inventory, |object| cache.get(object))
+                .filter(|(_, verdict, _)| *verdict != Verdict::Unchanged)
+                .map(|(object, verdict, reason)| (object.clone(), verdict, reason))
+                .collect()
+        };
+        let mut intents = HashMap::new();
+        for (object, verdict, mut reason) in decisions {
+            let Some(outline) = revision.wanted.get(&object) else { continue };
+            if let Some(failure) = self.failures.get(&object).filter(|failure| failure.next > Instant::now()) {
+                findings.refuse(&object, &outline.origin, &failure.reason);
+                continue;
+            }
+            match verdict {
+                Verdict::Refuse => {
+                    self.warn("plan", &object, "Refused", &reason).await;
+                    findings.refuse(&object, &outline.origin, &reason);
+                    continue;
+                }
+                Verdict::Correct => {
+                    reason = self.drift(revision, &object, outline).await?;
+                    if outline.asks.drift_is_reported {
+                        self.warn("drift", &object, "Drifted", &reason).await;
+                        findings.drifted.push(Note::on(&object, &reason));
+                        continue;
+                    }
+                    if self.fights.is_one(&object, Instant::now()) {
+                        reason = Fights::says(&reason);
+                        self.metrics.drifted("fight");
+                        self.warn("drift", &object, "Fought", &reason).await;
+                        findings.refuse(&object, &outline.origin, &reason);
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            intents.insert(object, Intent { outline: Arc::clone(outline), verdict, reason });
+        }
+        Ok(intents)
+    }
+
+    /// What was changed about an object and by whom: one read of an object that drifted, for each time that it did.
+    async fn drift(&mut self, revision: &Revision, object: &ObjectId, outline: &Outline) -> Result<String, Error> {
+        let version = self.watches.cache().get(object).map(|seen| seen.version.clone()).unwrap_or_default();
+        if let Some((_, said)) = self.left.get(object).filter(|(known, _)| *known == version) {
+            return Ok(said.clone());
+        }
+        let Some(kind) = self.kinds.find(&outline.api_version, &object.kind) else {
+            return Ok("it was changed".to_owned());
+        };
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.settings.namespace, &kind.resource);
+        let live = api.get_opt(&object.name).await.map_err(|source| Error::cluster("looking at drift", source))?;
+        let live = live.map(|live| super::watch::to_json(live, kind)).unwrap_or_default();
+        let repository = fetch::copy(&self.settings)?;
+        let mut bodies = revision.desired.bodies(&repository, &outline.origin.file, &self.settings.namespace)?;
+        let body = bodies.remove(&(outline.origin.line, outline.id.clone())).unwrap_or_default();
+        let said = format!("changed: {}", drift::describe(&body, &live));
+        if outline.asks.drift_is_reported {
+            self.metrics.drifted("reported");
+        }
+        self.left.insert(object.clone(), (version, said.clone()));
+        Ok(said)
+    }
+
+    pub(super) async fn apply(&mut self, revision: &Revision, findings: &mut Findings) -> Result<(), Error> {
+        let mut intents = self.intents(revision, findings).await?;
+        if intents.is_empty() || !self.may_write(findings).await? {
+            // What waits for another's turn is not yet there.
+            findings.progressing |= !intents.is_empty();
+            return Ok(());
+        }
+        if self.inventory.is_empty() {
+            self.expect_namespace().await?;
+        }
+        self.inventory.announce(intents.iter().map(|(object, intent)| (object, intent.outline.api_version.as_str())));
+        self.keep_inventory().await?;
+        let orders = self.orders(&intents);
+        let repository = fetch::copy(&self.settings)?;
+        // Held apart, so that each answer may be taken in while the next writes are under way.
+        let (client, kinds, namespace) = (self.client.clone(), self.kinds.clone(), self.settings.namespace.clone());
+        let way = Way {
+            client: &client,
+            kinds: &kinds,
+            desired: &revision.desired,
+            repository: &repository,
+            namespace: &namespace,
+        };
+        let mut answers = std::pin::pin!(apply::apply(&way, orders));
+        let mut words = Vec::new();
+        let mut unkept = 0;
+        while let Some((object, result)) = answers.next().await {
+            self.metrics.wrote("apply");
+            let Some(intent) = intents.remove(&object) else { continue };
+            match result {
+                Ok(live) => words.extend(self.applied(revision, &object, &intent, &live)),
+                Err(refusal) => self.refused(&object, &intent, refusal, findings).await,
+            }
+            unkept += 1;
+            if unkept == KEPT_AFTER {
+                unkept = 0;
+                self.keep_inventory().await?;
+            }
+            if let Turn::Theirs(_) = self.lease.take().await?
+                && !self.lease.holds()
+            {
+                self.voice.line("lease", &[("decision", "stop"), ("reason", "another pod has the turn")]);
+                findings.progressing = true;
+                break;
+            }
+        }
+        for said in words {
+            self.told(&said).await;
+        }
+        self.keep_inventory().await
+    }
+
+    fn orders(&self, intents: &HashMap<ObjectId, Intent>) -> Vec<Order> {
+        let cache = self.watches.cache();
+        let order = |(object, intent): (&ObjectId, &Intent)| Order {
+            object: object.clone(),
+            outline: Arc::clone(&intent.outline),
+            force: if intent.verdict == Verdict::Create { Force::Leave } else { Force::Take },
+            replicas: match cache.get(object) {
+                Some(seen) if seen.scaled => Replicas::Scaled,
+                _ => Replicas::Ours,
+            },
+        };
+        intents.iter().map(order).collect()
+    }
+
+    /// Takes in the server's answer to an apply. A created object gets a line only: an Event for each would double the
+    /// writes of a first sync.
+    fn applied(&mut self, revision: &Revision, object: &ObjectId, intent: &Intent, live: &Json) -> Option<Said> {
+        self.failures.remove(object);
+        self.left.remove(object);
+        self.voice.well(object);
+        let seen = Seen::of(live);
+        let applied = Applied {
+            api_version: intent.outline.api_version.clone(),
+            manifest: Some(intent.outline.fingerprint),
+            uid: seen.uid.clone(),
+            answer: seen.answer,
+        };
+        self.inventory.note(object, applied);
+        self.watches.cache().put(object, live);
+        let commit = revision.commit.short();
+        let decision = match intent.verdict {
+            Verdict::Create => {
+                let name = object.to_string();
+                let fields = [
+                    ("object", name.as_str()),
+                    ("decision", "Created"),
+                    ("reason", &intent.reason),
+                    ("commit", commit),
+                ];
+                self.voice.line("apply", &fields);
+                return None;
+            }
+            Verdict::Correct => {
+                self.fights.note(object, Instant::now());
+                self.metrics.drifted("corrected");
+                "Corrected"
+            }
+            _ => "Applied",
+        };
+        let message = format!("applied commit {commit}: {}", intent.reason);
+        let api_version = intent.outline.api_version.clone();
+        Some(Said { object: object.clone(), api_version, uid: seen.uid, reason: decision, message })
+    }
+
+    async fn told(&mut self, said: &Said) {
+        let Said { object, api_version, uid, reason, message } = said;
+        let word = Word { object, api_version, uid: Some(uid), tone: Tone::Normal, reason, message };
+        self.voice.say("apply", &word).await;
+        self.voice.well(object);
+    }
+
+    /// Takes in a refusal: an object whose field cannot be changed is deleted, to be made again, where its manifest
+    /// allows it and nothing in it is lost for good.
+    async fn refused(&mut self, object: &ObjectId, intent: &Intent, refusal: Refusal, findings: &mut Findings) {
+        let Refusal { mut reason, is_immutable } = refusal;
+        if is_immutable && !PRECIOUS.contains(&object.kind.as_str()) {
+            if intent.outline.asks.recreate {
+                reason = match self.condemn(object, &intent.outline.api_version).await {
+                    Ok(_) => format!("deleted, to be made again, because {reason}"),
+                    Err(error) => format!("{reason}; it cannot be deleted to be made again: {error}"),
+                };
+            } else {
+                reason.push_str("; the annotation ");
+                reason.push_str(RECREATE);
+                reason.push_str(": allowed lets the sync delete it and make it again");
+            }
+        }
+        self.warn("apply", object, "Failed", &format!("{}: {reason}", intent.outline.origin)).await;
+        findings.refuse(object, &intent.outline.origin, &reason);
+        let count = self.failures.get(object).map_or(0, |failure| failure.count) + 1;
+        // From two seconds to about four minutes.
+        let next = Instant::now() + Duration::from_secs(1 << count.min(8));
+        self.failures.insert(object.clone(), Failure { reason, count, next });
+    }
+
+    /// Deletes an object that is the one that is known.
+    async fn condemn(&mut self, object: &ObjectId, api_version: &str) -> Result<Deleted, String> {
+        let uid = self.watches.cache().get(object).map(|seen| seen.uid.clone()).unwrap_or_default();
+        let condemned = Condemned { object, api_version, uid: &uid, version: None };
+        let deleted = apply::delete(&self.client, &self.kinds, &condemned).await?;
+        self.metrics.wrote("delete");
+        Ok(deleted)
+    }
+
+    /// When the next refused write is worth another try.
+    pub(super) fn next_try(&self) -> Option<Instant> {
+        self.failures.values().map(|failure| failure.next).min()
+    }
+
+    pub(super) async fn keep_inventory(&mut self) -> Result<(), Error> {
+        for _ in 0..store::keep(&self.client, &self.settings, &mut self.inventory).await? {
+            self.metrics.wrote("inventory");
+        }
+        Ok(())
+    }
+
+    /// Deletes what no manifest names any more, once all else is well.
+    pub(super) async fn prune(&mut self, revision: &Revision, findings: &mut Findings) -> Result<(), Error> {
+        let footing = if findings.refused.is_empty() { Footing::Sound } else { Footing::Doubtful };
+        let fates = prune::plan(&self.inventory, &revision.wanted, &revision.approval, footing);
+        if fates.is_empty() || !self.may_write(findings).await? {
+            return Ok(());
+        }
+        for (object, fate) in fates {
+            let Some(applied) = self.inventory.get(&object).cloned() else { continue };
+            if self.kinds.find_served(&applied.api_version, &object).is_none() {
+                // A definition takes its objects with it.
+                self.inventory.remove(&object);
+                continue;
+            }
+            let seen = self.watches.cache().get(&object).cloned();
+            let Some(seen) = seen.filter(|seen| plan::owns(&applied, seen)) else {
+                // Gone, or somebody else's by now.
+                self.inventory.remove(&object);
+                continue;
+            };
+            if seen.keep {
+                let name = object.to_string();
+                self.voice.line("prune", &[("object", &name), ("decision", "Released"), ("reason", PRUNE)]);
+                self.inventory.remove(&object);
+                continue;
+            }
+            let reason = match (fate, &seen.going) {
+                (_, Some(finalizers)) if finalizers.is_empty() => "it is being deleted".to_owned(),
+                (_, Some(finalizers)) => format!("it is being deleted, once these let it go: {finalizers}"),
+                (Fate::Wait(reason), None) => reason,
+                (Fate::Delete, None) if findings.settled() != Settled::Well => {
+                    "it is pruned once all that the repository has is healthy".to_owned()
+                }
+                (Fate::Delete, None) => match self.delete(revision, &object, &applied, &seen).await {
+                    Ok(Deleted::Gone) => continue,
+                    Ok(Deleted::Going) => "it is being deleted".to_owned(),
+                    Err(reason) => reason,
+                },
+            };
+            self.voice.line_once("prune", &object.to_string(), &reason);
+            findings.waiting.push(Note::on(&object, &reason));
+        }
+        self.keep_inventory().await
+    }
+
+    async fn delete(
+        &mut self,
+        revision: &Revision,
+        object: &ObjectId,
+        applied: &Applied,
+        seen: &Seen,
+    ) -> Result<Deleted, String> {
+        let (api_version, uid) = (applied.api_version.as_str(), seen.uid.as_str());
+        let condemned = Condemned { object, api_version, uid, version: Some(&seen.version) };
+        let deleted = apply::delete(&self.client, &self.kinds, &condemned).await?;
+        self.metrics.wrote("delete");
+        if deleted == Deleted::Gone {
+            self.inventory.remove(object);
+            self.watches.cache().remove(object, uid);
+        }
+        let message = format!("commit {} no longer has it", revision.commit.short());
+        self.voice.well(object);
+        let word =
+            Word { object, api_version, uid: Some(uid), tone: Tone::Normal, reason: "Pruned", message: &message };
+        self.voice.say("prune", &word).await;
+        self.voice.well(object);
+        Ok(deleted)
+    }
+}
