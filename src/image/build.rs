@@ -3,7 +3,7 @@
 use super::{
     Error,
     context::Context,
-    credentials::{Credentials, DockerConfig},
+    credentials::{Credentials, Logins},
     dockerfile::Dockerfile,
     engine::Engine,
     progress::{self, Trace},
@@ -224,10 +224,10 @@ async fn base_credentials(
     file: &Dockerfile,
     image: &config::Image,
 ) -> Result<HashMap<String, DockerCredentials>, Error> {
-    let config = DockerConfig::load()?;
+    let logins = Logins::load()?;
     let mut known = HashMap::new();
     for registry in file.registries(&image.args) {
-        let found = config.credentials(&registry).await?;
+        let found = logins.of_registry(&registry).await?;
         if found != Credentials::Anonymous {
             known.insert(super::credentials::server(&registry).to_owned(), found.for_engine(&registry));
         }

@@ -1,7 +1,7 @@
 //! Publication: the engine sends the image under its key's tag, and the registry then gives it the commit's tag. The tag that
 //! people read comes last, so that a push that breaks off leaves nothing to be found.
 
-use super::{Error, credentials::DockerConfig, engine::Engine, key::Key, registry::Registry};
+use super::{Error, credentials::Logins, engine::Engine, key::Key, registry::Registry};
 use crate::{
     ui::Task,
     values::{Digest, Repository},
@@ -34,7 +34,7 @@ pub(super) async fn push(
     if let Some(winner) = registry.digest(&tag).await? {
         return Ok(Pushed::Theirs(winner));
     }
-    registry.log_in(&tag).await?;
+    registry.log_in().await?;
     let failed = |source| Error::Engine { doing: "naming the image".to_owned(), source };
     // Another build may have taken the name since.
     let name = TagImageOptionsBuilder::new().repo(&repository.to_string()).tag(tag.as_str()).build();
@@ -54,7 +54,7 @@ pub(super) async fn push(
 }
 
 async fn send(engine: &Engine, repository: &Repository, tag: &str, task: &Task) -> Result<(), Error> {
-    let credentials = DockerConfig::load()?.credentials(repository.registry()).await?;
+    let credentials = Logins::load()?.of(repository).await?;
     let options = PushImageOptionsBuilder::new().tag(tag).build();
     let docker = engine.for_builds();
     let name = repository.to_string();

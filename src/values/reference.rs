@@ -119,6 +119,19 @@ impl Tag {
         Self(format!("key-{}", key.hex()).into())
     }
 
+    /// The tag under which registries that keep no referrers find what refers to a manifest: its digest with `-` for `:`
+    /// (OCI distribution specification 1.1, "Referrers Tag Schema").
+    #[must_use]
+    pub fn of_referrers(subject: &Digest) -> Self {
+        Self(format!("sha256-{}", subject.hex()).into())
+    }
+
+    /// The commit of a tag that people read; `None` for any other tag.
+    #[must_use]
+    pub fn commit(&self) -> Option<Oid> {
+        self.0.strip_prefix("git-")?.parse().ok()
+    }
+
     /// The tag's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
