@@ -8,7 +8,7 @@ mod trust;
 mod upload;
 mod wire;
 
-pub(super) use referrers::Referrer;
+pub(super) use patience::Patience;
 
 use super::{
     Error,
@@ -201,21 +201,6 @@ impl Registry {
         })
     }
 
-    /// A blob that is no more than some megabytes; `None` where the registry does not have it.
-    pub(super) async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
-        let doing = format!("reading {digest}");
-        let url = self.wire.url(&format!("blobs/{digest}"));
-        let (method, right, headers, body) = (Method::GET, Right::Pull, HeaderMap::new(), Bytes::new());
-        let question = Question { method, url, right, headers, body, doing: &doing, again: Again::Yes };
-        let answer = self.wire.ask(&question).await?;
-        match answer.status {
-            StatusCode::OK if Digest::of(&answer.body) == *digest => Ok(Some(answer.body.to_vec())),
-            StatusCode::OK => Err(self.wire.failed(&doing, "what it sent is not what its digest says".to_owned())),
-            StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(self.wire.said(&doing, &answer)),
-        }
-    }
-
     /// Gives a digest that the registry has another tag, without sending anything but the manifest. Where the tag exists
     /// already it stays; the answer is the digest that it names.
     pub(super) async fn tag(&self, digest: &Digest, tag: &Tag) -> Result<Digest, Error> {
@@ -326,7 +311,7 @@ fn next(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The kind of a manifest, which a registry wants to be told: what it says of itself, else by its fields.
-fn media_type(manifest: &[u8]) -> String {
+pub(super) fn media_type(manifest: &[u8]) -> String {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Shape {
@@ -338,6 +323,32 @@ fn media_type(manifest: &[u8]) -> String {
         Ok(Shape { manifests: Some(_), .. }) => OCI_INDEX.to_owned(),
         _ => OCI_MANIFEST.to_owned(),
     }
+}
+
+/// Whether an image can run on `os/architecture[/variant]`. Of one that is for a single platform its key says which.
+pub(super) fn has_platform(manifest: &[u8], platform: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct List {
+        manifests: Vec<Entry>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Entry {
+        platform: Option<Platform>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Platform {
+        os: String,
+        architecture: String,
+        variant: Option<String>,
+    }
+    let Ok(list) = serde_json::from_slice::<List>(manifest) else { return true };
+    let mut wanted = platform.split('/');
+    let (os, architecture, variant) = (wanted.next(), wanted.next(), wanted.next());
+    list.manifests.iter().filter_map(|entry| entry.platform.as_ref()).any(|found| {
+        os == Some(&*found.os)
+            && architecture == Some(&*found.architecture)
+            && variant.is_none_or(|variant| found.variant.as_deref() == Some(variant))
+    })
 }
 
 #[cfg(test)]
@@ -359,6 +370,21 @@ mod tests {
         assert_eq!(media_type(br#"{"mediaType": "application/x"}"#), "application/x");
         assert_eq!(media_type(br#"{"manifests": []}"#), OCI_INDEX);
         assert_eq!(media_type(br#"{"config": {}}"#), OCI_MANIFEST);
+    }
+
+    #[test]
+    fn an_image_for_several_platforms_has_those_it_lists() {
+        let list = br#"{"manifests": [
+            {"platform": {"os": "linux", "architecture": "arm", "variant": "v7"}},
+            {"platform": {"os": "linux", "architecture": "amd64"}},
+            {"platform": {"os": "unknown", "architecture": "unknown"}}, {}]}"#;
+        for there in ["linux/amd64", "linux/arm", "linux/arm/v7"] {
+            assert!(has_platform(list, there), "{there}");
+        }
+        for not_there in ["linux/arm64", "linux/arm/v6", "windows/amd64", "linux/amd64/v3"] {
+            assert!(!has_platform(list, not_there), "{not_there}");
+        }
+        assert!(has_platform(br#"{"config": {}}"#, "linux/arm64"));
     }
 
     #[test]

@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// What is left of the patience with one question.
 #[derive(Debug, Default)]
-pub(super) struct Patience {
+pub(in crate::image) struct Patience {
     asked: u32,
     waited: Duration,
 }
@@ -28,7 +28,7 @@ pub(super) struct Patience {
 impl Patience {
     /// How long to wait before the next attempt; `None` where it is time to give up. What the registry asked for counts,
     /// unless it is more than anybody would wait.
-    pub(super) fn wait(&mut self, asked_for: Option<Duration>) -> Option<Duration> {
+    pub(in crate::image) fn wait(&mut self, asked_for: Option<Duration>) -> Option<Duration> {
         self.asked += 1;
         // Up to a quarter more, so that laptops that were refused together do not come back together.
         let jitter = RandomState::new().build_hasher().finish() % 256;

@@ -174,18 +174,17 @@ impl Wire {
             // Servers without this way take the token as a password.
             answer = (!matches!(posted.status.as_u16(), 400 | 404 | 405)).then_some(posted);
         }
-        let answer = match answer {
-            Some(answer) => answer,
-            None => {
-                let mut url = realm.clone();
-                url.query_pairs_mut().extend_pairs(&words);
-                let password = self.login.password();
-                let get = || match &password {
-                    Some(header) => self.client.get(url.clone()).header(AUTHORIZATION, header.clone()),
-                    None => self.client.get(url.clone()),
-                };
-                self.patiently(Again::Yes, doing, get).await?
-            }
+        let answer = if let Some(answer) = answer {
+            answer
+        } else {
+            let mut url = realm.clone();
+            url.query_pairs_mut().extend_pairs(&words);
+            let password = self.login.password();
+            let get = || match &password {
+                Some(header) => self.client.get(url.clone()).header(AUTHORIZATION, header.clone()),
+                None => self.client.get(url.clone()),
+            };
+            self.patiently(Again::Yes, doing, get).await?
         };
         match answer.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.refused()),
@@ -212,11 +211,11 @@ impl Wire {
                 Ok(answer) if again == Again::No || !passes(answer.status) => return Ok(answer),
                 Ok(answer) => {
                     let asked_for = asked_for(&answer.headers, Timestamp::now());
-                    let mut otherwise = self.said(doing, &answer);
-                    if let (Error::Registry { reason, .. }, Some(long)) = (&mut otherwise, asked_for) {
-                        reason.push_str(&format!(", asking to be left alone for {} s", long.as_secs()));
+                    let mut reason = words(&answer);
+                    if let Some(long) = asked_for {
+                        reason.extend([", asking to be left alone for ", &long.as_secs().to_string(), " s"]);
                     }
-                    (patience.wait(asked_for), otherwise)
+                    (patience.wait(asked_for), self.failed(doing, reason))
                 }
                 Err(error) => {
                     let may_pass = again == Again::Yes && self.answered.load(Ordering::Relaxed) && !error.is_builder();
