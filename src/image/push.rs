@@ -47,21 +47,35 @@ pub(super) async fn push(
         None => key.tag(),
     };
     registry.log_in().await?;
-    let failed = |source| Error::Engine { doing: "naming the image".to_owned(), source };
-    // Another build may have taken the name since.
-    let name = TagImageOptionsBuilder::new().repo(&repository.to_string()).tag(tag.as_str()).build();
-    engine.docker.tag_image(id, Some(name)).await.map_err(failed)?;
+    name(engine, repository, key, &tag, id).await?;
 
     task.message("pushing");
     let published = send_patiently(engine, registry, repository, &tag, task).await?;
     // The engine notes the digest it pushed. Another one means that somebody pushed the same key at the same time.
-    let local = engine.docker.inspect_image(&format!("{}:{tag}", **repository)).await.map_err(failed)?;
+    let local = engine.docker.inspect_image(&format!("{}:{tag}", **repository)).await.map_err(unnamed)?;
     let ours = local.repo_digests.unwrap_or_default().iter().any(|known| known.ends_with(published.as_str()));
     if !ours {
         return Ok(Pushed::Theirs(published));
     }
     let labels = local.config.and_then(|config| config.labels).unwrap_or_default();
     Ok(Pushed::Ours { digest: published, labels: labels.into_iter().collect() })
+}
+
+/// Gives an image the name under which it is pushed. Another build of the same key may have taken the name since, and with
+/// it the image, where the engine keeps none without a name; what has the key's name is then as good.
+async fn name(engine: &Engine, repository: &Repository, key: &Key, tag: &Tag, id: &str) -> Result<(), Error> {
+    let name = || TagImageOptionsBuilder::new().repo(&repository.to_string()).tag(tag.as_str()).build();
+    match engine.docker.tag_image(id, Some(name())).await {
+        Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => {
+            let same = format!("{repository}:{}", key.tag());
+            engine.docker.tag_image(&same, Some(name())).await.map_err(unnamed)
+        }
+        named => named.map_err(unnamed),
+    }
+}
+
+fn unnamed(source: EngineError) -> Error {
+    Error::Engine { doing: "naming the image".to_owned(), source }
 }
 
 /// Sends until the tag is there. A push that was cut goes on with the layers that have not arrived; one that was refused

@@ -18,9 +18,6 @@ use crate::{
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many deliveries of each environment count as not long ago.
-const RECENT: usize = 10;
-
 /// A commit with the images that its configuration names.
 pub struct At {
     /// The commit.
@@ -258,21 +255,22 @@ impl Clearing {
     }
 }
 
-/// Decides what of an image nobody needs. Nothing is removed.
+/// Decides what of an image nobody needs: what neither runs nor was among the last deliveries, as many as `keep` says. Nothing
+/// is removed.
 ///
 /// # Errors
 /// When an environment's state or the registry cannot be read, or no environment says what runs.
-pub fn plan_prune(pipeline: &Pipeline<'_>, at: &At, names: &[ImageName]) -> Result<Vec<Clearing>, Error> {
+pub fn plan_prune(pipeline: &Pipeline<'_>, at: &At, names: &[ImageName], keep: usize) -> Result<Vec<Clearing>, Error> {
     confirmed(pipeline.repository, &at.config, Subject::Publication)?;
-    at.images(names)?.into_iter().map(|(name, image)| plan_one(pipeline, at, name, image)).collect()
+    at.images(names)?.into_iter().map(|(name, image)| plan_one(pipeline, at, name, image, keep)).collect()
 }
 
-fn plan_one(pipeline: &Pipeline<'_>, at: &At, name: &ImageName, image: &Image) -> Result<Clearing, Error> {
+fn plan_one(pipeline: &Pipeline<'_>, at: &At, name: &ImageName, image: &Image, keep: usize) -> Result<Clearing, Error> {
     if pipeline.repository.is_shallow() {
         return Err(Error::Shallow);
     }
     let (mut digests, mut past): (BTreeSet<Digest>, Option<BTreeSet<Oid>>) = (BTreeSet::new(), None);
-    for (_, states) in histories(pipeline, at, name, RECENT) {
+    for (_, states) in histories(pipeline, at, name, keep.max(1)) {
         let states = states?;
         digests.extend(named(&states, name).filter_map(|reference| reference.digest.clone()));
         let now = states.first().and_then(|state| state.images.get(name));

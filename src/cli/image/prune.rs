@@ -11,8 +11,8 @@ use serde_json::json;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-An image goes when every commit that has it is older than what each environment runs now, and none of the last ten
-deliveries of any environment names it. Without --yes nothing is removed. The registry frees the space in its own time.
+An image goes when every commit that has it is older than what each environment runs now, and none of the last deliveries \
+of any environment names it. The registry frees the space in its own time.
 
 Examples:
   gitops-hooks image prune                  what would go, and what stays
@@ -20,7 +20,10 @@ Examples:
 pub(in crate::cli) struct Arguments {
     /// The images, as the configuration names them; all of them without a name.
     images: Vec<ImageName>,
-    /// Remove it.
+    /// How many deliveries of each environment count as the last ones.
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    keep: usize,
+    /// Remove it. Without this, only what would go is told.
     #[arg(long, short)]
     yes: bool,
     /// Print it as JSON.
@@ -30,7 +33,7 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, pipeline: &Pipeline<'_>) -> Result<()> {
     let at = At::revision(pipeline.repository, "HEAD")?;
-    let clearings = pipeline::plan_prune(pipeline, &at, &arguments.images)?;
+    let clearings = pipeline::plan_prune(pipeline, &at, &arguments.images, arguments.keep)?;
     let something = clearings.iter().any(|clearing| clearing.removed().next().is_some());
     if !arguments.json {
         for clearing in &clearings {
