@@ -19,7 +19,10 @@ use source::{Source, curl, open_registry, run, told};
 use std::{
     path::Path,
     process::Command,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 use testbed::value as bed;
@@ -233,11 +236,8 @@ fn whatever_is_lost_of_an_upload_it_ends_whole() {
 /// A registry with a token server beside it: each token is good for so many questions, and only for what it was asked for.
 fn with_tokens(registry: &str, uses: usize) -> Proxy {
     let (left, number) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let own = std::sync::OnceLock::<String>::new();
-    let (own, learned) = {
-        let shared = std::sync::Arc::new(own);
-        (std::sync::Arc::clone(&shared), shared)
-    };
+    let learned = Arc::new(OnceLock::<String>::new());
+    let own = Arc::clone(&learned);
     let proxy = Proxy::to(registry, move |asked, _| {
         let address = own.get().cloned().unwrap_or_default();
         if asked.path.starts_with("/token") {
@@ -567,8 +567,8 @@ fn a_token_for_a_token_is_traded() {
     let test = "a_token_for_a_token_is_traded";
     let Some(registry) = bed("GITOPS_HOOKS_TEST_REGISTRY") else { return };
     let Ok(address) = std::env::var("GITOPS_HOOKS_TEST_PROXY") else {
-        let own = std::sync::Arc::new(std::sync::OnceLock::<String>::new());
-        let known = std::sync::Arc::clone(&own);
+        let own = Arc::new(OnceLock::<String>::new());
+        let known = Arc::clone(&own);
         let proxy = Proxy::to(&registry, move |asked, _| {
             let json = [("Content-Type", "application/json")];
             if asked.is("POST", "/token") {
@@ -589,4 +589,169 @@ fn a_token_for_a_token_is_traded() {
         return;
     };
     push_bytes(&Source::new(&address), 1000).unwrap();
+}
+
+/// Publishes in a process of its own, which is killed with the proxy's request of that number; gives whether it was.
+fn killed_at(registry: &str, source: &Source, number: usize) -> bool {
+    let child = Arc::new(AtomicU32::new(0));
+    let (victim, seen) = (Arc::clone(&child), AtomicUsize::new(0));
+    let proxy = Proxy::to(registry, move |_, _| {
+        if seen.fetch_add(1, Ordering::SeqCst) + 1 == number {
+            let pid = i32::try_from(victim.load(Ordering::SeqCst)).unwrap();
+            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        Fate::Pass
+    });
+    let folder = source.folder.path().to_str().unwrap();
+    let variables = [
+        ("GITOPS_HOOKS_TEST_PROXY", Some(proxy.address.as_str())),
+        ("GITOPS_HOOKS_TEST_FOLDER", Some(folder)),
+        ("GITOPS_HOOKS_TEST_PATH", Some(source.path.as_str())),
+    ];
+    let mut command = again("a_publication_that_is_killed_leaves_nothing_half_done", &variables);
+    let mut process = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    child.store(process.id(), Ordering::SeqCst);
+    let status = process.wait().unwrap();
+    std::os::unix::process::ExitStatusExt::signal(&status) == Some(9)
+}
+
+#[test]
+fn a_publication_that_is_killed_leaves_nothing_half_done() {
+    let Some(registry) = open_registry() else { return };
+    let variable = |name: &str| std::env::var(name).unwrap();
+    if std::env::var("GITOPS_HOOKS_TEST_FOLDER").is_ok() {
+        let folder = Path::new(&variable("GITOPS_HOOKS_TEST_FOLDER")).to_owned();
+        let source = Source::open(&folder, &variable("GITOPS_HOOKS_TEST_PROXY"), &variable("GITOPS_HOOKS_TEST_PATH"));
+        let commit = source.repository.commit("HEAD").unwrap();
+        run(async {
+            let prepared = source.prepare(&commit, Intent::WillPublish).await.unwrap();
+            source.publish(&commit, prepared).await.unwrap();
+        });
+        return;
+    }
+    // Every request of a publication when there is time, else some from its beginning to its end.
+    let soak = std::env::var_os("SOAK").is_some();
+    let numbers: Vec<usize> = if soak { (1..60).collect() } else { vec![2, 7, 11, 14, 18, 21] };
+    let mut killed = 0;
+    for number in numbers {
+        let source = Source::new(&registry);
+        let commit = source.commit("one");
+        let was_killed = killed_at(&registry, &source, number);
+        killed += usize::from(was_killed);
+        run(async {
+            // What can be found is whole.
+            if let Some(found) = source.published(&commit).await.unwrap() {
+                assert_whole(&registry, &source.path, &found.digest.unwrap());
+            }
+            let key = source.prepare(&commit, Intent::TrialOnly).await.unwrap().key().tag();
+            if let Some(digest) = digest_of(&registry, &source.path, &key) {
+                assert_whole(&registry, &source.path, &digest);
+            }
+            // And the next push goes on.
+            let prepared = source.prepare(&commit, Intent::WillPublish).await.unwrap();
+            let new = source.publish(&commit, prepared).await.unwrap();
+            assert_whole(&registry, &source.path, &new.reference.digest.unwrap());
+        });
+        if !was_killed {
+            break;
+        }
+    }
+    assert!(killed > 1, "a publication has more requests than that");
+}
+
+/// A manifest and every blob that it names are there.
+fn assert_whole(registry: &str, path: &str, digest: &Digest) {
+    let accept =
+        "Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
+    let (status, body) = curl(&["-H", accept, &format!("http://{registry}/v2/{path}/manifests/{digest}")]);
+    assert_eq!(status, 200, "{body}");
+    let manifest: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let blobs = manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]);
+    for blob in blobs {
+        let blob = blob["digest"].as_str().unwrap();
+        assert_eq!(curl(&["-I", &format!("http://{registry}/v2/{path}/blobs/{blob}")]).0, 200, "{blob}");
+    }
+}
+
+#[test]
+fn where_an_image_comes_from_is_found_beside_it() {
+    let Some(registry) = open_registry() else { return };
+    let base = bed("GITOPS_HOOKS_TEST_BASE_BUSYBOX").unwrap();
+    let source = Source::new(&registry);
+    source.write("Dockerfile", format!("FROM {base}\nCOPY a /\n"));
+    let commit = source.commit("one");
+    let published = run(async {
+        let built = source.build(&commit).await;
+        source.publish(&commit, built).await.unwrap()
+    });
+    let digest = published.reference.digest.unwrap();
+    let list = Tag::of_referrers(&digest);
+    let get = |below: &str| {
+        let address = format!("http://{registry}/v2/{}/{below}", source.path);
+        let kinds = "Accept: application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
+        serde_json::from_str::<serde_json::Value>(&curl(&["-L", "-H", kinds, &address]).1).unwrap()
+    };
+    let found = get(&format!("manifests/{list}"));
+    let about = &found["manifests"][0];
+    assert_eq!(about["artifactType"], "application/vnd.in-toto+json");
+    assert_eq!(about["annotations"]["org.opencontainers.image.revision"], commit.as_str());
+    let manifest = get(&format!("manifests/{}", about["digest"].as_str().unwrap()));
+    assert_eq!(manifest["subject"]["digest"], digest.as_str());
+    let statement = get(&format!("blobs/{}", manifest["layers"][0]["digest"].as_str().unwrap()));
+    assert_eq!(statement["subject"][0]["digest"]["sha256"], digest.hex());
+    let built = &statement["predicate"]["buildDefinition"];
+    assert_eq!(built["internalParameters"]["key"], published.key.as_str());
+    assert_eq!(built["resolvedDependencies"][0]["digest"]["gitCommit"], commit.as_str());
+    assert_eq!(built["resolvedDependencies"][1]["uri"], format!("oci://{base}"));
+
+    // As somebody else's program reads it.
+    let Some(oras) = bed("GITOPS_HOOKS_TEST_ORAS") else { return };
+    let reference = format!("{registry}/{}@{digest}", source.path);
+    let output =
+        Command::new(oras).args(["discover", "--plain-http", "--format", "json", &reference]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("application/vnd.in-toto+json"), "{said}");
+    assert!(said.contains(about["digest"].as_str().unwrap()), "{said}");
+}
+
+#[test]
+fn a_registry_that_keeps_the_list_itself_gets_no_tag_for_it() {
+    let Some(registry) = open_registry() else { return };
+    let proxy = Proxy::to(&registry, |asked, _| {
+        if asked.is("PUT", "/manifests/sha256:") {
+            return Fate::answer(201, &[("OCI-Subject", "sha256:any")], "");
+        }
+        Fate::Pass
+    });
+    let source = Source::new(&proxy.address);
+    let commit = source.commit("one");
+    run(async {
+        let built = source.build(&commit).await;
+        assert_eq!(source.publish(&commit, built).await.unwrap().note, None);
+    });
+    assert_eq!(proxy.count("PUT", "/manifests/sha256:"), 1);
+    assert_eq!(proxy.count("PUT", "/manifests/sha256-"), 0);
+}
+
+#[test]
+fn a_registry_that_takes_images_only_gets_the_image() {
+    let Some(registry) = open_registry() else { return };
+    let proxy = Proxy::to(&registry, |asked, _| {
+        if asked.is("PUT", "/manifests/sha256:") {
+            let words = r#"{"errors":[{"code":"MANIFEST_INVALID","message":"artifacts are not supported"}]}"#;
+            return Fate::answer(400, &[("Content-Type", "application/json")], words);
+        }
+        Fate::Pass
+    });
+    let source = Source::new(&proxy.address);
+    let commit = source.commit("one");
+    run(async {
+        let built = source.build(&commit).await;
+        let new = source.publish(&commit, built).await.unwrap();
+        assert!(new.note.unwrap().contains("artifacts are not supported"));
+        assert_eq!(source.published(&commit).await.unwrap(), Some(new.reference));
+    });
 }

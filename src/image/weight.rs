@@ -71,7 +71,8 @@ struct Platform {
     architecture: String,
 }
 
-/// The layers of what a tag names; of an image for several platforms, those of the one that is asked for.
+/// The layers of what a tag names; of an image for several platforms, those of the first that is
+/// asked for.
 async fn layers(registry: &Registry, found: Option<Manifest>, platform: &str) -> Result<Option<Layers>, Error> {
     let Some(manifest) = found else { return Ok(None) };
     let Ok(shape) = serde_json::from_slice::<Shape>(&manifest.bytes) else { return Ok(None) };
@@ -85,7 +86,8 @@ async fn layers(registry: &Registry, found: Option<Manifest>, platform: &str) ->
 
 fn inner(list: &Shape, platform: &str) -> Option<crate::values::Digest> {
     let fits = |found: &Platform| {
-        let mut wanted = platform.split('/');
+        let first = platform.split(',').next().unwrap_or(platform);
+        let mut wanted = first.trim().split('/');
         wanted.next() == Some(&*found.os) && wanted.next() == Some(&*found.architecture)
     };
     let entry = list.manifests.iter().find(|entry| entry.platform.as_ref().is_some_and(fits))?;

@@ -8,15 +8,33 @@ use gitops_hooks::{
     values::{ImageName, ImageRef, Oid},
 };
 use miette::Diagnostic;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+};
 use tempfile::TempDir;
 
 pub struct Source {
-    pub folder: TempDir,
+    pub folder: Folder,
     pub repository: git::Repository,
     pub yaml: String,
     /// The path of the image's repository below its registry.
     pub path: String,
+}
+
+/// A folder of this process, or one of another.
+pub enum Folder {
+    Own(TempDir),
+    Other(PathBuf),
+}
+
+impl Folder {
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Own(folder) => folder.path(),
+            Self::Other(path) => path,
+        }
+    }
 }
 
 impl Source {
@@ -24,18 +42,24 @@ impl Source {
     pub fn new(registry: &str) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
-        Self::at(registry, &format!("test/registry-{now}-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
-    }
-
-    pub fn at(registry: &str, path: &str) -> Self {
+        let path = format!("test/registry-{now}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = tempfile::tempdir().unwrap();
         git::Git::at(folder.path()).args(["init", "-q", "-b", "main"]).run().unwrap();
-        let yaml = format!("images:\n  web:\n    repository: {registry}/{path}\n    plain_http: true\n");
-        let repository = git::Repository::open(folder.path()).unwrap();
-        let source = Self { repository, folder, yaml, path: path.to_owned() };
+        let source = Self::with(Folder::Own(folder), registry, &path);
         source.write("Dockerfile", "FROM scratch\nCOPY a /\n");
         source.write("a", path);
         source
+    }
+
+    /// What another process has made.
+    pub fn open(folder: &Path, registry: &str, path: &str) -> Self {
+        Self::with(Folder::Other(folder.to_owned()), registry, path)
+    }
+
+    fn with(folder: Folder, registry: &str, path: &str) -> Self {
+        let yaml = format!("images:\n  web:\n    repository: {registry}/{path}\n    plain_http: true\n");
+        let repository = git::Repository::open(folder.path()).unwrap();
+        Self { repository, folder, yaml, path: path.to_owned() }
     }
 
     /// The same image seen at another address.

@@ -325,8 +325,9 @@ pub(super) fn media_type(manifest: &[u8]) -> String {
     }
 }
 
-/// Whether an image can run on `os/architecture[/variant]`. Of one that is for a single platform its key says which.
-pub(super) fn has_platform(manifest: &[u8], platform: &str) -> bool {
+/// Whether an image can run on each `os/architecture[/variant]`, with commas between several. Of one that is for a single
+/// platform its key says which.
+pub(super) fn has_platform(manifest: &[u8], platforms: &str) -> bool {
     #[derive(serde::Deserialize)]
     struct List {
         manifests: Vec<Entry>,
@@ -341,13 +342,16 @@ pub(super) fn has_platform(manifest: &[u8], platform: &str) -> bool {
         architecture: String,
         variant: Option<String>,
     }
-    let Ok(list) = serde_json::from_slice::<List>(manifest) else { return true };
-    let mut wanted = platform.split('/');
-    let (os, architecture, variant) = (wanted.next(), wanted.next(), wanted.next());
-    list.manifests.iter().filter_map(|entry| entry.platform.as_ref()).any(|found| {
-        os == Some(&*found.os)
-            && architecture == Some(&*found.architecture)
-            && variant.is_none_or(|variant| found.variant.as_deref() == Some(variant))
+    let Ok(list) = serde_json::from_slice::<List>(manifest) else { return !platforms.contains(',') };
+    let listed: Vec<&Platform> = list.manifests.iter().filter_map(|entry| entry.platform.as_ref()).collect();
+    platforms.split(',').all(|platform| {
+        let mut wanted = platform.trim().split('/');
+        let (os, architecture, variant) = (wanted.next(), wanted.next(), wanted.next());
+        listed.iter().any(|found| {
+            os == Some(&*found.os)
+                && architecture == Some(&*found.architecture)
+                && variant.is_none_or(|variant| found.variant.as_deref() == Some(variant))
+        })
     })
 }
 
@@ -378,13 +382,14 @@ mod tests {
             {"platform": {"os": "linux", "architecture": "arm", "variant": "v7"}},
             {"platform": {"os": "linux", "architecture": "amd64"}},
             {"platform": {"os": "unknown", "architecture": "unknown"}}, {}]}"#;
-        for there in ["linux/amd64", "linux/arm", "linux/arm/v7"] {
+        for there in ["linux/amd64", "linux/arm", "linux/arm/v7", "linux/arm/v7, linux/amd64"] {
             assert!(has_platform(list, there), "{there}");
         }
-        for not_there in ["linux/arm64", "linux/arm/v6", "windows/amd64", "linux/amd64/v3"] {
+        for not_there in ["linux/arm64", "linux/arm/v6", "windows/amd64", "linux/amd64/v3", "linux/amd64,linux/arm64"] {
             assert!(!has_platform(list, not_there), "{not_there}");
         }
         assert!(has_platform(br#"{"config": {}}"#, "linux/arm64"));
+        assert!(!has_platform(br#"{"config": {}}"#, "linux/arm64,linux/amd64"));
     }
 
     #[test]
