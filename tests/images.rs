@@ -53,6 +53,8 @@ impl Story {
         context.git(&["add", "."]);
         context.git(&["commit", "-qm", "change 0"]);
         context.git(&["remote", "add", "origin", &context.beside("source.git").display().to_string()]);
+        context.git(&["config", "user.name", "A Developer"]);
+        context.git(&["config", "user.email", "dev@example.com"]);
         context.must(&["install", "--yes"]);
         Some(story)
     }

@@ -181,6 +181,9 @@ fn refused(repository: &Repository, user: Option<String>, error: EngineError) ->
         "bad gateway",
         "gateway time",
         "internal server error",
+        // What a cut leaves of an upload; the next one begins it anew.
+        "blob upload invalid",
+        "blob upload unknown",
     ];
     let registry = repository.registry().to_owned();
     let doing = "pushing".to_owned();
@@ -221,6 +224,7 @@ mod tests {
             "toomanyrequests: slow down",
             "received unexpected HTTP status: 503 Service Unavailable",
             "unexpected status from PUT request to http://x/v2/app/blobs/uploads/4010: 502 Bad Gateway",
+            "error from registry: blob upload invalid",
         ] {
             assert!(matches!(told(busy), (Error::Registry { .. }, Kind::Passing)), "{busy}");
         }

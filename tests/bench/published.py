@@ -3,10 +3,9 @@ folder, where there is a docker. Needs the test bed's variables, and says so wit
 import json
 import os
 import shutil
-import subprocess
+import statistics
 
 import rounds
-import table
 import workplace
 
 FILES = (10, 5_000)
@@ -18,7 +17,8 @@ def bench(binary, count):
         print("images: not measured without an engine and a registry (make testbed)")
         return
     names = ["image key", "image build"] + (["docker build"] if shutil.which("docker") else [])
-    print(f"\nan image that is published already, medians of {count} rounds, ms" + "".join(f"{name:>16}" for name in names))
+    head = f"an image that is published, medians of {count} rounds, ms"
+    print(f"\n{head:<56}" + "".join(f"{name:>14}" for name in names))
     for files in FILES:
         folder = source(binary, registry, files)
         commands = {
@@ -30,8 +30,8 @@ def bench(binary, count):
         os.chdir(folder)
         times = rounds.interleaved(names, count, lambda _: None, commands.get)
         os.chdir(here)
-        medians = [sorted(times[name])[len(times[name]) // 2] for name in names]
-        print(f"{f'{files:,} files in the context':<48}" + "".join(f"{took:16.1f}" for took in medians))
+        medians = [statistics.median(times[name]) for name in names]
+        print(f"{f'{files:,} files in the context':<56}" + "".join(f"{took:14.1f}" for took in medians))
 
 
 def source(binary, registry, files):
