@@ -10,6 +10,7 @@ mod source;
 #[path = "context/testbed.rs"]
 mod testbed;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gitops_hooks::{
     image::{self, Error, ExtraFile, Intent, Origin, Prepared, Transport},
     values::{Digest, ImageRef, Oid, Repository, Tag},
@@ -180,8 +181,8 @@ fn a_registry_that_stumbles_in_a_push_is_given_time() {
 
 #[test]
 fn a_large_blob_goes_on_where_it_was_cut() {
-    let Some(registry) = bed("GITOPS_HOOKS_TEST_REGISTRY") else { return };
     const BYTES: usize = 40 << 20;
+    let Some(registry) = bed("GITOPS_HOOKS_TEST_REGISTRY") else { return };
     // Each third piece is lost on its way: before any of it arrived, since what of a piece has arrived makes this registry
     // (Docker's, 2.8) forget all of the upload.
     let pieces = AtomicUsize::new(0);
@@ -273,7 +274,7 @@ fn docker_config(registry: &str, entry: &serde_json::Value) -> tempfile::TempDir
 
 #[test]
 fn a_token_that_runs_out_in_an_upload_is_made_anew() {
-    let test = "a_token_that_runs_out_in_an_upload_is_made_anew";
+    let this = "a_token_that_runs_out_in_an_upload_is_made_anew";
     let Some(registry) = bed("GITOPS_HOOKS_TEST_REGISTRY") else { return };
     let address = std::env::var("GITOPS_HOOKS_TEST_PROXY");
     let Ok(address) = address else {
@@ -281,7 +282,7 @@ fn a_token_that_runs_out_in_an_upload_is_made_anew() {
         let config = docker_config(&proxy.address, &serde_json::json!({ "auth": "dGVhbTpzM2NyZXQ=" }));
         let address = proxy.address.as_str();
         assert!(!inside(
-            test,
+            this,
             &[("DOCKER_CONFIG", config.path().to_str()), ("GITOPS_HOOKS_TEST_PROXY", Some(address))]
         ));
         assert!(proxy.count("GET", "/token") > 3, "tokens ran out");
@@ -294,13 +295,13 @@ fn a_token_that_runs_out_in_an_upload_is_made_anew() {
 
 #[test]
 fn a_token_that_runs_out_in_the_engines_push_is_made_anew() {
-    let test = "a_token_that_runs_out_in_the_engines_push_is_made_anew";
+    let this = "a_token_that_runs_out_in_the_engines_push_is_made_anew";
     let Some(registry) = open_registry() else { return };
     let Ok(address) = std::env::var("GITOPS_HOOKS_TEST_PROXY") else {
         let proxy = with_tokens(&registry, 9);
         let config = docker_config(&proxy.address, &serde_json::json!({ "auth": "dGVhbTpzM2NyZXQ=" }));
         let address = proxy.address.as_str();
-        inside(test, &[("DOCKER_CONFIG", config.path().to_str()), ("GITOPS_HOOKS_TEST_PROXY", Some(address))]);
+        inside(this, &[("DOCKER_CONFIG", config.path().to_str()), ("GITOPS_HOOKS_TEST_PROXY", Some(address))]);
         return;
     };
     let source = Source::new(&address);
@@ -315,14 +316,14 @@ fn a_token_that_runs_out_in_the_engines_push_is_made_anew() {
 
 #[test]
 fn a_password_that_the_token_server_does_not_know_is_told() {
-    let test = "a_password_that_the_token_server_does_not_know_is_told";
+    let this = "a_password_that_the_token_server_does_not_know_is_told";
     let Some(registry) = open_registry() else { return };
     let Ok(address) = std::env::var("GITOPS_HOOKS_TEST_PROXY") else {
         let proxy = with_tokens(&registry, 100);
         // team:wrong
         let config = docker_config(&proxy.address, &serde_json::json!({ "auth": "dGVhbTp3cm9uZw==" }));
         let address = proxy.address.as_str();
-        inside(test, &[("DOCKER_CONFIG", config.path().to_str()), ("GITOPS_HOOKS_TEST_PROXY", Some(address))]);
+        inside(this, &[("DOCKER_CONFIG", config.path().to_str()), ("GITOPS_HOOKS_TEST_PROXY", Some(address))]);
         assert_eq!(proxy.count("GET", "/token"), 1, "it is shown once, not until the account is locked");
         return;
     };
@@ -501,9 +502,8 @@ fn podmans_file_opens_a_registry_too() {
     else {
         return;
     };
-    use base64::Engine;
-    let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-    let wrong = base64::engine::general_purpose::STANDARD.encode(format!("{user}:wrong"));
+    let auth = STANDARD.encode(format!("{user}:{password}"));
+    let wrong = STANDARD.encode(format!("{user}:wrong"));
     let nothing = tempfile::tempdir().unwrap();
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("containers")).unwrap();
@@ -521,7 +521,7 @@ fn podmans_file_opens_a_registry_too() {
     for place in places {
         let mut variables = place.to_vec();
         variables.push(("DOCKER_CONFIG", none));
-        if inside(test, &variables) {
+        if inside(this, &variables) {
             let source = Source::new(&registry);
             push_bytes(&source, 1000).unwrap();
             return;
@@ -531,13 +531,12 @@ fn podmans_file_opens_a_registry_too() {
 
 #[test]
 fn an_authority_of_ones_own_is_found_where_docker_keeps_it() {
-    let test = "an_authority_of_ones_own_is_found_where_docker_keeps_it";
+    let this = "an_authority_of_ones_own_is_found_where_docker_keeps_it";
     let (Some(registry), Some(ca)) = (bed("GITOPS_HOOKS_TEST_REGISTRY_TLS"), bed("GITOPS_HOOKS_TEST_CA")) else {
         return;
     };
-    use base64::Engine;
     let login = format!("{}:{}", bed("GITOPS_HOOKS_TEST_USER").unwrap(), bed("GITOPS_HOOKS_TEST_PASSWORD").unwrap());
-    let auth = base64::engine::general_purpose::STANDARD.encode(login);
+    let auth = STANDARD.encode(login);
     let with = docker_config(&registry, &serde_json::json!({ "auth": auth }));
     let certificates = with.path().join("certs.d").join(&registry);
     std::fs::create_dir_all(&certificates).unwrap();
@@ -550,7 +549,7 @@ fn an_authority_of_ones_own_is_found_where_docker_keeps_it() {
         [("DOCKER_CONFIG", without.path().to_str()), ("SSL_CERT_FILE", None), ("GITOPS_HOOKS_TEST_TRUSTED", no)],
     ];
     for case in cases {
-        if !inside(test, &case) {
+        if !inside(this, &case) {
             continue;
         }
         let repository: Repository = format!("{registry}/test/trust").parse().unwrap();
@@ -571,7 +570,7 @@ fn an_authority_of_ones_own_is_found_where_docker_keeps_it() {
 
 #[test]
 fn a_token_for_a_token_is_traded() {
-    let test = "a_token_for_a_token_is_traded";
+    let this = "a_token_for_a_token_is_traded";
     let Some(registry) = bed("GITOPS_HOOKS_TEST_REGISTRY") else { return };
     let Ok(address) = std::env::var("GITOPS_HOOKS_TEST_PROXY") else {
         let own = Arc::new(OnceLock::<String>::new());
@@ -591,7 +590,7 @@ fn a_token_for_a_token_is_traded() {
         let _ = own.set(proxy.address.clone());
         let config = docker_config(&proxy.address, &serde_json::json!({ "identitytoken": "refresh" }));
         let address = proxy.address.as_str();
-        inside(test, &[("DOCKER_CONFIG", config.path().to_str()), ("GITOPS_HOOKS_TEST_PROXY", Some(address))]);
+        inside(this, &[("DOCKER_CONFIG", config.path().to_str()), ("GITOPS_HOOKS_TEST_PROXY", Some(address))]);
         assert!(proxy.count("POST", "/token") > 0);
         return;
     };

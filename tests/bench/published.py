@@ -10,17 +10,19 @@ import workplace
 
 FILES = (10, 5_000)
 
+# Read before anything is forgotten of the environment.
+ENGINE, REGISTRY = os.environ.get("DOCKER_HOST"), os.environ.get("GITOPS_HOOKS_TEST_REGISTRY")
+
 
 def bench(binary, count):
-    engine, registry = os.environ.get("DOCKER_HOST"), os.environ.get("GITOPS_HOOKS_TEST_REGISTRY")
-    if not (engine and registry):
+    if not (ENGINE and REGISTRY):
         print("images: not measured without an engine and a registry (make testbed)")
         return
     names = ["image key", "image build"] + (["docker build"] if shutil.which("docker") else [])
     head = f"an image that is published, medians of {count} rounds, ms"
     print(f"\n{head:<56}" + "".join(f"{name:>14}" for name in names))
     for files in FILES:
-        folder = source(binary, registry, files)
+        folder = source(binary, REGISTRY, files)
         commands = {
             "image key": [binary, "image", "key", "web"],
             "image build": [binary, "image", "build", "-q"],

@@ -144,7 +144,7 @@ fn serve(
             }
             let mut answer = format!("HTTP/1.1 {status} So\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
             for (name, value) in headers {
-                answer += &format!("{name}: {value}\r\n");
+                answer.extend([name, ": ", &value, "\r\n"]);
             }
             let mut client = client;
             let body = if asked.method == "HEAD" { "" } else { &body };
@@ -155,7 +155,7 @@ fn serve(
     };
     let mut server = TcpStream::connect(registry).ok()?;
     let kept = head.iter().filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
-    let head: String = kept.map(|line| format!("{line}\r\n")).collect();
+    let head: String = kept.flat_map(|line| [line.as_str(), "\r\n"]).collect();
     server.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).ok()?;
     let chunked = header_is_chunked(&head);
     let (mut back, mut to) = (server.try_clone().ok()?, client.try_clone().ok()?);
