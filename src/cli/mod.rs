@@ -8,11 +8,12 @@ mod deliver;
 mod doctor;
 mod exit;
 mod hook;
+mod image;
 mod import;
 mod init;
 mod install;
-mod present;
 mod plan;
+mod present;
 mod run;
 mod status;
 mod sync;
@@ -82,6 +83,9 @@ enum Command {
     /// What the hooks call.
     #[command(hide = true)]
     Hook(hook::Arguments),
+    /// Build, explain, list and clear away images.
+    #[command(subcommand)]
+    Image(image::Command),
     /// Show each environment from commit to pods.
     Status(status::Arguments),
     /// Say what is wrong with this clone's set-up, and what to do about it.
@@ -136,6 +140,7 @@ fn dispatch(arguments: Arguments) -> miette::Result<()> {
         Command::Run(arguments) => run::run(&arguments, global),
         Command::Deliver(arguments) => deliver::run(&arguments, global),
         Command::Hook(arguments) => hook::run(&arguments, global),
+        Command::Image(command) => image::run(&command, global),
         Command::Status(arguments) => status::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments, global),
         Command::Plan(arguments) => plan::run(&arguments),

@@ -4,6 +4,7 @@
 
 mod commit;
 mod delivered;
+mod history;
 mod message;
 mod order;
 mod outbox;
@@ -11,6 +12,7 @@ mod run;
 mod state;
 
 pub use delivered::{Committed, Delivered, delivered};
+pub use history::history;
 pub use outbox::{Note, Reason, is_at_work, note, waiting};
 pub use run::{Delivery, Resolve, ResolveError, deliver};
 pub use state::{FILE as STATE_FILE, Running, State};

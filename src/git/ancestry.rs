@@ -1,5 +1,6 @@
 use super::{Error, Repository};
 use crate::values::Oid;
+use std::collections::BTreeSet;
 
 /// How two commits stand to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,5 +41,34 @@ impl Repository {
         } else {
             Ok(Ancestry::Diverged)
         }
+    }
+
+    /// Every commit that a commit comes after, without itself. None where the history here cannot tell.
+    ///
+    /// # Errors
+    /// When git fails for another reason than a missing commit.
+    pub fn ancestors(&self, commit: &Oid) -> Result<BTreeSet<Oid>, Error> {
+        if !self.has_commit(commit) {
+            return Ok(BTreeSet::new());
+        }
+        let listed = self.git().args(["rev-list", commit.as_str()]).run()?;
+        let all = String::from_utf8_lossy(&listed.stdout);
+        Ok(all.lines().skip(1).filter_map(|line| line.parse().ok()).collect())
+    }
+
+    /// Those commits that are here, the newest first, each with the first line of its message.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn newest_first(&self, commits: &[Oid]) -> Result<Vec<(Oid, String)>, Error> {
+        let known: Vec<&str> = commits.iter().filter(|oid| self.has_commit(oid)).map(Oid::as_str).collect();
+        if known.is_empty() {
+            return Ok(Vec::new());
+        }
+        let shown = ["log", "--stdin", "--no-walk=sorted", "--format=%H%x00%s"];
+        let listed = self.git().args(shown).input(known.join("\n") + "\n").run()?;
+        let all = String::from_utf8_lossy(&listed.stdout);
+        let lines = all.lines().filter_map(|line| line.split_once('\0'));
+        Ok(lines.filter_map(|(oid, subject)| Some((oid.parse().ok()?, subject.to_owned()))).collect())
     }
 }

@@ -22,7 +22,7 @@ pub async fn ask_registry(image: &config::Image) -> Result<Option<String>, Error
     let registry = Registry::open(&image.repository, Transport::of(image)).await?;
     // No image has the key of nothing; whether a tag is there does not matter here.
     let tag = Tag::of_key(&Digest::of(b""));
-    registry.log_in(&tag).await?;
+    registry.log_in().await?;
     registry.digest(&tag).await?;
-    Ok(registry.user().map(str::to_owned))
+    Ok(registry.user())
 }

@@ -1,15 +1,21 @@
 //! An image FROM scratch that holds one static binary, made and pushed without an engine. The same binary gives the same
 //! bytes everywhere, so that it is pushed once.
 
-use super::{Error, Transport, registry::Registry};
+use super::{
+    Error, Transport,
+    registry::{OCI_MANIFEST, Registry},
+};
 use crate::values::{Digest, ImageRef, Repository, Tag};
-use oci_client::manifest::{IMAGE_CONFIG_MEDIA_TYPE, IMAGE_LAYER_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE};
 use serde_json::json;
 use std::{
     collections::BTreeSet,
     io,
     path::{Path, PathBuf},
 };
+
+/// The media types of what an image is made of (OCI image specification).
+const IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const IMAGE_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// Where the binary lies in the image, and what is started.
 const BINARY: &str = "gitops-hooks";
@@ -58,11 +64,11 @@ pub async fn push_binary(
             None => break,
         }
     }
-    registry.log_in(&tag).await?;
-    registry.put_blob(&tag, parts.layer).await?;
-    registry.put_blob(&tag, parts.config).await?;
-    registry.put_manifest(&tag, parts.manifest).await?;
-    Ok(named(tag))
+    registry.log_in().await?;
+    registry.put_blob(parts.layer).await?;
+    registry.put_blob(parts.config).await?;
+    let there = registry.put_new(&tag, parts.manifest).await?;
+    Ok(ImageRef { digest: Some(there), ..named(tag) })
 }
 
 /// The three things that make an image.
@@ -105,9 +111,9 @@ fn pack(files: &[ExtraFile], platform: &str) -> io::Result<Parts> {
     let config = serde_json::to_vec(&config)?;
     let manifest = serde_json::to_vec(&json!({
         "schemaVersion": 2,
-        "mediaType": OCI_IMAGE_MEDIA_TYPE,
-        "config": { "mediaType": IMAGE_CONFIG_MEDIA_TYPE, "digest": Digest::of(&config), "size": config.len() },
-        "layers": [{ "mediaType": IMAGE_LAYER_MEDIA_TYPE, "digest": Digest::of(&layer), "size": layer.len() }],
+        "mediaType": OCI_MANIFEST,
+        "config": { "mediaType": IMAGE_CONFIG, "digest": Digest::of(&config), "size": config.len() },
+        "layers": [{ "mediaType": IMAGE_LAYER, "digest": Digest::of(&layer), "size": layer.len() }],
     }))?;
     Ok(Parts { layer, config, manifest })
 }

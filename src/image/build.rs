@@ -3,10 +3,11 @@
 use super::{
     Error,
     context::Context,
-    credentials::{Credentials, DockerConfig},
+    credentials::{Credentials, Logins},
     dockerfile::Dockerfile,
     engine::Engine,
     progress::{self, Trace},
+    provenance::BASES_LABEL,
 };
 use crate::{config, git::Repository, ui::Task, values::Digest};
 use bollard::{
@@ -43,6 +44,14 @@ pub(super) struct Build<'a> {
     pub name: String,
     /// What is written on it.
     pub labels: BTreeMap<String, String>,
+    pub cache: Cache,
+}
+
+/// Whether what the engine has built and pulled before may stand for what would be made now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cache {
+    Used,
+    Ignored,
 }
 
 impl Build<'_> {
@@ -57,6 +66,7 @@ impl Build<'_> {
         } else {
             // Only a build tells which bases it used. The second one finds all of its steps in the cache and writes them down.
             self.labels.extend(base_labels(&bases));
+            self.cache = Cache::Used;
             let (labelled, _) = self.once(engine, &file, &credentials, task).await?;
             if labelled != first {
                 let gone = RemoveImageOptionsBuilder::new().build();
@@ -141,6 +151,8 @@ impl Build<'_> {
             .labels(&labels)
             .platform(self.image.platform.as_str())
             .target(self.image.target.as_deref().unwrap_or_default())
+            .nocache(self.cache == Cache::Ignored)
+            .pull(if self.cache == Cache::Ignored { "true" } else { "false" })
             .rm(true)
             .forcerm(true)
             .version(version)
@@ -211,7 +223,7 @@ fn lacks_buildkit(error: &EngineError) -> bool {
 
 fn base_labels(bases: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let all: Vec<String> = bases.iter().map(|(name, digest)| format!("{name}@{digest}")).collect();
-    let mut labels = BTreeMap::from([("dev.gitops-hooks.bases".to_owned(), all.join(" "))]);
+    let mut labels = BTreeMap::from([(BASES_LABEL.to_owned(), all.join(" "))]);
     if let (1, Some((name, digest))) = (bases.len(), bases.first_key_value()) {
         labels.insert("org.opencontainers.image.base.name".to_owned(), name.clone());
         labels.insert("org.opencontainers.image.base.digest".to_owned(), digest.clone());
@@ -224,10 +236,10 @@ async fn base_credentials(
     file: &Dockerfile,
     image: &config::Image,
 ) -> Result<HashMap<String, DockerCredentials>, Error> {
-    let config = DockerConfig::load()?;
+    let logins = Logins::load()?;
     let mut known = HashMap::new();
     for registry in file.registries(&image.args) {
-        let found = config.credentials(&registry).await?;
+        let found = logins.of_registry(&registry).await?;
         if found != Credentials::Anonymous {
             known.insert(super::credentials::server(&registry).to_owned(), found.for_engine(&registry));
         }

@@ -49,14 +49,13 @@ impl Context {
         let below = path.strip_prefix(image.context.as_str()).map(|rest| rest.trim_start_matches('/'));
         let inside = below.filter(|below| entries.iter().any(|entry| entry.path == *below));
         let dockerfile_in_tar = inside.unwrap_or(ADDED).to_owned();
-        let key = Key::of(&Recipe {
-            dockerfile: &dockerfile,
-            target: image.target.as_deref(),
-            platform: image.platform.as_str(),
-            args: &image.args,
-            context: &entries,
-        });
+        let key = Key::of(&recipe(image, &dockerfile, &entries));
         Ok(Self { entries, dockerfile, dockerfile_in_tar, key })
+    }
+
+    /// All that the key stands for.
+    pub(super) fn recipe<'a>(&'a self, image: &'a config::Image) -> Recipe<'a> {
+        recipe(image, &self.dockerfile, &self.entries)
     }
 
     /// Writes the tar. Everything in it is at time 0 and owned by root; folders come before what they hold.
@@ -81,6 +80,16 @@ impl Context {
         }
         let mut to = tar.into_inner().map_err(written)?;
         to.flush().map_err(written)
+    }
+}
+
+fn recipe<'a>(image: &'a config::Image, dockerfile: &'a [u8], context: &'a [TreeEntry]) -> Recipe<'a> {
+    Recipe {
+        dockerfile,
+        target: image.target.as_deref(),
+        platform: image.platform.as_str(),
+        args: &image.args,
+        context,
     }
 }
 

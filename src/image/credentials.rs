@@ -1,11 +1,18 @@
-//! The user's own registry credentials, as `docker login` left them: in docker's configuration file, or with a credential
-//! helper that the file names. Helpers are asked with a time limit, since one that waits for a person would stop a push.
+//! The user's own registry credentials, as `docker login` or `podman login` left them: in a file, or with a credential helper
+//! that the file names. Helpers are asked with a time limit, since one that waits for a person would stop a push.
 
 use super::Error;
+use crate::values::Repository;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bollard::auth::DockerCredentials;
 use serde::Deserialize;
-use std::{collections::BTreeMap, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{io::AsyncWriteExt, process::Command};
 
 /// How long a helper may take. Keychains of a desktop may ask the person to unlock them.
@@ -23,6 +30,8 @@ pub(super) enum Credentials {
     Password { user: String, password: String },
     /// A token that is traded for access tokens (a refresh token of RFC 6749), as Azure's registries hand out.
     Identity(String),
+    /// An access token for this registry alone, which is shown as it is.
+    Bearer(String),
 }
 
 impl std::fmt::Debug for Credentials {
@@ -31,6 +40,7 @@ impl std::fmt::Debug for Credentials {
             Self::Anonymous => f.write_str("Anonymous"),
             Self::Password { user, .. } => write!(f, "Password({user}, …)"),
             Self::Identity(_) => f.write_str("Identity(…)"),
+            Self::Bearer(_) => f.write_str("Bearer(…)"),
         }
     }
 }
@@ -50,13 +60,16 @@ impl Credentials {
             Self::Identity(token) => {
                 DockerCredentials { identitytoken: Some(token), serveraddress, ..DockerCredentials::default() }
             }
+            Self::Bearer(token) => {
+                DockerCredentials { registrytoken: Some(token), serveraddress, ..DockerCredentials::default() }
+            }
         }
     }
 
     /// As user and password; `None` where nothing is known.
     pub(super) fn basic(&self) -> Option<(String, String)> {
         match self.clone() {
-            Self::Anonymous => None,
+            Self::Anonymous | Self::Bearer(_) => None,
             Self::Password { user, password } => Some((user, password)),
             // Registries that hand out identity tokens take them as the password of this user (Azure, `docker login`).
             Self::Identity(token) => Some(("00000000-0000-0000-0000-000000000000".to_owned(), token)),
@@ -69,11 +82,64 @@ impl Credentials {
             Self::Anonymous => None,
             Self::Password { user, .. } => Some(user.clone()),
             Self::Identity(_) => Some("with the identity token".to_owned()),
+            Self::Bearer(_) => Some("with the access token".to_owned()),
         }
     }
 }
 
-/// Docker's `config.json`, as far as it matters here.
+/// The files that may hold the user's logins, in the order in which they are asked.
+pub(super) struct Logins(Vec<DockerConfig>);
+
+/// What was found in this process: a helper is asked once, not for every question to a registry.
+static FOUND: Mutex<BTreeMap<String, Credentials>> = Mutex::new(BTreeMap::new());
+
+impl Logins {
+    /// The file that Podman was told of for this session, docker's, and Podman's usual ones (containers-auth.json(5)).
+    pub(super) fn load() -> Result<Self, Error> {
+        let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let podmans = |folder: PathBuf| DockerConfig::read(&folder.join("containers/auth.json"));
+        let own = path("XDG_CONFIG_HOME").or_else(|| std::env::home_dir().map(|home| home.join(".config")));
+        let mut files = Vec::new();
+        files.extend(path("REGISTRY_AUTH_FILE").map(|path| DockerConfig::read(&path)).transpose()?);
+        files.push(DockerConfig::load()?);
+        files.extend(path("XDG_RUNTIME_DIR").map(podmans).transpose()?);
+        files.extend(own.map(podmans).transpose()?);
+        Ok(Self(files))
+    }
+
+    /// What opens a repository.
+    pub(super) async fn of(&self, repository: &Repository) -> Result<Credentials, Error> {
+        let place = format!("{}/{}", repository.registry(), repository.path());
+        self.remembered(&place, repository.registry()).await
+    }
+
+    /// What opens a registry as a whole.
+    pub(super) async fn of_registry(&self, registry: &str) -> Result<Credentials, Error> {
+        self.remembered(registry, registry).await
+    }
+
+    async fn remembered(&self, place: &str, registry: &str) -> Result<Credentials, Error> {
+        let known = FOUND.lock().unwrap_or_else(PoisonError::into_inner).get(place).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let found = self.find(place, registry).await?;
+        FOUND.lock().unwrap_or_else(PoisonError::into_inner).insert(place.to_owned(), found.clone());
+        Ok(found)
+    }
+
+    async fn find(&self, place: &str, registry: &str) -> Result<Credentials, Error> {
+        for file in &self.0 {
+            let found = file.credentials(place, registry).await?;
+            if found != Credentials::Anonymous {
+                return Ok(found);
+            }
+        }
+        Ok(Credentials::Anonymous)
+    }
+}
+
+/// Docker's `config.json`, as far as it matters here. Podman's `auth.json` has the same form.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct DockerConfig {
@@ -91,6 +157,7 @@ struct Entry {
     username: Option<String>,
     password: Option<String>,
     identitytoken: Option<String>,
+    registrytoken: Option<String>,
 }
 
 impl std::fmt::Debug for Entry {
@@ -102,8 +169,11 @@ impl std::fmt::Debug for Entry {
 impl DockerConfig {
     /// The user's configuration; an empty one where there is no file.
     pub(super) fn load() -> Result<Self, Error> {
-        let Some(path) = folder().map(|folder| folder.join("config.json")) else { return Ok(Self::default()) };
-        match std::fs::read(&path) {
+        folder().map_or_else(|| Ok(Self::default()), |folder| Self::read(&folder.join("config.json")))
+    }
+
+    fn read(path: &Path) -> Result<Self, Error> {
+        match std::fs::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| Error::DockerConfig {
                 path: path.display().to_string(),
                 // serde's message for a wrong type may quote the value, which may be a password.
@@ -114,15 +184,15 @@ impl DockerConfig {
         }
     }
 
-    /// What opens a registry, asking the helper that is in charge of it.
-    pub(super) async fn credentials(&self, registry: &str) -> Result<Credentials, Error> {
+    /// What opens a place, a registry or a repository of it, asking the helper that is in charge of the registry.
+    async fn credentials(&self, place: &str, registry: &str) -> Result<Credentials, Error> {
         if let Some(helper) = self.helper(registry) {
             let found = ask(&format!("docker-credential-{helper}"), server(registry), HELPER_LIMIT).await?;
             if found != Credentials::Anonymous {
                 return Ok(found);
             }
         }
-        self.written(registry)
+        self.written(place, registry)
     }
 
     /// The helper in charge: the registry's own before the one for all.
@@ -131,10 +201,12 @@ impl DockerConfig {
         own.or(self.creds_store.as_ref()).map(String::as_str).filter(|helper| !helper.is_empty())
     }
 
-    /// What the file itself holds.
-    fn written(&self, registry: &str) -> Result<Credentials, Error> {
-        let found = self.auths.iter().find(|(host, entry)| same_host(host, registry) && !entry.is_empty());
-        found.map_or(Ok(Credentials::Anonymous), |(host, entry)| entry.decode(host))
+    /// What the file itself holds: the entry that says most about the place.
+    fn written(&self, place: &str, registry: &str) -> Result<Credentials, Error> {
+        let full = self.auths.iter().filter(|(_, entry)| !entry.is_empty());
+        let fitting = full.filter_map(|(key, entry)| Some((fit(key, place, registry)?, key, entry)));
+        let best = fitting.max_by_key(|(fit, ..)| *fit);
+        best.map_or(Ok(Credentials::Anonymous), |(_, key, entry)| entry.decode(key))
     }
 }
 
@@ -142,12 +214,15 @@ impl Entry {
     /// Helpers leave entries without content, which only say that somebody logged in.
     fn is_empty(&self) -> bool {
         let empty = |text: &Option<String>| text.as_deref().is_none_or(str::is_empty);
-        empty(&self.auth) && empty(&self.username) && empty(&self.identitytoken)
+        [&self.auth, &self.username, &self.identitytoken, &self.registrytoken].into_iter().all(empty)
     }
 
     fn decode(&self, host: &str) -> Result<Credentials, Error> {
         if let Some(token) = self.identitytoken.as_deref().filter(|token| !token.is_empty()) {
             return Ok(Credentials::Identity(token.to_owned()));
+        }
+        if let Some(token) = self.registrytoken.as_deref().filter(|token| !token.is_empty()) {
+            return Ok(Credentials::Bearer(token.to_owned()));
         }
         if let Some(auth) = self.auth.as_deref().filter(|auth| !auth.is_empty()) {
             let decoded = STANDARD.decode(auth.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
@@ -179,13 +254,32 @@ pub(super) fn server(registry: &str) -> &str {
 
 /// Whether a key of the file means a registry. Old entries carry a scheme and a path (docker/cli, `ConvertToHostname`).
 fn same_host(key: &str, registry: &str) -> bool {
-    let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
-    let host = bare.split('/').next().unwrap_or(bare);
-    if registry == "docker.io" {
-        matches!(host, "index.docker.io" | "docker.io" | "registry-1.docker.io")
-    } else {
-        host == registry
+    let bare = without_scheme(key);
+    host(bare.split('/').next().unwrap_or(bare)) == registry
+}
+
+/// How much a key of the file says about a place: all of a registry, or a part of its repositories (containers-auth.json(5)).
+/// What docker writes with a scheme is about all of the registry, whatever path stands behind it.
+fn fit(key: &str, place: &str, registry: &str) -> Option<usize> {
+    let bare = without_scheme(key).trim_end_matches('/');
+    let (first, path) = bare.split_once('/').unwrap_or((bare, ""));
+    if host(first) != registry {
+        return None;
     }
+    if path.is_empty() || bare.len() < key.trim_end_matches('/').len() || matches!(path, "v1" | "v2") {
+        return Some(0);
+    }
+    let below = place.strip_prefix(registry)?.strip_prefix('/')?.strip_prefix(path)?;
+    (below.is_empty() || below.starts_with('/')).then_some(path.len())
+}
+
+fn without_scheme(key: &str) -> &str {
+    key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key)
+}
+
+/// Docker Hub's registry has several names.
+fn host(name: &str) -> &str {
+    if matches!(name, "index.docker.io" | "registry-1.docker.io") { "docker.io" } else { name }
 }
 
 /// What a helper answers on `get` (docker/docker-credential-helpers).
@@ -262,11 +356,17 @@ mod tests {
             r#"{"auths": {"reg.example.com:5000": {"auth": "dGVhbTpzMzpjcmV0"}, "https://index.docker.io/v1/": {"auth": "aHViOnB3"},
                 "az.example.com": {"auth": "MDA6", "identitytoken": "refresh"}, "helped.example.com": {}}}"#,
         );
-        assert_eq!(config.written("reg.example.com:5000").unwrap(), password("team", "s3:cret"));
-        assert_eq!(config.written("docker.io").unwrap(), password("hub", "pw"));
-        assert_eq!(config.written("az.example.com").unwrap(), Credentials::Identity("refresh".to_owned()));
-        assert_eq!(config.written("reg.example.com").unwrap(), Credentials::Anonymous);
-        assert_eq!(config.written("helped.example.com").unwrap(), Credentials::Anonymous);
+        assert_eq!(
+            config.written("reg.example.com:5000/team/app", "reg.example.com:5000").unwrap(),
+            password("team", "s3:cret")
+        );
+        assert_eq!(config.written("docker.io", "docker.io").unwrap(), password("hub", "pw"));
+        assert_eq!(
+            config.written("az.example.com", "az.example.com").unwrap(),
+            Credentials::Identity("refresh".to_owned())
+        );
+        assert_eq!(config.written("reg.example.com", "reg.example.com").unwrap(), Credentials::Anonymous);
+        assert_eq!(config.written("helped.example.com", "helped.example.com").unwrap(), Credentials::Anonymous);
     }
 
     #[test]
@@ -276,9 +376,25 @@ mod tests {
     }
 
     #[test]
+    fn podmans_entry_for_a_part_of_a_registry_counts_there_only() {
+        // a:1, b:2, c:3
+        let config = config(
+            r#"{"auths": {"quay.io": {"auth": "YToxCg=="}, "quay.io/team": {"auth": "Yjoy"}, "quay.io/team/app": {"auth": "Yzoz"},
+                "docker.io/library": {"auth": "Yjoy"}}}"#,
+        );
+        let user = |place: &str, registry: &str| config.written(place, registry).unwrap().user();
+        assert_eq!(user("quay.io/team/app", "quay.io").as_deref(), Some("c"));
+        assert_eq!(user("quay.io/team/other", "quay.io").as_deref(), Some("b"));
+        assert_eq!(user("quay.io/teams/app", "quay.io").as_deref(), Some("a"));
+        assert_eq!(user("quay.io", "quay.io").as_deref(), Some("a"));
+        assert_eq!(user("docker.io/library/nginx", "docker.io").as_deref(), Some("b"));
+        assert_eq!(user("docker.io/other/nginx", "docker.io"), None);
+    }
+
+    #[test]
     fn an_entry_that_is_none_is_told_without_its_content() {
         let config = config(r#"{"auths": {"a": {"auth": "bm9jb2xvbg=="}}}"#);
-        let told = config.written("a").unwrap_err().to_string();
+        let told = config.written("a", "a").unwrap_err().to_string();
         assert!(told.contains("the entry for a") && !told.contains("nocolon") && !told.contains("bm9j"), "{told}");
         assert!(!format!("{config:?}{:?}", password("u", "s3cret")).contains("s3cret"));
     }

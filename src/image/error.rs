@@ -138,6 +138,49 @@ pub enum Error {
         reason: String,
     },
 
+    /// Something answers at the registry's address that is none.
+    #[error("what answers for {registry} while {doing} is no registry, but {}", page(elsewhere.as_deref()))]
+    #[diagnostic(
+        code(environment),
+        help(
+            "a network that wants a login first answers so: open a page in a browser, then try again. Else see that the address is right"
+        )
+    )]
+    NoRegistry {
+        /// Its host and port.
+        registry: String,
+        /// What was asked of it, as a participle.
+        doing: String,
+        /// The host that it sends on to.
+        elsewhere: Option<String>,
+    },
+
+    /// The registry removes nothing.
+    #[error("the registry {registry} does not let anybody remove an image")]
+    #[diagnostic(
+        code(environment),
+        help(
+            "its keeper must allow it (`REGISTRY_STORAGE_DELETE_ENABLED=true` for Docker's own), or it has rules of its own for clean-up"
+        )
+    )]
+    NoRemoval {
+        /// Its host and port.
+        registry: String,
+    },
+
+    /// Certificates that cannot be used.
+    #[error("cannot use the certificates for {registry}: {reason}")]
+    #[diagnostic(
+        code(environment),
+        help("they are looked for in `certs.d/HOST:PORT` of docker and Podman, and in the system's store")
+    )]
+    Certificates {
+        /// The file, or the registry.
+        registry: String,
+        /// What is wrong with them.
+        reason: String,
+    },
+
     /// Docker's configuration cannot be used.
     #[error("cannot use {path}: {reason}")]
     #[diagnostic(code(environment), help("docker writes this file; `docker login` mends it"))]
@@ -177,6 +220,10 @@ pub enum Error {
 
 fn who(user: Option<&str>) -> String {
     user.map_or_else(|| "to let anyone in without a password".to_owned(), |user| format!("the user {user}"))
+}
+
+fn page(elsewhere: Option<&str>) -> String {
+    elsewhere.map_or_else(|| "a web page".to_owned(), |host| format!("the way to a page of {host}"))
 }
 
 /// The engine's own sentence, without the HTTP around it.

@@ -23,6 +23,25 @@ pub(super) struct Recipe<'a> {
     pub context: &'a [TreeEntry],
 }
 
+impl Recipe<'_> {
+    /// Hands out each thing that the key holds, as its kind and its fields, in the order of the key.
+    pub(super) fn each(&self, mut take: impl FnMut(&[&[u8]])) {
+        take(&[b"dockerfile", self.dockerfile]);
+        if let Some(target) = self.target {
+            take(&[b"target", target.as_bytes()]);
+        }
+        take(&[b"platform", self.platform.as_bytes()]);
+        for (name, value) in self.args {
+            take(&[b"arg", name.as_bytes(), value.as_bytes()]);
+        }
+        let mut entries: Vec<&TreeEntry> = self.context.iter().collect();
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        for entry in entries {
+            take(&[b"entry", entry.kind.mode().as_bytes(), &entry.path, entry.oid.as_str().as_bytes()]);
+        }
+    }
+}
+
 /// The first field of what is hashed. A change of the form below changes it, so that no old key is taken for a new one.
 const VERSION: &str = "gitops-hooks-key 1";
 
@@ -46,27 +65,7 @@ impl Key {
             hasher.update(b"\n");
         };
         field(VERSION.as_bytes());
-        field(b"dockerfile");
-        field(recipe.dockerfile);
-        if let Some(target) = recipe.target {
-            field(b"target");
-            field(target.as_bytes());
-        }
-        field(b"platform");
-        field(recipe.platform.as_bytes());
-        for (name, value) in recipe.args {
-            field(b"arg");
-            field(name.as_bytes());
-            field(value.as_bytes());
-        }
-        let mut entries: Vec<&TreeEntry> = recipe.context.iter().collect();
-        entries.sort_by(|a, b| a.path.cmp(&b.path));
-        for entry in entries {
-            field(b"entry");
-            field(entry.kind.mode().as_bytes());
-            field(&entry.path);
-            field(entry.oid.as_str().as_bytes());
-        }
+        recipe.each(|fields| fields.iter().for_each(|bytes| field(bytes)));
         Self(Digest::finish(hasher))
     }
 

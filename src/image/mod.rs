@@ -11,30 +11,40 @@ mod dockerfile;
 mod dockerignore;
 mod engine;
 mod error;
+mod explain;
 mod key;
+mod load;
 mod progress;
+mod provenance;
 mod pull;
 mod push;
 mod registry;
+mod shelf;
 mod smoke;
+mod weight;
 
 pub use ask::{ask_engine, ask_registry};
 pub use binary::{ExtraFile, push_binary};
 pub use error::Error;
+pub use explain::{Difference, Explanation, Part};
 pub use key::Key;
+pub use load::load;
 pub use pull::{Access, DockerConfigJson, access};
 pub use registry::Transport;
+pub use shelf::{Fate, Shelf, Shelved, judge};
+pub use weight::{Weight, weigh};
 
 use crate::{
     config, git,
     ui::Task,
     values::{Digest, ImageName, ImageRef, Oid, Tag},
 };
-use build::Build;
+use build::{Build, Cache};
 use context::Context;
 use engine::Engine;
+use provenance::Provenance;
 use push::Pushed;
-use registry::Registry;
+use registry::{Registry, has_platform};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Which image of which commit.
@@ -59,6 +69,8 @@ pub enum Intent {
     WillPublish,
     /// It is built and tried, and the registry is never asked.
     TrialOnly,
+    /// As a trial, with the base images of now and nothing from the engine's cache.
+    Anew,
 }
 
 /// An image that is ready; nothing is published yet.
@@ -108,6 +120,8 @@ pub struct Published {
     pub key: Key,
     /// Whether it is new.
     pub origin: Origin,
+    /// What could not be done besides, such as attaching where it comes from.
+    pub note: Option<String>,
 }
 
 /// The key of an image at a commit.
@@ -116,6 +130,15 @@ pub struct Published {
 /// The commit has no such Dockerfile, or cannot be read.
 pub async fn key(request: &Request<'_>) -> Result<Key, Error> {
     Ok(context(request).await?.key)
+}
+
+/// The key of an image at a commit, with all that it stands for.
+///
+/// # Errors
+/// As [`key`].
+pub async fn explain(request: &Request<'_>) -> Result<Explanation, Error> {
+    let context = context(request).await?;
+    Ok(Explanation::of(context.key.clone(), &context.recipe(request.image)))
 }
 
 /// Builds an image and tries it, unless the registry has its key. Publishes nothing.
@@ -130,8 +153,10 @@ pub async fn prepare(request: &Request<'_>, intent: Intent, task: &Task) -> Resu
     if intent == Intent::WillPublish {
         task.message("asking the registry");
         let registry = Registry::open(&request.image.repository, Transport::of(request.image)).await?;
-        if let Some(digest) = registry.digest(&key.tag()).await? {
-            return Ok(Prepared::AlreadyPublished { key, digest });
+        if let Some(found) = registry.manifest(&key.tag()).await?
+            && has_platform(&found.bytes, request.image.platform.as_str())
+        {
+            return Ok(Prepared::AlreadyPublished { key, digest: found.digest });
         }
     }
     let engine = Engine::connect().await?;
@@ -142,6 +167,7 @@ pub async fn prepare(request: &Request<'_>, intent: Intent, task: &Task) -> Resu
         context: Arc::new(context),
         name: format!("{}:{}", *request.image.repository, key.tag()),
         labels: labels(request, &key),
+        cache: if intent == Intent::Anew { Cache::Ignored } else { Cache::Used },
     };
     let id = build.run(&engine, task).await?;
     if let Some(smoke) = &request.image.smoke {
@@ -156,19 +182,54 @@ pub async fn prepare(request: &Request<'_>, intent: Intent, task: &Task) -> Resu
 /// The registry refuses or cannot be reached. Then the commit has no tag: a later call goes on.
 pub async fn publish(request: &Request<'_>, prepared: Prepared, task: &Task) -> Result<Published, Error> {
     let registry = Registry::open(&request.image.repository, Transport::of(request.image)).await?;
+    let mut note = None;
     let (key, digest, origin) = match prepared {
         Prepared::AlreadyPublished { key, digest } => (key, digest, Origin::Adopted),
         Prepared::Built { key, id } => {
             let engine = Engine::connect().await?;
-            match push::push(&engine, &registry, &request.image.repository, &key, &id, task).await? {
-                Pushed::Ours(digest) => (key, digest, Origin::Built),
+            match push::push(&engine, &registry, request, &key, &id, task).await? {
                 Pushed::Theirs(digest) => (key, digest, Origin::Adopted),
+                Pushed::Ours { digest, labels } => {
+                    task.message("attaching where it comes from");
+                    note = describe(request, &registry, &engine, &key, &digest, &labels).await?;
+                    (key, digest, Origin::Built)
+                }
             }
         }
     };
     task.message("tagging");
     let reference = tag(request, &registry, &digest).await?;
-    Ok(Published { reference, key, origin })
+    Ok(Published { reference, key, origin, note })
+}
+
+/// Attaches an image's provenance. A registry that takes images and nothing else is no reason to hold an image back.
+async fn describe(
+    request: &Request<'_>,
+    registry: &Registry,
+    engine: &Engine,
+    key: &Key,
+    digest: &Digest,
+    labels: &BTreeMap<String, String>,
+) -> Result<Option<String>, Error> {
+    let provenance = Provenance {
+        repository: request.image.repository.to_string(),
+        digest,
+        key,
+        image: request.name.as_str(),
+        dockerfile: request.image.dockerfile(),
+        platform: request.image.platform.as_str(),
+        target: request.image.target.as_deref(),
+        labels,
+        engine: provenance::builder(engine).await,
+        finished: jiff::Timestamp::now(),
+    };
+    match provenance.attach(registry).await {
+        Ok(_) => Ok(None),
+        Err(Error::Registry { reason, .. }) => {
+            Ok(Some(format!("the registry does not take where {} comes from: {reason}", request.name)))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// What the registry has under a commit's tag; `None` where the commit was never published. That tag is put only after the
@@ -213,11 +274,11 @@ async fn context(request: &Request<'_>) -> Result<Context, Error> {
 /// with the same key adopts the image as it is.
 fn labels(request: &Request<'_>, key: &Key) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from([
-        ("dev.gitops-hooks.key".to_owned(), key.to_string()),
-        ("org.opencontainers.image.revision".to_owned(), request.commit.to_string()),
+        (provenance::KEY_LABEL.to_owned(), key.to_string()),
+        (provenance::REVISION_LABEL.to_owned(), request.commit.to_string()),
     ]);
     if let Some(source) = &request.source {
-        labels.insert("org.opencontainers.image.source".to_owned(), source.clone());
+        labels.insert(provenance::SOURCE_LABEL.to_owned(), source.clone());
     }
     labels
 }

@@ -3,7 +3,7 @@
 
 use super::{
     Error, Transport,
-    credentials::{Credentials, DockerConfig, server},
+    credentials::{Credentials, Logins, server},
     registry::Registry,
 };
 use crate::values::ImageRef;
@@ -53,7 +53,7 @@ pub enum Access {
 /// # Errors
 /// The registry cannot be asked, or refuses the user's credentials.
 pub async fn access(image: &ImageRef, transport: Transport) -> Result<Access, Error> {
-    let stranger = Registry::with(&image.repository, transport, &Credentials::Anonymous).find(image).await;
+    let stranger = Registry::with(&image.repository, transport, Credentials::Anonymous)?.find(image).await;
     let refused = match stranger {
         Ok(Some(_)) => return Ok(Access::Open),
         Ok(None) => false,
@@ -61,12 +61,12 @@ pub async fn access(image: &ImageRef, transport: Transport) -> Result<Access, Er
         Err(error) => return Err(error),
     };
     let registry = image.repository.registry();
-    let credentials = DockerConfig::load()?.credentials(registry).await?;
+    let credentials = Logins::load()?.of(&image.repository).await?;
     let Some(config) = DockerConfigJson::of(registry, &credentials) else {
         return Ok(if refused { Access::Closed(None) } else { Access::Open });
     };
     // Some registries hide from a stranger that they have an image, instead of asking who it is.
-    let found = Registry::with(&image.repository, transport, &credentials).find(image).await?;
+    let found = Registry::with(&image.repository, transport, credentials)?.find(image).await?;
     Ok(if refused || found.is_some() { Access::Closed(Some(config)) } else { Access::Open })
 }
 

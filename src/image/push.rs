@@ -1,22 +1,29 @@
 //! Publication: the engine sends the image under its key's tag, and the registry then gives it the commit's tag. The tag that
 //! people read comes last, so that a push that breaks off leaves nothing to be found.
 
-use super::{Error, credentials::DockerConfig, engine::Engine, key::Key, registry::Registry};
+use super::{
+    Error, Request,
+    credentials::Logins,
+    engine::Engine,
+    key::Key,
+    registry::{Patience, Registry, has_platform},
+};
 use crate::{
     ui::Task,
-    values::{Digest, Repository},
+    values::{Digest, Repository, Tag},
 };
 use bollard::{
     errors::Error as EngineError,
     query_parameters::{PushImageOptionsBuilder, TagImageOptionsBuilder},
 };
 use futures_util::StreamExt;
+use std::collections::BTreeMap;
 
-/// What a registry has under a key after a push.
+/// What a registry has after a push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Pushed {
-    /// Ours.
-    Ours(Digest),
+    /// Ours, with the labels that the build gave it.
+    Ours { digest: Digest, labels: BTreeMap<String, String> },
     /// Somebody was quicker; theirs counts.
     Theirs(Digest),
 }
@@ -25,36 +32,114 @@ pub(super) enum Pushed {
 pub(super) async fn push(
     engine: &Engine,
     registry: &Registry,
-    repository: &Repository,
+    request: &Request<'_>,
     key: &Key,
     id: &str,
     task: &Task,
 ) -> Result<Pushed, Error> {
-    let tag = key.tag();
-    if let Some(winner) = registry.digest(&tag).await? {
-        return Ok(Pushed::Theirs(winner));
-    }
-    registry.log_in(&tag).await?;
-    let failed = |source| Error::Engine { doing: "naming the image".to_owned(), source };
-    // Another build may have taken the name since.
-    let name = TagImageOptionsBuilder::new().repo(&repository.to_string()).tag(tag.as_str()).build();
-    engine.docker.tag_image(id, Some(name)).await.map_err(failed)?;
+    let repository = &request.image.repository;
+    let tag = match registry.manifest(&key.tag()).await? {
+        Some(winner) if has_platform(&winner.bytes, request.image.platform.as_str()) => {
+            return Ok(Pushed::Theirs(winner.digest));
+        }
+        // What the key names cannot run where this should, and is not overwritten: the commit's tag alone finds the new one.
+        Some(_) => Tag::of_commit(&request.commit),
+        None => key.tag(),
+    };
+    registry.log_in().await?;
+    name(engine, repository, key, &tag, id).await?;
 
     task.message("pushing");
-    send(engine, repository, tag.as_str(), task).await?;
-    let published = registry.digest(&tag).await?.ok_or_else(|| Error::Registry {
-        registry: repository.registry().to_owned(),
-        doing: format!("reading the tag {tag} back"),
-        reason: "the push ended well, but the tag is not there".to_owned(),
-    })?;
+    let published = send_patiently(engine, registry, repository, &tag, task).await?;
     // The engine notes the digest it pushed. Another one means that somebody pushed the same key at the same time.
-    let local = engine.docker.inspect_image(&format!("{repository}:{tag}")).await.map_err(failed)?;
+    let local = engine.docker.inspect_image(&format!("{}:{tag}", **repository)).await.map_err(unnamed)?;
     let ours = local.repo_digests.unwrap_or_default().iter().any(|known| known.ends_with(published.as_str()));
-    Ok(if ours { Pushed::Ours(published) } else { Pushed::Theirs(published) })
+    if !ours {
+        return Ok(Pushed::Theirs(published));
+    }
+    let labels = local.config.and_then(|config| config.labels).unwrap_or_default();
+    Ok(Pushed::Ours { digest: published, labels: labels.into_iter().collect() })
 }
 
-async fn send(engine: &Engine, repository: &Repository, tag: &str, task: &Task) -> Result<(), Error> {
-    let credentials = DockerConfig::load()?.credentials(repository.registry()).await?;
+/// Gives an image the name under which it is pushed. Another build of the same key may have taken the name since, and with
+/// it the image, where the engine keeps none without a name; what has the key's name is then as good.
+async fn name(engine: &Engine, repository: &Repository, key: &Key, tag: &Tag, id: &str) -> Result<(), Error> {
+    let name = || TagImageOptionsBuilder::new().repo(&repository.to_string()).tag(tag.as_str()).build();
+    match engine.docker.tag_image(id, Some(name())).await {
+        Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => {
+            let same = format!("{repository}:{}", key.tag());
+            engine.docker.tag_image(&same, Some(name())).await.map_err(unnamed)
+        }
+        named => named.map_err(unnamed),
+    }
+}
+
+fn unnamed(source: EngineError) -> Error {
+    Error::Engine { doing: "naming the image".to_owned(), source }
+}
+
+/// Sends until the tag is there. A push that was cut goes on with the layers that have not arrived; one that was refused
+/// half-way may have had a token that ran out. Where the tag is there after all, somebody was quicker, and the registry
+/// may be one that keeps a tag as it is.
+async fn send_patiently(
+    engine: &Engine,
+    registry: &Registry,
+    repository: &Repository,
+    tag: &Tag,
+    task: &Task,
+) -> Result<Digest, Error> {
+    let mut patience = Patience::default();
+    let mut refused = 0;
+    loop {
+        let sent = send(engine, repository, tag.as_str(), task).await;
+        // The registry's own patience is spent here: where it does not come back, the push is over.
+        match (registry.digest(tag).await, sent) {
+            (Ok(Some(published)), _) => return Ok(published),
+            (Ok(None), Ok(())) => {
+                return Err(Error::Registry {
+                    registry: repository.registry().to_owned(),
+                    doing: format!("reading the tag {tag} back"),
+                    reason: "the push ended well, but the tag is not there".to_owned(),
+                });
+            }
+            (Err(error), Ok(())) | (Err(_), Err(Failed { error, .. })) => return Err(error),
+            (Ok(None), Err(Failed { error, kind })) => {
+                refused += u32::from(kind == Kind::Refused);
+                if kind == Kind::Final || refused > 1 {
+                    return Err(error);
+                }
+                let wait = patience.wait(None);
+                task.message("pushing again what has not arrived");
+                tokio::time::sleep(wait.ok_or(error)?).await;
+            }
+        }
+    }
+}
+
+/// A push that the engine could not end.
+struct Failed {
+    error: Error,
+    kind: Kind,
+}
+
+/// Whether another try may help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The connection was cut, or the registry has too much to do.
+    Passing,
+    /// The login was refused, although it was good when the push began.
+    Refused,
+    Final,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, kind: Kind::Final }
+    }
+}
+
+async fn send(engine: &Engine, repository: &Repository, tag: &str, task: &Task) -> Result<(), Failed> {
+    let credentials = Logins::load()?.of(repository).await?;
     let options = PushImageOptionsBuilder::new().tag(tag).build();
     let docker = engine.for_builds();
     let name = repository.to_string();
@@ -74,7 +159,7 @@ async fn send(engine: &Engine, repository: &Repository, tag: &str, task: &Task) 
 }
 
 /// The engine passes the registry's troubles on as text.
-fn refused(repository: &Repository, user: Option<String>, error: EngineError) -> Error {
+fn refused(repository: &Repository, user: Option<String>, error: EngineError) -> Failed {
     // Words, never bare numbers: an upload's address has any digits.
     const REFUSED: &[&str] =
         &["unauthorized", "denied", "no basic auth credentials", "authentication required", "forbidden"];
@@ -89,22 +174,36 @@ fn refused(repository: &Repository, user: Option<String>, error: EngineError) ->
         "server misbehaving",
         "deadline exceeded",
     ];
+    const BUSY: &[&str] = &[
+        "toomanyrequests",
+        "too many requests",
+        "service unavailable",
+        "bad gateway",
+        "gateway time",
+        "internal server error",
+        // What a cut leaves of an upload; the next one begins it anew.
+        "blob upload invalid",
+        "blob upload unknown",
+    ];
     let registry = repository.registry().to_owned();
     let doing = "pushing".to_owned();
     let EngineError::DockerStreamError { error: said } = &error else {
-        return Error::Engine { doing, source: error };
+        return Error::Engine { doing, source: error }.into();
     };
     let reason = said.trim().to_owned();
     let lower = said.to_ascii_lowercase();
+    let says = |signs: &[&str]| signs.iter().any(|sign| lower.contains(sign));
     if lower.contains("http response to https client") {
         let reason = format!("{reason}; the engine needs {registry} among its `insecure-registries`");
-        Error::Registry { registry, doing, reason }
-    } else if REFUSED.iter().any(|sign| lower.contains(sign)) {
-        Error::Refused { registry, user }
-    } else if GONE.iter().any(|sign| lower.contains(sign)) {
-        Error::Unreachable { registry, doing, reason }
+        Error::Registry { registry, doing, reason }.into()
+    } else if says(BUSY) {
+        Failed { error: Error::Registry { registry, doing, reason }, kind: Kind::Passing }
+    } else if says(REFUSED) {
+        Failed { error: Error::Refused { registry, user }, kind: Kind::Refused }
+    } else if says(GONE) {
+        Failed { error: Error::Unreachable { registry, doing, reason }, kind: Kind::Passing }
     } else {
-        Error::Registry { registry, doing, reason }
+        Error::Registry { registry, doing, reason }.into()
     }
 }
 
@@ -116,18 +215,27 @@ mod tests {
     fn what_the_engine_says_of_a_registry_is_told_apart() {
         let told = |said: &str| {
             let error = EngineError::DockerStreamError { error: said.to_owned() };
-            refused(&"reg.example.com/app".parse().unwrap(), Some("me".to_owned()), error)
+            let failed = refused(&"reg.example.com/app".parse().unwrap(), Some("me".to_owned()), error);
+            (failed.error, failed.kind)
         };
-        assert!(matches!(told("unauthorized: authentication required"), Error::Refused { .. }));
-        assert!(matches!(told("denied: requested access to the resource is denied"), Error::Refused { .. }));
+        assert!(matches!(told("unauthorized: authentication required"), (Error::Refused { .. }, Kind::Refused)));
+        assert!(matches!(told("denied: requested access to the resource is denied"), (Error::Refused { .. }, _)));
+        for busy in [
+            "toomanyrequests: slow down",
+            "received unexpected HTTP status: 503 Service Unavailable",
+            "unexpected status from PUT request to http://x/v2/app/blobs/uploads/4010: 502 Bad Gateway",
+            "error from registry: blob upload invalid",
+        ] {
+            assert!(matches!(told(busy), (Error::Registry { .. }, Kind::Passing)), "{busy}");
+        }
         for gone in [
             "failed to do request: Put \"http://x/v2/app/blobs/uploads/4010-4031\": EOF",
             "dial tcp 10.0.0.1:5000: connect: connection refused",
         ] {
-            assert!(matches!(told(gone), Error::Unreachable { .. }), "{gone}");
+            assert!(matches!(told(gone), (Error::Unreachable { .. }, Kind::Passing)), "{gone}");
         }
-        let plain = told("Get \"https://reg\": http: server gave HTTP response to HTTPS client").to_string();
+        let plain = told("Get \"https://reg\": http: server gave HTTP response to HTTPS client").0.to_string();
         assert!(plain.contains("insecure-registries"), "{plain}");
-        assert!(matches!(told("manifest invalid"), Error::Registry { .. }));
+        assert!(matches!(told("manifest invalid"), (Error::Registry { .. }, Kind::Final)));
     }
 }

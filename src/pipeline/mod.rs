@@ -7,6 +7,7 @@ mod by_hand;
 mod choice;
 mod commit;
 mod deliver;
+mod images;
 mod judge;
 mod leave;
 mod push;
@@ -18,6 +19,9 @@ pub use by_hand::{ByHand, Scope, by_hand, plan_by_hand};
 pub use choice::{Choice, When};
 pub use commit::commit;
 pub use deliver::{Told, Wanted, deliver, moved, pulled};
+pub use images::{
+    At, By, ByHand as BuiltByHand, Clearing, Fated, Listed, Listing, build, explain, list, plan_prune, prune,
+};
 pub use judge::Call;
 pub use leave::{Left, leave};
 pub use push::push;
@@ -98,6 +102,32 @@ pub enum Error {
         /// The revision.
         revision: String,
     },
+
+    /// An image that the configuration does not have.
+    #[error("there is no image {name:?} in the configuration of this commit")]
+    #[diagnostic(code(usage), help("its images are: {known}"))]
+    NoImage {
+        /// The name.
+        name: String,
+        /// Those of the configuration.
+        known: String,
+    },
+
+    /// Nobody says which images are in use.
+    #[error("no environment runs {image}, so that nothing says which of its images are needed")]
+    #[diagnostic(
+        code(config),
+        help("name it under `images` of an environment, or remove images on the registry itself")
+    )]
+    RunsNowhere {
+        /// The image.
+        image: String,
+    },
+
+    /// A history that was cut off cannot tell what is old.
+    #[error("this clone is shallow, and cannot tell which commits are older than what runs")]
+    #[diagnostic(code(environment), help("`git fetch --unshallow`, then again"))]
+    Shallow,
 
     /// A path that the snapshot does not have.
     #[error("{path} is not in the snapshot")]

@@ -67,7 +67,7 @@ pub fn push(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate], call: 
         if environments.is_empty() {
             continue;
         }
-        publish(pipeline, &config, &pushed.commit, built)?;
+        publish(pipeline, &config, &pushed.commit, pushed.base.as_ref(), built)?;
         for environment in &environments {
             delivery::note(pipeline.repository, environment, delivery::Reason::Push(pushed.commit.clone()))?;
         }
@@ -121,11 +121,12 @@ fn delivering(pipeline: &Pipeline<'_>, config: &Config, remote: &str, references
     environments.map(|(name, _)| name.clone()).collect()
 }
 
-/// Publishes what was built. Every other step has passed by now.
+/// Publishes what was built. Every other step has passed by now. `before` is the commit that it is compared with.
 pub(super) fn publish(
     pipeline: &Pipeline<'_>,
     config: &Config,
     commit: &Oid,
+    before: Option<&Oid>,
     built: Built,
 ) -> Result<Vec<(ImageName, image::Published)>, Error> {
     let mut published = Vec::new();
@@ -135,12 +136,18 @@ pub(super) fn publish(
         let request = request(pipeline.repository, commit, &name, image);
         match wait(pipeline.interrupt, image::publish(&request, prepared, &task)) {
             Ok(done) => {
-                let what = match done.origin {
-                    image::Origin::Built => "pushed",
-                    image::Origin::Adopted => "already there",
-                };
                 let digest = done.reference.digest.as_ref().map_or("", |digest| digest.short());
-                task.end(&crate::ui::Outcome::Done(format!("{what}, sha256:{digest}")));
+                let told = match done.origin {
+                    image::Origin::Adopted => format!("already there, sha256:{digest}"),
+                    image::Origin::Built => {
+                        let more = changes(pipeline, &request, &done, before);
+                        format!("pushed, sha256:{digest}{more}")
+                    }
+                };
+                task.end(&crate::ui::Outcome::Done(told));
+                if let Some(note) = &done.note {
+                    pipeline.progress.line(note);
+                }
                 published.push((name, done));
             }
             Err(error) => {
@@ -150,4 +157,50 @@ pub(super) fn publish(
         }
     }
     Ok(published)
+}
+
+/// How large a new image is and what made it new, as far as that can be told: the image is published either way.
+fn changes(
+    pipeline: &Pipeline<'_>,
+    request: &image::Request<'_>,
+    done: &image::Published,
+    before: Option<&Oid>,
+) -> String {
+    let weight = wait(pipeline.interrupt, image::weigh(request, done, before)).ok().flatten();
+    let mut told = weight.map(|weight| format!(", {}", weight.told())).unwrap_or_default();
+    let explained = |commit: &Oid| {
+        let request = image::Request { commit: commit.clone(), ..request.clone() };
+        wait(pipeline.interrupt, image::explain(&request)).ok()
+    };
+    if let Some((before, after)) = before.and_then(|before| Some((explained(before)?, explained(&request.commit)?))) {
+        let subjects: Vec<String> = before.differences(&after).iter().map(image::Difference::subject).collect();
+        if let Some(list) = in_short(&subjects) {
+            told.extend(["; changed: ", &list]);
+        }
+    }
+    told
+}
+
+/// The first few of many.
+fn in_short(subjects: &[String]) -> Option<String> {
+    const SHOWN: usize = 3;
+    let shown = subjects.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match subjects.len() {
+        0 => None,
+        count if count > SHOWN => Some(format!("{shown} and {} more", count - SHOWN)),
+        _ => Some(shown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_changes_are_told_by_the_first_few() {
+        let subjects = |count: usize| (1..=count).map(|n| format!("f{n}")).collect::<Vec<_>>();
+        assert_eq!(in_short(&subjects(0)), None);
+        assert_eq!(in_short(&subjects(2)).as_deref(), Some("f1, f2"));
+        assert_eq!(in_short(&subjects(5)).as_deref(), Some("f1, f2, f3 and 2 more"));
+    }
 }

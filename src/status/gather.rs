@@ -30,7 +30,7 @@ pub async fn gather(repository: &Repository, config: &Config, cluster: &Result<C
         let verdict = Verdict::of(outbox.as_ref(), &delivery, &cluster);
         environments.push(Trace { environment: name.clone(), commit, checks, delivery, outbox, cluster, verdict });
     }
-    Status { version: 1, environments }
+    Status { version: 2, environments }
 }
 
 /// What is noted begins within this time, or its process is gone.

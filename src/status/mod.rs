@@ -12,13 +12,13 @@ use crate::{
     values::{EnvironmentName, ImageName, ImageRef, Oid},
 };
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// The shape of `status --json`. A change that breaks readers raises `version`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
-    /// 1.
+    /// 2. In version 1 an answer stood under `Ok` or `Err`.
     pub version: u32,
     /// Each environment of the configuration, by name.
     pub environments: Vec<Trace>,
@@ -33,11 +33,13 @@ pub struct Trace {
     pub commit: Option<Commit>,
     /// Whether that commit's checks passed, as far as this clone and the registry know.
     pub checks: Checks,
-    /// What was delivered; the error where the manifest repository could not be asked.
+    /// What was delivered, `null` where nothing was; the error where the manifest repository could not be asked.
+    #[serde(serialize_with = "answer")]
     pub delivery: Result<Option<Delivery>, String>,
     /// What waits in this clone's outbox.
     pub outbox: Option<Waiting>,
-    /// The sync's report; the error where no cluster could be asked.
+    /// The sync's report, `null` where none is there; the error where no cluster could be asked.
+    #[serde(serialize_with = "answer")]
     pub cluster: Result<Option<Report>, String>,
     /// What all of it means.
     pub verdict: Verdict,
@@ -91,4 +93,43 @@ pub struct Waiting {
     pub since: Timestamp,
     /// Why nothing is being done about it: the last attempt's error, or that nobody asked for one yet.
     pub stopped: Option<String>,
+}
+
+/// An answer as it is, or in its place `{"error": "why there is none"}`.
+fn answer<T: Serialize, S: Serializer>(answer: &Result<Option<T>, String>, to: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Failed<'a> {
+        error: &'a str,
+    }
+    match answer {
+        Ok(answer) => answer.serialize(to),
+        Err(error) => Failed { error }.serialize(to),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_needs_no_words_of_rusts() {
+        let trace = Trace {
+            environment: "staging".parse().unwrap(),
+            commit: None,
+            checks: Checks::Unknown,
+            delivery: Ok(None),
+            outbox: None,
+            cluster: Err("no cluster answers".to_owned()),
+            verdict: Verdict::Unknown("nobody could be asked".to_owned()),
+        };
+        let status = serde_json::to_value(Status { version: 2, environments: vec![trace] }).unwrap();
+        assert_eq!(
+            status["environments"][0],
+            serde_json::json!({
+                "environment": "staging", "commit": null, "checks": "unknown", "delivery": null, "outbox": null,
+                "cluster": { "error": "no cluster answers" },
+                "verdict": { "state": "unknown", "why": "nobody could be asked" },
+            })
+        );
+    }
 }

@@ -119,11 +119,41 @@ impl Tag {
         Self(format!("key-{}", key.hex()).into())
     }
 
+    /// The tag under which registries that keep no referrers find what refers to a manifest: its digest with `-` for `:`
+    /// (OCI distribution specification 1.1, "Referrers Tag Schema").
+    #[must_use]
+    pub fn of_referrers(subject: &Digest) -> Self {
+        Self(format!("sha256-{}", subject.hex()).into())
+    }
+
+    /// The commit of a tag that people read; `None` for any other tag.
+    #[must_use]
+    pub fn commit(&self) -> Option<Oid> {
+        self.0.strip_prefix("git-")?.parse().ok()
+    }
+
+    /// Whether it finds an image by its key.
+    #[must_use]
+    pub fn is_of_key(&self) -> bool {
+        self.0.strip_prefix("key-").is_some_and(is_hex)
+    }
+
+    /// Whether it is the list of what refers to a manifest.
+    #[must_use]
+    pub fn is_of_referrers(&self) -> bool {
+        self.0.strip_prefix("sha256-").is_some_and(is_hex)
+    }
+
     /// The tag's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// 64 hexadecimal digits.
+fn is_hex(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 impl FromStr for Tag {

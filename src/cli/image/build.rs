@@ -1,0 +1,62 @@
+//! `gitops-hooks image build`.
+
+use crate::{
+    image::Prepared,
+    pipeline::{self, At, By, Pipeline},
+    values::ImageName,
+};
+use miette::Result;
+use serde_json::json;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  gitops-hooks image build                  every image of HEAD, as a push would
+  gitops-hooks image build web --load       have it in the engine, to run it
+  gitops-hooks image build --at v1.2        of another commit
+  gitops-hooks image build --refresh        does it still build on the base images of today?")]
+pub(in crate::cli) struct Arguments {
+    /// The images, as the configuration names them; all of them without a name.
+    images: Vec<ImageName>,
+    /// The commit that is built. What is not committed is not seen.
+    #[arg(long, value_name = "REVISION", default_value = "HEAD")]
+    at: String,
+    /// Build although the registry has it, and name it in the engine so that it can be run.
+    #[arg(long)]
+    load: bool,
+    /// Build without the cache, on the base images as they are now; as --load.
+    #[arg(long, conflicts_with = "load")]
+    refresh: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, pipeline: &Pipeline<'_>) -> Result<()> {
+    let at = At::revision(pipeline.repository, &arguments.at)?;
+    let by = match (arguments.load, arguments.refresh) {
+        (_, true) => By::Refresh,
+        (true, _) => By::Load,
+        _ => By::Push,
+    };
+    let built = pipeline::build(pipeline, &at, &arguments.images, by)?;
+    if arguments.json {
+        let images = built.iter().map(|one| {
+            let (built, digest, id) = match &one.prepared {
+                Prepared::AlreadyPublished { digest, .. } => (false, Some(digest), None),
+                Prepared::Built { id, .. } => (true, None, Some(id)),
+            };
+            json!({
+                "image": one.name, "key": one.prepared.key().as_str(), "built": built, "digest": digest, "id": id,
+                "loaded": one.loaded.as_ref().map(ToString::to_string),
+            })
+        });
+        let images: Vec<_> = images.collect();
+        crate::ui::say!("{:#}", json!({ "version": 1, "commit": at.commit, "images": images }));
+        return Ok(());
+    }
+    for reference in built.iter().filter_map(|one| one.loaded.as_ref()) {
+        crate::ui::say!("docker run --rm -it {reference}");
+    }
+    Ok(())
+}

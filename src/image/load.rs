@@ -1,0 +1,19 @@
+//! An image under a name that a person can run, in their own engine only.
+
+use super::{Error, Prepared, Request, engine::Engine};
+use crate::values::{ImageRef, Tag};
+use bollard::query_parameters::TagImageOptionsBuilder;
+
+/// Gives what was built the commit's name in the engine, as it will have on the registry. `None` where nothing was built.
+///
+/// # Errors
+/// When the engine refuses it.
+pub async fn load(request: &Request<'_>, prepared: &Prepared) -> Result<Option<ImageRef>, Error> {
+    let Prepared::Built { id, .. } = prepared else { return Ok(None) };
+    let engine = Engine::connect().await?;
+    let (repository, tag) = ((*request.image.repository).clone(), Tag::of_commit(&request.commit));
+    let name = TagImageOptionsBuilder::new().repo(&repository.to_string()).tag(tag.as_str()).build();
+    let named = engine.docker.tag_image(id, Some(name)).await;
+    named.map_err(|source| Error::Engine { doing: "naming the image".to_owned(), source })?;
+    Ok(Some(ImageRef { repository, tag: Some(tag), digest: None }))
+}

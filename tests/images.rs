@@ -1,0 +1,203 @@
+//! `gitops-hooks image` as people type it: real pushes to a real registry, real deliveries, and what is told and removed after.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod context;
+#[path = "context/testbed.rs"]
+mod testbed;
+
+use context::TestContext;
+use serde_json::Value;
+use testbed::value as bed;
+
+/// A source with one image and one environment, and the manifest repository beside it.
+struct Story {
+    context: TestContext,
+    /// The image's repository: `registry`, and the path below it.
+    registry: String,
+    path: String,
+}
+
+impl Story {
+    fn new() -> Option<Self> {
+        bed("DOCKER_HOST")?;
+        let registry = bed("GITOPS_HOOKS_TEST_REGISTRY")?;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+        let story = Self { context: TestContext::new(), registry, path: format!("test/images-{now}") };
+        let context = &story.context;
+        let manifests = context.beside("manifests.git").display().to_string();
+        context.git(&["init", "-q", "--bare", "-b", "main", &manifests]);
+        context.git(&["init", "-q", "--bare", "-b", "main", &context.beside("source.git").display().to_string()]);
+        let hand = context.beside("hand").display().to_string();
+        context.git(&["clone", "-q", &manifests, &hand]);
+        let deployment = format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: web }}\nspec:\n  template:\n    spec:\n      containers:\n        - name: web\n          image: {}/{}:none\n",
+            story.registry, story.path
+        );
+        std::fs::create_dir_all(context.beside("hand/staging")).unwrap();
+        std::fs::write(context.beside("hand/staging/web.yaml"), deployment).unwrap();
+        context.git(&["-C", &hand, "add", "."]);
+        context.git(&["-C", &hand, "commit", "-qm", "by hand"]);
+        context.git(&["-C", &hand, "push", "-q", "origin", "HEAD:main"]);
+
+        context.write(
+            ".gitops-hooks.yaml",
+            &format!(
+                "hooks:\n  pre-push:\n    - image: web\nimages:\n  web:\n    repository: {}/{}\n    plain_http: true\n    args: {{ COLOUR: red }}\nenvironments:\n  staging:\n    branch: main\n    manifests: {{ url: \"{manifests}\", branch: main, path: staging }}\n    images: [web]\n",
+                story.registry, story.path
+            ),
+        );
+        context.write("Dockerfile", "FROM scratch\nARG COLOUR\nCOPY a run.sh /\n");
+        context.write("a", &story.path);
+        context.write("run.sh", "#!/bin/sh\n");
+        context.git(&["add", "."]);
+        context.git(&["commit", "-qm", "change 0"]);
+        context.git(&["remote", "add", "origin", &context.beside("source.git").display().to_string()]);
+        context.git(&["config", "user.name", "A Developer"]);
+        context.git(&["config", "user.email", "dev@example.com"]);
+        context.must(&["install", "--yes"]);
+        Some(story)
+    }
+
+    /// A commit that changes the image, pushed and delivered.
+    fn push(&self, number: usize) {
+        let context = &self.context;
+        context.write("a", &format!("{number} of {}", self.path));
+        context.git(&["commit", "-qam", &format!("change {number}")]);
+        let pushed = context.try_git(&["push", "-q", "-u", "origin", "main"]);
+        assert_eq!(pushed.code, Some(0), "{}", pushed.stderr);
+        context.must(&["deliver"]);
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.context.must(arguments)).unwrap()
+    }
+
+    /// Every tag, as the registry tells anybody.
+    fn tags(&self) -> Vec<String> {
+        let address = format!("http://{}/v2/{}/tags/list", self.registry, self.path);
+        let output = std::process::Command::new("curl").args(["-sS", &address]).output().unwrap();
+        let listed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let tags = listed["tags"].as_array().cloned().unwrap_or_default();
+        tags.iter().map(|tag| tag.as_str().unwrap().to_owned()).collect()
+    }
+}
+
+#[test]
+fn images_are_listed_with_where_they_run_and_cleared_away_when_nobody_needs_them() {
+    let Some(story) = Story::new() else { return };
+    for number in 1..=3 {
+        story.push(number);
+    }
+    let head = story.context.git(&["rev-parse", "HEAD"]).trim().to_owned();
+
+    let listed = story.json(&["image", "list", "--json"]);
+    let published = listed["images"][0]["published"].as_array().unwrap();
+    let subjects: Vec<&str> = published.iter().map(|one| one["subject"].as_str().unwrap()).collect();
+    assert_eq!(subjects, ["change 3", "change 2", "change 1"], "the newest first");
+    assert_eq!(published[0]["runs_in"], serde_json::json!(["staging"]));
+    assert_eq!(published[1]["runs_in"], serde_json::json!([]));
+    let key = story.context.must(&["image", "key", "web"]);
+    assert_eq!(published[0]["key"], key.trim());
+    let table = story.context.must(&["image", "list", "-n", "2"]);
+    assert!(table.contains("change 2") && !table.contains("change 1") && table.contains("and 1 older"), "{table}");
+
+    // Ten deliveries are kept unless somebody says otherwise.
+    let kept = story.context.must(&["image", "prune", "--yes"]);
+    assert!(kept.contains("0 go") && kept.contains("3 named by"), "{kept}");
+    let before = story.tags();
+    let dry = story.context.must(&["image", "prune", "--keep", "1"]);
+    assert!(dry.contains("2 go") && dry.contains("change 1") && dry.contains("change 2"), "{dry}");
+    assert!(!dry.contains("change 3") && dry.contains("--yes removes it"), "{dry}");
+    assert_eq!(story.tags().len(), before.len(), "nothing is removed without a word");
+
+    story.context.must(&["image", "prune", "--keep", "1", "--yes"]);
+    let after = story.tags();
+    assert!(after.contains(&format!("git-{head}")), "{after:?}");
+    assert_eq!(after.len(), 3, "the image's two tags, and the list of what refers to it: {after:?}");
+    let again = story.context.must(&["image", "prune", "--keep", "1", "--yes"]);
+    assert!(again.contains("0 go"), "{again}");
+    let listed = story.json(&["image", "list", "--json"]);
+    assert_eq!(listed["images"][0]["published"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn nothing_is_removed_while_nobody_can_tell_what_runs() {
+    let Some(story) = Story::new() else { return };
+    for number in 1..=2 {
+        story.push(number);
+    }
+    let before = story.tags();
+    std::fs::rename(story.context.beside("manifests.git"), story.context.beside("away.git")).unwrap();
+    let done = story.context.hooks(&["image", "prune", "--keep", "1", "--yes"]);
+    assert_eq!(done.code, Some(3), "{}{}", done.stdout, done.stderr);
+    assert_eq!(story.tags().len(), before.len());
+    let listed = story.context.must(&["image", "list"]);
+    assert!(listed.contains("what staging runs is not known") && listed.contains("change 2"), "{listed}");
+}
+
+#[test]
+fn a_key_is_explained_and_two_are_compared() {
+    let context = TestContext::new();
+    let configuration = |colour: &str| {
+        format!("images:\n  web:\n    repository: registry.example.com/app\n    args: {{ COLOUR: {colour} }}\n")
+    };
+    context.write(".gitops-hooks.yaml", &configuration("red"));
+    context.write(".dockerignore", "NOTES\n.gitops-hooks.yaml\n");
+    context.write("Dockerfile", "FROM scratch\nCOPY . /\n");
+    context.write("run.sh", "#!/bin/sh\n");
+    context.git(&["add", "."]);
+    context.git(&["commit", "-qm", "one"]);
+    let first = context.must(&["image", "key", "web"]);
+    assert_eq!(first.trim().len(), 64);
+
+    context.write("NOTES", "left out");
+    context.git(&["add", "."]);
+    context.git(&["commit", "-qm", "two"]);
+    let told = context.must(&["image", "key", "web", "HEAD~1", "HEAD"]);
+    assert!(told.contains("the same image"), "{told}");
+
+    context.write(".gitops-hooks.yaml", &configuration("blue"));
+    context.write("new", "x");
+    context.git(&["update-index", "--chmod=+x", "run.sh"]);
+    context.git(&["add", ".gitops-hooks.yaml", "new"]);
+    context.git(&["commit", "-qm", "three"]);
+    let told = context.must(&["image", "key", "web", "HEAD~1", "HEAD"]);
+    assert!(told.contains("~ the arg COLOUR: red → blue"), "{told}");
+    assert!(told.contains("+ new") && told.contains("~ run.sh: mode 100644 → 100755"), "{told}");
+    assert!(!told.contains("NOTES") && !told.contains("Dockerfile"), "{told}");
+
+    let explained = context.must(&["image", "key", "web", "--explain"]);
+    for part in ["platform    linux/amd64", "COLOUR = blue", "4 files", "run.sh"] {
+        assert!(explained.contains(part), "{part} in {explained}");
+    }
+    let json: Value = serde_json::from_str(&context.must(&["image", "key", "--json", "--explain"])).unwrap();
+    assert_eq!(json["version"], 1);
+    assert!(json["images"][0]["parts"].as_array().unwrap().iter().any(|part| part["name"] == "run.sh"), "{json}");
+
+    let unknown = context.hooks(&["image", "key", "none"]);
+    assert_eq!(unknown.code, Some(2));
+    assert!(unknown.stderr.contains("its images are: web"), "{}", unknown.stderr);
+    assert_eq!(context.hooks(&["image", "key", "web", "nowhere"]).code, Some(2));
+}
+
+#[test]
+fn an_image_built_by_hand_is_in_the_engine_and_not_on_the_registry() {
+    let Some(story) = Story::new() else { return };
+    let head = story.context.git(&["rev-parse", "HEAD"]).trim().to_owned();
+    let name = format!("{}/{}:git-{head}", story.registry, story.path);
+    story.context.write("a", "not committed, and so not seen");
+    let told = story.context.must(&["image", "build", "web", "--load"]);
+    assert_eq!(told.trim(), format!("docker run --rm -it {name}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let found =
+        runtime.block_on(async { bollard::Docker::connect_with_defaults().unwrap().inspect_image(&name).await });
+    let first = found.unwrap().id.unwrap();
+    assert_eq!(story.tags(), Vec::<String>::new(), "nothing is published");
+
+    let built = story.json(&["image", "build", "--json"]);
+    assert_eq!((&built["version"], &built["images"][0]["built"]), (&Value::from(1), &Value::from(true)));
+    let anew = story.json(&["image", "build", "--refresh", "--json"]);
+    assert_ne!(anew["images"][0]["id"], first, "nothing comes from the cache");
+    assert_eq!(anew["images"][0]["key"], built["images"][0]["key"]);
+}
