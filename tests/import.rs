@@ -267,9 +267,9 @@ fn an_expression_that_no_pattern_equals_chooses_the_files_in_the_shell() {
     context.write("v10.txt", "");
     context.write("a v1.txt.md", "");
     let seen = context.beside("seen");
-    context.git(&["add", "v10.txt", "a v1.txt.md"]);
+    context.git(&["add", "v10.txt", "a v1.txt.md", ".gitops-hooks.yaml"]);
     let mut git = context.command("git");
     let done = TestContext::run(git.args(["commit", "-m", "x"]).env("SEEN", &seen));
     assert_eq!(done.code, Some(0), "{done:?}\n{}", context.read(".gitops-hooks.yaml"));
-    assert_eq!(fs::read_to_string(&seen).unwrap(), "<a v1.txt.md>");
+    assert_eq!(fs::read_to_string(&seen).unwrap(), "<.gitops-hooks.yaml><a v1.txt.md>");
 }
