@@ -43,7 +43,13 @@ pub(super) async fn push(
             return Ok(Pushed::Theirs(winner.digest));
         }
         // What the key names cannot run where this should, and is not overwritten: the commit's tag alone finds the new one.
-        Some(_) => Tag::of_commit(&request.commit),
+        Some(_) => {
+            let tag = Tag::of_commit(&request.commit);
+            if let Some(winner) = registry.digest(&tag).await? {
+                return Ok(Pushed::Theirs(winner));
+            }
+            tag
+        }
         None => key.tag(),
     };
     registry.log_in().await?;
