@@ -349,6 +349,35 @@ fn manifest_of_pods() -> impl Strategy<Value = Pair> {
     })
 }
 
+/// The values of a chart: blocks with the reference in one piece, in several fields or behind a mark, between others that stay.
+fn values_of_a_chart() -> impl Strategy<Value = Pair> {
+    let (old_digest, new_digest) = (format!("sha256:{}", "1".repeat(64)), format!("sha256:{}", "a".repeat(64)));
+    let quote = prop_oneof![Just("'"), Just("\"")];
+    let block = (0..8_usize, quote, "[a-zA-Z][a-zA-Z0-9_.-]{0,12}", "( #[ -~]{0,20})?", "\n{0,2}");
+    let block = block.prop_map(move |(form, quote, tag, comment, blank)| {
+        let text = |tag: &str, digest: &str| {
+            let q = quote;
+            let whole = format!("{q}{REPOSITORY}:{tag}@{digest}{q}");
+            match form {
+                0 => format!("  image: {whole}{comment}\n"),
+                1 => format!("  image: {{repository: {REPOSITORY}, tag: {q}{tag}{q}, digest: {digest}}}{comment}\n"),
+                2 => format!("  repository: {q}{REPOSITORY}{q}{comment}\n  tag: {q}{tag}{q}\n"),
+                3 => format!("  digest:   {digest}{comment}\n  registry: registry.example.com\n  repository: team/flask-app\n"),
+                4 => format!("  imageTag: {q}{tag}{q}{comment}\n  image: {REPOSITORY}\n"),
+                5 => format!("  version: {q}{tag}{q}   # gitops-hooks: web:tag\n"),
+                6 => format!("  # gitops-hooks: web\n  ref: {whole}{comment}\n"),
+                _ => format!("  repository: {REPOSITORY}-worker\n  tag: {q}stays{q}{comment}\n"),
+            }
+        };
+        let after = text("git-3f2a91c", &new_digest);
+        (text(&tag, &old_digest) + &blank, after + &blank)
+    });
+    proptest::collection::vec(block, 1..8).prop_map(|blocks| {
+        let key = |(number, (old, new)): (usize, Pair)| (format!("k{number}:\n{old}"), format!("k{number}:\n{new}"));
+        joined(blocks.into_iter().enumerate().map(key).collect())
+    })
+}
+
 /// The events of another YAML parser, libyaml's: scalars by their text, all else by its kind. `None` where it reads no YAML.
 fn events(text: &str) -> Option<Vec<Result<String, String>>> {
     use libyaml_safer::{EventData, Parser};
@@ -374,6 +403,12 @@ proptest! {
     #[test]
     fn any_manifest_with_any_reference_changes_there_alone((before, after) in manifest_of_pods()) {
         let patch = patched("a.yaml", before.as_bytes(), &wanted(REPOSITORY)).unwrap();
+        prop_assert_eq!(shown(&patch.bytes), after);
+    }
+
+    #[test]
+    fn any_values_with_any_reference_change_there_alone((before, after) in values_of_a_chart()) {
+        let patch = patched_as(Form::Values, "values.yaml", before.as_bytes(), &wanted(REPOSITORY)).unwrap();
         prop_assert_eq!(shown(&patch.bytes), after);
     }
 

@@ -102,7 +102,9 @@ pub enum Error {
     #[error("no manifest under {place} names {repository}{hint}")]
     #[diagnostic(
         code(config),
-        help("write `image: {repository}:TAG` into the manifest of {environment}, or take {image} out of its images")
+        help(
+            "write `image: {repository}:TAG` into a manifest of {environment}, list the file under `values` if it holds a chart's values, or mark where it stands with `# gitops-hooks: {image}`"
+        )
     )]
     Nowhere {
         /// The environment.
