@@ -97,13 +97,18 @@ fn files<'e>(manifests: &config::Manifests, entries: &'e [TreeEntry]) -> Vec<Man
         .filter(|folder| folder.is_empty() || folder.ends_with('/'))
         .map(|folder| format!("{folder}templates/"))
         .collect();
-    let is_values = |below: &str| manifests.values.iter().any(|values| values.as_str() == below);
     let manifest = |(below, blob): (&'e str, &'e Oid)| {
-        let form = if is_values(below) { Form::Values } else { Form::Manifest };
+        let form = form(manifests, below);
         let is_template = charts.iter().any(|templates| below.starts_with(templates));
         Manifest { below, path: manifests.path.join(below), form, blob, is_template }
     };
-    named.into_iter().filter(|(below, _)| is_manifest(below) || is_values(below)).map(manifest).collect()
+    named.into_iter().filter(|(below, _)| is_manifest(below) || form(manifests, below) == Form::Values).map(manifest).collect()
+}
+
+/// What the keys of a file mean, by its path below the environment's.
+pub(super) fn form(manifests: &config::Manifests, below: &str) -> Form {
+    let is_values = manifests.values.iter().any(|values| values.as_str() == below);
+    if is_values { Form::Values } else { Form::Manifest }
 }
 
 fn is_manifest(path: &str) -> bool {

@@ -145,14 +145,15 @@ pub(super) fn is_possible(mirror: &Mirror, target: &Target<'_>, base: &Oid) -> R
     }
 }
 
-/// The file with what the changed source becomes; `None` where nothing is rendered, or where it is there already.
+/// The file with what a changed source becomes; `None` where nothing is rendered, or where it is there already.
 pub(super) fn rendered(
     mirror: &Mirror,
     target: &Target<'_>,
     base: &Oid,
     change: &Change,
 ) -> Result<Option<(String, Vec<u8>)>, DeliverError> {
-    let Some(renderer) = Renderer::of(mirror, target, base)? else { return Ok(None) };
+    let renderer = if change.files.is_empty() { None } else { Renderer::of(mirror, target, base)? };
+    let Some(renderer) = renderer else { return Ok(None) };
     let tree = mirror.write(base, &change.files)?;
     let place = tempfile::tempdir().map_err(|error| renderer.file(error))?;
     renderer.check_out(mirror, &tree, place.path())?;
