@@ -362,7 +362,9 @@ fn values_of_a_chart() -> impl Strategy<Value = Pair> {
                 0 => format!("  image: {whole}{comment}\n"),
                 1 => format!("  image: {{repository: {REPOSITORY}, tag: {q}{tag}{q}, digest: {digest}}}{comment}\n"),
                 2 => format!("  repository: {q}{REPOSITORY}{q}{comment}\n  tag: {q}{tag}{q}\n"),
-                3 => format!("  digest:   {digest}{comment}\n  registry: registry.example.com\n  repository: team/flask-app\n"),
+                3 => format!(
+                    "  digest:   {digest}{comment}\n  registry: registry.example.com\n  repository: team/flask-app\n"
+                ),
                 4 => format!("  imageTag: {q}{tag}{q}{comment}\n  image: {REPOSITORY}\n"),
                 5 => format!("  version: {q}{tag}{q}   # gitops-hooks: web:tag\n"),
                 6 => format!("  # gitops-hooks: web\n  ref: {whole}{comment}\n"),

@@ -102,7 +102,11 @@ fn files<'e>(manifests: &config::Manifests, entries: &'e [TreeEntry]) -> Vec<Man
         let is_template = charts.iter().any(|templates| below.starts_with(templates));
         Manifest { below, path: manifests.path.join(below), form, blob, is_template }
     };
-    named.into_iter().filter(|(below, _)| is_manifest(below) || form(manifests, below) == Form::Values).map(manifest).collect()
+    named
+        .into_iter()
+        .filter(|(below, _)| is_manifest(below) || form(manifests, below) == Form::Values)
+        .map(manifest)
+        .collect()
 }
 
 /// What the keys of a file mean, by its path below the environment's.

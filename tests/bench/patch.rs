@@ -1,6 +1,6 @@
 //! What a delivery does to the files of a manifest repository, without git's network and without a commit: every manifest of a
 //! revision is read from the object database, and what changed is written into the work tree. `tests/bench/run` measures it.
-//!   patch FOLDER REVISION REFERENCE
+//!   bench-patch FOLDER REVISION REFERENCE
 
 use gitops_hooks::{
     git::Repository,
