@@ -22,9 +22,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for entry in repository.entries(&commit)? {
         let path = str::from_utf8(&entry.path)?;
         let bytes = repository.blob(&entry.oid)?;
-        let patch = manifest::patch(&File { path, form: Form::Manifest, bytes: &bytes }, &images)?;
-        if patch.is_changed() {
-            std::fs::write(Path::new(folder).join(path), &patch.bytes)?;
+        let done = manifest::patch(&File { path, form: Form::Manifest, bytes: &bytes }, &images)?;
+        if done.is_changed() {
+            std::fs::write(Path::new(folder).join(path), &done.bytes)?;
             changed += 1;
         }
     }
