@@ -1,7 +1,7 @@
 # make demo    the whole story, from commit to cluster, on this machine
 # make test    every test; sets up what is missing
 # make soak    the tests that get better with time, at length: an hour or two
-# make bench   size, start time, speed and safety beside the rivals
+# make bench   size, start time, speed and safety beside the rivals, yq and sed
 # make testbed, make testbed-down    the engine, registries, Kubernetes and git server that tests use
 
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
@@ -20,9 +20,11 @@ test:
 
 # SEED=number repeats a sequence that failed.
 soak:
-	SOAK=1 cargo test --locked --test kills --test faults -- --nocapture
+	SOAK=1 cargo test --locked --test kills --test faults --test manifest -- --nocapture
+	tests/fuzz/run 600
 
 bench: release
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target $(HOST) --features bench --bin bench-patch
 	tests/bench/run $(RELEASE)
 	tests/bench/safety $(RELEASE)
 

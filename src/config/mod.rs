@@ -229,6 +229,28 @@ scratch:
     }
 
     #[test]
+    fn what_is_said_of_a_chart_goes_with_rendering_it() {
+        let text = |more: &str| {
+            format!(
+                "environments:\n  a:\n    branch: main\n    images: []\n    manifests:\n      url: 'git@h:m.git'\n      path: a\n{more}"
+            )
+        };
+        let found = mistakes(&text("      chart: charts/web\n      release: Web\n      values: [v.yaml, ./v.yaml]\n"));
+        assert_eq!(
+            found,
+            [
+                "c.yaml:8:14: `chart` is for `render: true`, which says that a chart is rendered",
+                "c.yaml:9:16: `release` is for `render: true`, which says that a chart is rendered",
+                "c.yaml:9:16: \"Web\" is no name of a release: use lower-case letters, digits and dashes",
+                "c.yaml:10:24: v.yaml stands here twice; keep one of them",
+            ]
+        );
+        let config = parse("c.yaml", &text("      render: true\n      values: values.yaml\n")).unwrap();
+        let manifests = &config.environments[&"a".parse().unwrap()].manifests;
+        assert!(manifests.render && manifests.values[0].as_str() == "values.yaml");
+    }
+
+    #[test]
     fn the_schema_knows_every_key() {
         let schema = schema();
         let step = &schema["properties"]["hooks"]["additionalProperties"]["items"];

@@ -87,6 +87,16 @@ object! {
         branch: Located<String> = Located::unwritten("main".to_owned()),
         /// The folder that holds the environment's manifests.
         path: Located<RelativePath> = Located::unwritten(RelativePath::root()),
+        /// Files in the folder that hold the values of a Helm chart: image references are looked for in them as charts write
+        /// them, and `render` hands them to `helm template` in this order.
+        values: Vec<Located<RelativePath>>,
+        /// Whether the folder is a kustomization or a chart: each delivery then also commits what the machine's own
+        /// `kustomize build` or `helm template` makes of it, and the cluster runs that.
+        render: bool = false,
+        /// The chart that is rendered, from the root of the manifest repository; without it, the folder itself.
+        chart: Option<Located<RelativePath>>,
+        /// The name of the release that a chart is rendered for; without it, the environment's.
+        release: Option<Located<String>>,
     }
 }
 

@@ -1,8 +1,8 @@
 //! What only a look at the whole configuration finds: names that refer to nothing, steps that wait for each other.
 
-use super::{Config, Kind, Step, decode::Problems, layers::MAX_MISTAKES};
+use super::{Config, Kind, Manifests, Step, decode::Problems, layers::MAX_MISTAKES};
 use crate::{
-    values::{HookName, ImageName, List, RemoteUrl, closest, shown},
+    values::{EnvironmentName, HookName, ImageName, List, RemoteUrl, closest, shown},
     yaml::{Node, Place, Value},
 };
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -38,6 +38,9 @@ pub(super) fn validate(root: &Node<'_>, config: &Config, problems: &mut Problems
         }
     }
     apart(config, problems);
+    for environment in config.environments.values() {
+        rendering(&environment.manifests, problems);
+    }
 }
 
 /// Adds each path that must be there and is not.
@@ -160,6 +163,26 @@ fn apart(config: &Config, problems: &mut Problems) {
                     ),
                 );
             }
+        }
+    }
+}
+
+/// What is said of a chart means nothing where nothing is rendered.
+fn rendering(manifests: &Manifests, problems: &mut Problems) {
+    let chart = manifests.chart.as_ref().map(|chart| ("chart", &chart.place));
+    let release = manifests.release.as_ref().map(|release| ("release", &release.place));
+    for (key, place) in [chart, release].into_iter().flatten().filter(|_| !manifests.render) {
+        problems.add(place, format!("`{key}` is for `render: true`, which says that a chart is rendered"));
+    }
+    if let Some(release) = manifests.release.as_ref().filter(|release| release.parse::<EnvironmentName>().is_err()) {
+        problems.add(
+            &release.place,
+            format!("{:?} is no name of a release: use lower-case letters, digits and dashes", release.as_str()),
+        );
+    }
+    for (at, file) in manifests.values.iter().enumerate() {
+        if manifests.values[..at].iter().any(|earlier| **earlier == **file) {
+            problems.add(&file.place, format!("{} stands here twice; keep one of them", **file));
         }
     }
 }

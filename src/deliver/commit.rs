@@ -1,16 +1,13 @@
 //! One delivery as a tree: the manifests of an environment with their references replaced, and the state beside them. The
 //! tree is compared with the one before; a difference beyond that is never committed.
 
-use super::{Error, Running, State, Target, delivered};
+use super::{Error, Running, State, Target, delivered, manifests, render};
 use crate::{
-    git::{EntryKind, Mirror},
-    manifest::{self, Field, Wanted},
+    git::Mirror,
+    manifest::{Field, Wanted},
     values::{ImageName, ImageRef, Oid},
 };
 use std::collections::BTreeSet;
-
-/// A manifest larger than this is not even read.
-const MAX_BYTES: u64 = 64 << 20;
 
 /// What a delivery changes.
 pub(super) struct Change {
@@ -20,60 +17,16 @@ pub(super) struct Change {
     pub(super) fields: Vec<(String, Field)>,
     /// Images of which a field changed.
     pub(super) images: BTreeSet<ImageName>,
+    /// What every field was to hold.
+    pub(super) wanted: Vec<Wanted>,
 }
 
-/// Patches every manifest under the environment's path, in memory.
+/// Patches every manifest under the environment's path, in memory, and makes sure that what is to be rendered can be.
 pub(super) fn patch(mirror: &Mirror, target: &Target<'_>, tip: &Oid, wanted: &[Wanted]) -> Result<Change, Error> {
-    let manifests = &target.environment.manifests;
-    let tree = delivered::folder(mirror, target, tip)?;
-    let mut change = Change { files: Vec::new(), fields: Vec::new(), images: BTreeSet::new() };
-    let mut found: BTreeSet<&ImageName> = BTreeSet::new();
-    let mut templates = Vec::new();
-    for entry in mirror.repository().entries(&tree)? {
-        // A path that is no UTF-8 is nothing that anybody applies.
-        let Ok(below) = str::from_utf8(&entry.path) else { continue };
-        if !matches!(entry.kind, EntryKind::File | EntryKind::Executable) || !is_manifest(below) {
-            continue;
-        }
-        let path = manifests.path.join(below);
-        if mirror.size(&entry.oid)? > MAX_BYTES {
-            let limit = usize::try_from(MAX_BYTES).unwrap_or(usize::MAX);
-            return Err(manifest::Refusal::TooLarge { file: path, limit }.into());
-        }
-        let before = mirror.repository().blob(&entry.oid)?;
-        let patched = manifest::patch(&path, &before, wanted)?;
-        templates.extend(patched.templates.iter().map(|position| format!("{path}:{position}")));
-        let names = patched.fields.iter().map(|field| &field.image);
-        found.extend(names.filter_map(|name| wanted.iter().map(|wanted| &wanted.image).find(|image| *image == name)));
-        let is_changed = patched.is_changed();
-        for field in patched.fields.into_iter().filter(Field::is_changed) {
-            change.images.insert(field.image.clone());
-            change.fields.push((path.clone(), field));
-        }
-        if is_changed {
-            change.files.push((path, patched.bytes));
-        }
-    }
-    match wanted.iter().find(|wanted| !found.contains(&wanted.image)) {
-        None => Ok(change),
-        Some(missing) => Err(Error::Nowhere {
-            environment: target.name.clone(),
-            image: missing.image.clone(),
-            repository: missing.reference.repository.to_string(),
-            place: format!("{} of {}", *manifests.path, manifests.url.shown()),
-            hint: match templates.first() {
-                Some(first) => format!("; the image at {first} is filled by a template"),
-                None => String::new(),
-            },
-        }),
-    }
-}
-
-fn is_manifest(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
-    let ours = path == super::STATE_FILE || path.ends_with(&format!("/{}", super::STATE_FILE));
-    !ours && (name == "Kustomization" || matches!(extension.as_deref(), Some("yaml" | "yml" | "json")))
+    let folder = delivered::folder(mirror, target, tip)?;
+    let change = manifests::patch(mirror, target, &folder, wanted)?;
+    render::is_possible(mirror, target, tip)?;
+    Ok(change)
 }
 
 /// Writes the tree of a delivery and proves that it differs from the one before by the patched files and the state alone.
@@ -93,6 +46,7 @@ pub(super) fn write(
         state.images.insert(image.clone(), running);
     }
     let mut files = change.files.clone();
+    files.extend(render::rendered(mirror, target, tip, change)?);
     files.push((State::path(&target.environment.manifests.path), state.render().into_bytes()));
     let tree = mirror.write(tip, &files)?;
     let intended: BTreeSet<&str> = files.iter().map(|(path, _)| path.as_str()).collect();

@@ -5,15 +5,18 @@
 mod commit;
 mod delivered;
 mod history;
+mod manifests;
 mod message;
 mod order;
 mod outbox;
+mod render;
 mod run;
 mod state;
 
 pub use delivered::{Committed, Delivered, delivered};
 pub use history::history;
 pub use outbox::{Note, Reason, is_at_work, note, waiting};
+pub use render::Error as RenderError;
 pub use run::{Delivery, Resolve, ResolveError, deliver};
 pub use state::{FILE as STATE_FILE, Running, State};
 
@@ -85,6 +88,11 @@ pub enum Error {
     #[diagnostic(transparent)]
     Manifest(#[from] manifest::Refusal),
 
+    /// An overlay or a chart that cannot be rendered.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Render(#[from] render::Error),
+
     /// The images of the commit could not be had.
     #[error("{0}")]
     #[diagnostic(transparent)]
@@ -94,7 +102,9 @@ pub enum Error {
     #[error("no manifest under {place} names {repository}{hint}")]
     #[diagnostic(
         code(config),
-        help("write `image: {repository}:TAG` into the manifest of {environment}, or take {image} out of its images")
+        help(
+            "write `image: {repository}:TAG` into a manifest of {environment}, list the file under `values` if it holds a chart's values, or mark where it stands with `# gitops-hooks: {image}`"
+        )
     )]
     Nowhere {
         /// The environment.

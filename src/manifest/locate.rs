@@ -1,7 +1,8 @@
-//! Finds the image fields of a document: container lists at any depth of Kubernetes objects, and `images` of a
-//! kustomization. It decides where a reference stands, not whose it is.
+//! Finds the image fields of a document: container lists at any depth of Kubernetes objects, `images` of a kustomization,
+//! and what the values of a chart hold. It decides where a reference stands, not whose it is.
 
-use crate::yaml::{Document, Entry, Node, Value};
+use super::{File, Form};
+use crate::yaml::{Document, Entry, Node, Place, Value};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt,
@@ -39,12 +40,35 @@ pub(super) struct Found<'t, 'a> {
 }
 
 /// What stands at an image field.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Spot<'t, 'a> {
-    /// The value of `image` in a container.
-    Container(&'t Node<'a>),
-    /// One entry of a kustomization's `images`.
-    Kustomize(&'t Node<'a>),
+    /// A scalar that holds the whole reference.
+    Whole(&'t Node<'a>),
+    /// Name, tag and digest in fields of their own.
+    Apart(Apart<'t, 'a>),
+}
+
+/// A reference in several fields of one mapping.
+#[derive(Debug, Clone)]
+pub(super) struct Apart<'t, 'a> {
+    pub(super) tool: Tool,
+    pub(super) mapping: &'t Node<'a>,
+    /// What stands before the name, in a field of its own.
+    pub(super) registry: Option<&'t Node<'a>>,
+    pub(super) name: &'t Node<'a>,
+    /// The name that containers have and that this one takes the place of.
+    pub(super) replaces: Option<&'t Node<'a>>,
+    pub(super) tag: Option<&'t Node<'a>>,
+    pub(super) digest: Option<&'t Node<'a>>,
+}
+
+/// Whose rules the fields of a mapping follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tool {
+    /// It takes a digest beside the tag, whether or not one stood there.
+    Kustomize,
+    /// A chart knows the keys that it has, and a new one may mean nothing to it.
+    Helm,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,30 +78,93 @@ pub(super) enum Shared {
 }
 
 impl<'t, 'a> Spot<'t, 'a> {
-    pub(super) fn node(self) -> &'t Node<'a> {
+    /// The scalar as written, or the whole entry of a kustomization.
+    pub(super) fn place(&self) -> Place {
         match self {
-            Self::Container(node) | Self::Kustomize(node) => node,
+            Self::Whole(node) => node.place.clone(),
+            Self::Apart(Apart { tool: Tool::Kustomize, mapping, .. }) => mapping.place.clone(),
+            Self::Apart(apart) => apart.name.place.clone(),
+        }
+    }
+
+    /// The scalars that the reference is made of.
+    pub(super) fn nodes(&self) -> Vec<&'t Node<'a>> {
+        match self {
+            Self::Whole(node) => vec![*node],
+            Self::Apart(Apart { registry, name, tag, digest, .. }) => {
+                std::iter::once(*name).chain([*registry, *tag, *digest].into_iter().flatten()).collect()
+            }
+        }
+    }
+
+    /// What it says: `repository:tag@digest`.
+    pub(super) fn value(&self, text: &str) -> String {
+        match self {
+            Self::Whole(node) => node.as_str().unwrap_or_else(|| &text[node.place.clone()]).trim().to_owned(),
+            Self::Apart(apart) => apart.value(),
         }
     }
 }
 
+impl Apart<'_, '_> {
+    /// The repository as it is written, the registry before it.
+    pub(super) fn repository(&self) -> String {
+        let name = said(Some(self.name)).unwrap_or_default();
+        match said(self.registry) {
+            Some(registry) => format!("{registry}/{name}"),
+            None => name.to_owned(),
+        }
+    }
+
+    pub(super) fn value(&self) -> String {
+        let mut value = self.repository();
+        for (sign, node) in [(":", self.tag), ("@", self.digest)] {
+            value.extend(said(node).map(|text| format!("{sign}{text}")));
+        }
+        value
+    }
+}
+
+/// What a scalar says, where it says something.
+pub(super) fn said<'t>(node: Option<&'t Node<'_>>) -> Option<&'t str> {
+    node.filter(|node| !node.is_null()).and_then(Node::as_str).filter(|text| !text.is_empty())
+}
+
 /// Every image field of a document, in the order of the file.
-pub(super) fn locate<'t, 'a>(file: &str, document: &'t Document<'a>) -> Vec<Found<'t, 'a>> {
+pub(super) fn locate<'t, 'a>(file: &File<'_>, document: &'t Document<'a>) -> Vec<Found<'t, 'a>> {
     let Some(root) = &document.root else { return Vec::new() };
     let mut walk = Walk {
         anchors: document.anchors(),
-        uses: HashMap::new(),
+        uses: uses(root),
         image_uses: HashMap::new(),
         followed: HashSet::new(),
         found: BTreeMap::new(),
         written_as_image: HashSet::new(),
     };
-    walk.count_uses(root);
-    walk.visit(root, None, Shared::No);
-    if is_kustomization(file, root) {
-        walk.kustomization(root);
+    match file.form {
+        Form::Values => walk.values(root, &mut Vec::new(), Shared::No),
+        Form::Manifest => {
+            walk.visit(root, None, Shared::No);
+            if is_kustomization(file.path, root) {
+                walk.kustomization(root);
+            }
+        }
     }
     walk.finish()
+}
+
+/// How many aliases refer to each anchor.
+pub(super) fn uses(root: &Node<'_>) -> HashMap<usize, usize> {
+    let mut uses = HashMap::new();
+    let mut waiting = vec![root];
+    while let Some(node) = waiting.pop() {
+        if let Value::Alias(id) = node.value {
+            *uses.entry(id).or_default() += 1;
+        }
+        waiting.extend(node.items());
+        waiting.extend(node.entries().iter().flat_map(|entry| [&entry.key, &entry.value]));
+    }
+    uses
 }
 
 fn is_kustomization(file: &str, root: &Node<'_>) -> bool {
@@ -93,7 +180,7 @@ fn is_kustomization(file: &str, root: &Node<'_>) -> bool {
     }
 }
 
-struct Walk<'t, 'a> {
+pub(super) struct Walk<'t, 'a> {
     anchors: HashMap<usize, &'t Node<'a>>,
     /// How many aliases refer to an anchor.
     uses: HashMap<usize, usize>,
@@ -108,17 +195,6 @@ struct Walk<'t, 'a> {
 }
 
 impl<'t, 'a> Walk<'t, 'a> {
-    fn count_uses(&mut self, root: &Node<'a>) {
-        let mut waiting = vec![root];
-        while let Some(node) = waiting.pop() {
-            if let Value::Alias(id) = node.value {
-                *self.uses.entry(id).or_default() += 1;
-            }
-            waiting.extend(node.items());
-            waiting.extend(node.entries().iter().flat_map(|entry| [&entry.key, &entry.value]));
-        }
-    }
-
     fn visit(&mut self, node: &'t Node<'a>, object: Option<&Rc<Object>>, shared: Shared) {
         let shared = self.shared(node, shared);
         match &node.value {
@@ -148,12 +224,12 @@ impl<'t, 'a> Walk<'t, 'a> {
     }
 
     /// Whether what lies below a node is shared, given that the node itself is.
-    fn shared(&self, node: &Node<'a>, outer: Shared) -> Shared {
+    pub(super) fn shared(&self, node: &Node<'a>, outer: Shared) -> Shared {
         let aliased = node.anchor.is_some_and(|id| self.uses.contains_key(&id));
         if aliased && !matches!(node.value, Value::Scalar(..)) { Shared::Yes } else { outer }
     }
 
-    fn resolve(&self, node: &'t Node<'a>, shared: Shared) -> (&'t Node<'a>, Shared) {
+    pub(super) fn resolve(&self, node: &'t Node<'a>, shared: Shared) -> (&'t Node<'a>, Shared) {
         match node.value {
             Value::Alias(id) => (self.anchors.get(&id).copied().unwrap_or(node), Shared::Yes),
             _ => (node, self.shared(node, shared)),
@@ -192,7 +268,7 @@ impl<'t, 'a> Walk<'t, 'a> {
         }
     }
 
-    fn image(&mut self, value: &'t Node<'a>, object: &Rc<Object>, shared: Shared) {
+    pub(super) fn image(&mut self, value: &'t Node<'a>, object: &Rc<Object>, shared: Shared) {
         let node = if let Value::Alias(id) = value.value {
             self.image_uses.entry(id).or_default().insert(value.place.start);
             self.anchors.get(&id).copied().unwrap_or(value)
@@ -200,7 +276,7 @@ impl<'t, 'a> Walk<'t, 'a> {
             self.written_as_image.insert(value.place.start);
             value
         };
-        self.add(Found { spot: Spot::Container(node), object: Rc::clone(object), shared });
+        self.add(Found { spot: Spot::Whole(node), object: Rc::clone(object), shared });
     }
 
     fn kustomization(&mut self, root: &'t Node<'a>) {
@@ -210,19 +286,31 @@ impl<'t, 'a> Walk<'t, 'a> {
         let Some(images) = root.get("images") else { return };
         let (images, shared) = self.resolve(images, Shared::No);
         for item in images.items() {
-            let (entry, shared) = self.resolve(item, shared);
-            let aliases = entry.entries().iter().any(|entry| {
-                matches!(entry.value.value, Value::Alias(_))
-                    || entry.value.anchor.is_some_and(|id| self.uses.contains_key(&id))
-            });
-            let shared = if aliases { Shared::Yes } else { shared };
-            self.add(Found { spot: Spot::Kustomize(entry), object: Rc::clone(&object), shared });
+            let (mapping, mut shared) = self.resolve(item, shared);
+            let [name, new_name, tag, digest] =
+                ["name", "newName", "newTag", "digest"].map(|key| self.part(mapping, key, &mut shared));
+            let Some(own) = new_name.filter(|node| !node.is_null()).or(name) else { continue };
+            let replaces = name.filter(|name| name.place != own.place);
+            let tag = tag.filter(|node| !node.is_null());
+            let apart = Apart { tool: Tool::Kustomize, mapping, registry: None, name: own, replaces, tag, digest };
+            self.add(Found { spot: Spot::Apart(apart), object: Rc::clone(&object), shared });
         }
     }
 
+    /// A scalar of a mapping. What other places share makes the whole reference shared.
+    pub(super) fn part(&self, mapping: &'t Node<'a>, key: &str, shared: &mut Shared) -> Option<&'t Node<'a>> {
+        let node = mapping.get(key)?;
+        if node.anchor.is_some_and(|id| self.uses.contains_key(&id)) {
+            *shared = Shared::Yes;
+        }
+        let (node, now) = self.resolve(node, *shared);
+        *shared = now;
+        matches!(node.value, Value::Scalar(..)).then_some(node)
+    }
+
     /// A field reached twice, directly and through an alias, is one field, and shared.
-    fn add(&mut self, field: Found<'t, 'a>) {
-        let start = field.spot.node().place.start;
+    pub(super) fn add(&mut self, field: Found<'t, 'a>) {
+        let start = field.spot.place().start;
         match self.found.get_mut(&start) {
             Some(known) if field.shared == Shared::Yes => known.shared = Shared::Yes,
             Some(_) => {}
@@ -237,7 +325,7 @@ impl<'t, 'a> Walk<'t, 'a> {
         let Self { uses, image_uses, found, written_as_image, .. } = self;
         let mut found: Vec<_> = found.into_values().collect();
         for field in &mut found {
-            let Spot::Container(node) = field.spot else { continue };
+            let Spot::Whole(node) = field.spot else { continue };
             let Some(uses) = node.anchor.and_then(|id| Some((id, *uses.get(&id)?))) else { continue };
             let image_uses = image_uses.get(&uses.0).map_or(0, HashSet::len);
             if uses.1 > image_uses || !written_as_image.contains(&node.place.start) {
@@ -253,7 +341,7 @@ fn metadata_name<'t>(node: &'t Node<'_>) -> &'t str {
 }
 
 /// A mapping with `apiVersion` and `kind` is a Kubernetes object, at whatever depth: a `List` holds them too.
-fn object_of(node: &Node<'_>) -> Option<Object> {
+pub(super) fn object_of(node: &Node<'_>) -> Option<Object> {
     node.get("apiVersion")?.as_str()?;
     let kind = node.get("kind")?.as_str()?.to_owned();
     let name = metadata_name(node);

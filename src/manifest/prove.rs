@@ -2,7 +2,7 @@
 //! differs without being intended, or was intended and is not there, is told by its place.
 
 use super::splice::{Edit, Intent};
-use crate::yaml::{Document, Entry, Node, Value};
+use crate::yaml::{Document, Entry, Node, Style, Value};
 use std::collections::HashMap;
 
 /// Compares two parsed texts.
@@ -13,7 +13,7 @@ pub(super) fn prove(before: &[Document<'_>], after: &[Document<'_>], edits: &[Ed
     let mut proof = Proof { set: HashMap::new(), insert: HashMap::new() };
     for edit in edits {
         match &edit.intent {
-            Intent::Set { node, value } => proof.set.insert(*node, value).map(|_| ()),
+            Intent::Set { node, value, style } => proof.set.insert(*node, (value, *style)).map(|_| ()),
             Intent::Insert { before, key, value } => proof.insert.insert(*before, (key, value)).map(|_| ()),
         };
     }
@@ -40,7 +40,7 @@ pub(super) fn prove(before: &[Document<'_>], after: &[Document<'_>], edits: &[Ed
 }
 
 struct Proof<'e> {
-    set: HashMap<usize, &'e String>,
+    set: HashMap<usize, (&'e String, Style)>,
     insert: HashMap<usize, (&'e String, &'e String)>,
 }
 
@@ -54,8 +54,8 @@ impl Proof<'_> {
             (Value::Scalar(old_text, old_style), Value::Scalar(text, style)) => {
                 // An empty scalar has no bytes of its own, and may start where another node does.
                 let wanted = if old.place.is_empty() { None } else { self.set.remove(&old.place.start) };
-                let expected = wanted.map_or(&**old_text, String::as_str);
-                if old_style == style && expected == text { Ok(()) } else { here }
+                let expected = wanted.map_or((&**old_text, *old_style), |(text, style)| (text.as_str(), style));
+                if expected == (&**text, *style) { Ok(()) } else { here }
             }
             (Value::Alias(old_id), Value::Alias(id)) if old_id == id => Ok(()),
             (Value::Sequence(old_items), Value::Sequence(items)) if old_items.len() == items.len() => {

@@ -27,13 +27,21 @@ pub enum Refusal {
     },
 
     /// A file too large to be a manifest.
-    #[error("{file} names an image to deliver but is larger than {limit} bytes")]
+    #[error("{file} may name an image to deliver but is larger than {limit} bytes")]
     #[diagnostic(code(config), help("split the file: a manifest is small"))]
     TooLarge {
         /// Its path.
         file: String,
         /// The limit.
         limit: usize,
+    },
+
+    /// Values that the configuration names and nobody wrote.
+    #[error("{file} is not there, and `values` names it")]
+    #[diagnostic(code(config), help("push it to the manifest repository, or correct `values` in .gitops-hooks.yaml"))]
+    NoValues {
+        /// Its path.
+        file: String,
     },
 
     /// A reference that a template makes.
@@ -93,7 +101,10 @@ pub enum Refusal {
 
     /// Two images that are at one place in the registry.
     #[error("{file}:{position}: both {first} and {second} claim the reference {value:?}")]
-    #[diagnostic(code(config), help("give each image a repository of its own in .gitops-hooks.yaml"))]
+    #[diagnostic(
+        code(config),
+        help("give each image a repository of its own in .gitops-hooks.yaml, or correct the mark")
+    )]
     TwoImages {
         /// Its path.
         file: String,
@@ -107,15 +118,87 @@ pub enum Refusal {
         value: String,
     },
 
-    /// A kustomization that leaves the version to its base.
-    #[error("{file}:{position}: the entry of {image} has neither newTag nor digest")]
-    #[diagnostic(code(config), help("give it `newTag: none`; the delivery then fills it in"))]
+    /// A kustomization that leaves the version to its base, or values that leave it to their chart.
+    #[error("{file}:{position}: the entry of {image} has neither {key} nor digest")]
+    #[diagnostic(code(config), help("give it `{key}: none`; the delivery then fills it in"))]
     NoVersion {
         /// Its path.
         file: String,
         /// Where the entry starts.
         position: Position,
         /// The image it is of.
+        image: ImageName,
+        /// The key that is missing.
+        key: &'static str,
+    },
+
+    /// A kustomization that lets another image run.
+    #[error(
+        "{file}:{position}: this entry puts {by} in the place of {image}, so that a delivery of {image} would not run"
+    )]
+    #[diagnostic(
+        code(config),
+        help(
+            "take the entry out, or let `repository` of {image} in .gitops-hooks.yaml name {by}; where both hold the same, mark its newTag and digest with `# gitops-hooks: {image}:tag` and `# gitops-hooks: {image}:digest`"
+        )
+    )]
+    Replaced {
+        /// Its path.
+        file: String,
+        /// Where the entry starts.
+        position: Position,
+        /// The image that would not run.
+        image: ImageName,
+        /// The repository that runs.
+        by: String,
+    },
+
+    /// A mark that cannot be followed.
+    #[error("{file}:{position}: the mark `gitops-hooks: {mark}` cannot be followed: {why}")]
+    #[diagnostic(
+        code(config),
+        help(
+            "write `# gitops-hooks: IMAGE`, `IMAGE:name`, `IMAGE:tag` or `IMAGE:digest` at the end of the value's line, or on a line of its own above it"
+        )
+    )]
+    Mark {
+        /// Its path.
+        file: String,
+        /// Where the mark stands.
+        position: Position,
+        /// What it says.
+        mark: String,
+        /// What is wrong with it.
+        why: String,
+    },
+
+    /// A marked value that is something else than the mark says.
+    #[error("{file}:{position}: {value:?} is marked for {image} but is no {what}")]
+    #[diagnostic(code(config), help("mark another value, or write any {what} there for the delivery to replace"))]
+    NoPart {
+        /// Its path.
+        file: String,
+        /// Where the value starts.
+        position: Position,
+        /// The value.
+        value: String,
+        /// What the mark says that it is.
+        what: &'static str,
+        /// The image.
+        image: ImageName,
+    },
+
+    /// A digest that would stay behind.
+    #[error(
+        "{file}:{position}: the tag of {image} is marked and the digest beside it is not, so that the old digest would go on running"
+    )]
+    #[diagnostic(code(config), help("mark the digest too: `# gitops-hooks: {image}:digest`"))]
+    StaleDigest {
+        /// Its path.
+        file: String,
+        /// Where the digest starts.
+        position: Position,
+        /// The image.
         image: ImageName,
     },
 

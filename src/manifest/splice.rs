@@ -13,6 +13,13 @@ pub(super) struct Edit {
     pub(super) intent: Intent,
 }
 
+/// What a text is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Yaml,
+    Json,
+}
+
 /// What a change is to do to the parsed text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Intent {
@@ -22,6 +29,8 @@ pub(super) enum Intent {
         node: usize,
         /// Its value afterwards.
         value: String,
+        /// How it is written afterwards.
+        style: Style,
     },
     /// An entry appears before the one whose key starts at this byte.
     Insert {
@@ -34,22 +43,36 @@ pub(super) enum Intent {
     },
 }
 
-/// The edit that gives a scalar another text, written the way the old one was. `None` where it is no scalar, or one whose
-/// bytes do not hold its text in one piece.
-pub(super) fn set(text: &str, node: &Node<'_>, old: &str, new: &str) -> Option<Edit> {
+/// The edit that gives a scalar another text, written the way the old one was; with quotes where it would be no text without
+/// them, which in JSON is everywhere. `None` where it is no scalar, or one whose bytes do not hold its text in one piece.
+pub(super) fn set(text: &str, format: Format, node: &Node<'_>, old: &str, new: &str) -> Option<Edit> {
     let Value::Scalar(value, style) = &node.value else { return None };
-    let written = text.get(node.place.clone())?;
-    let intent = Intent::Set { node: node.place.start, value: value.replacen(old, new, 1) };
+    let written = text.get(node.place.clone()).filter(|written| !written.is_empty())?;
+    let style = match style {
+        Style::Plain if format == Format::Json || !is_text_without_quotes(new) => Style::DoubleQuoted,
+        style => *style,
+    };
+    let intent = Intent::Set { node: node.place.start, value: value.replacen(old, new, 1), style };
+    let quote = match style {
+        Style::SingleQuoted => "'",
+        Style::DoubleQuoted => "\"",
+        Style::Plain | Style::Block => "",
+    };
+    // Escapes may hide the text: the whole scalar is written anew, in the same quotes. A reference needs no escapes.
+    if value == old && !quote.is_empty() {
+        return Some(Edit { place: node.place.clone(), with: format!("{quote}{new}{quote}"), intent });
+    }
     let mut hits = written.match_indices(old);
-    if let (Some((at, _)), None) = (hits.next(), hits.next()) {
-        let start = node.place.start + at;
-        return Some(Edit { place: start..start + old.len(), with: new.to_owned(), intent });
-    }
-    // Escapes hide the text: the whole scalar is written anew, in the same quotes. A reference needs no escapes.
-    if *style == Style::DoubleQuoted && value == old {
-        return Some(Edit { place: node.place.clone(), with: format!("\"{new}\""), intent });
-    }
-    None
+    let (Some((at, _)), None) = (hits.next(), hits.next()) else { return None };
+    let start = node.place.start + at;
+    Some(Edit { place: start..start + old.len(), with: new.to_owned(), intent })
+}
+
+/// Whether a word without quotes is text to every reader of YAML, and no number, truth or nothing (YAML 1.1 and 1.2).
+fn is_text_without_quotes(word: &str) -> bool {
+    const MEANT: &[&str] = &["true", "false", "yes", "no", "on", "off", "y", "n", "null"];
+    let text = word.starts_with(|c: char| c.is_ascii_alphabetic()) || word.contains(['/', '@']);
+    text && !MEANT.contains(&word.to_ascii_lowercase().as_str())
 }
 
 /// The edit that puts an entry before an existing one of a mapping, in its style: on a line of its own with the same

@@ -17,6 +17,9 @@ const MAX_FILES: usize = 20_000;
 const MAX_FILE_BYTES: usize = 8 << 20;
 const MAX_BYTES: usize = 128 << 20;
 
+/// What a delivery has rendered from the overlay or chart beside it.
+const RENDERED: &str = "rendered.yaml";
+
 /// A file that may hold manifests, still in the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaf {
@@ -86,7 +89,11 @@ pub fn read(repository: &Repository, commit: &Oid, path: &RelativePath) -> Resul
     };
     let odb = repository.odb().map_err(|error| failed(&error))?;
     let mut walk = Walk { repository, odb, files: Vec::new(), problems: Vec::new(), bytes: 0 };
-    walk.tree(&tree, path.as_str(), 0).map_err(|error| failed(&error))?;
+    // Beside what it was rendered from, it is all that runs.
+    match tree.get_path(std::path::Path::new(&state_file(&RelativePath::root(), RENDERED))) {
+        Ok(rendered) => walk.blob(&rendered, state_file(path, RENDERED)).map_err(|error| failed(&error))?,
+        Err(_) => walk.tree(&tree, path.as_str(), 0).map_err(|error| failed(&error))?,
+    }
     let own = |name: &str| {
         let inside = state_file(&RelativePath::root(), name);
         let entry = tree.get_path(std::path::Path::new(&inside)).ok()?;
@@ -205,6 +212,20 @@ mod tests {
         assert_eq!(paths, ["staging/app.yaml", "staging/deep/b.json"]);
         assert_ne!(checkout.approval, Approval::default());
         assert_eq!(checkout.time.as_second(), 1_700_000_000);
+    }
+
+    #[test]
+    fn what_was_rendered_runs_in_place_of_its_source() {
+        let (_folder, repository, id) = commit(&[
+            ("staging/kustomization.yaml", "resources: [app.yaml]"),
+            ("staging/app.yaml", "a"),
+            ("staging/.gitops-hooks/rendered.yaml", "r"),
+        ]);
+        let checkout = read(&repository, &id, &"staging".parse().unwrap()).unwrap();
+        assert_eq!(
+            checkout.contents(&repository).unwrap(),
+            [File { path: "staging/.gitops-hooks/rendered.yaml".to_owned(), bytes: b"r".to_vec() }]
+        );
     }
 
     #[test]

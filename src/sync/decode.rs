@@ -90,9 +90,9 @@ fn unrendered<'p>(paths: impl Iterator<Item = &'p str>, problems: &mut Vec<Probl
     for path in paths {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let message = if KUSTOMIZATIONS.contains(&name) {
-            "a kustomization is not rendered in the cluster; commit the output of `kustomize build` in a folder of its own and let the environment's `path` name that"
+            "a kustomization is not rendered in the cluster; `render: true` lets deliveries commit the output of `kustomize build`"
         } else if name == CHART {
-            "a chart is not rendered in the cluster; commit the output of `helm template` in a folder of its own and let the environment's `path` name that"
+            "a chart is not rendered in the cluster; `render: true` lets deliveries commit the output of `helm template`"
         } else {
             continue;
         };
