@@ -206,7 +206,7 @@ impl<'t> Renderer<'t> {
         let release = manifests.release.as_ref().map_or(self.target.name.as_str(), |release| release.as_str());
         let mut arguments = vec!["template".to_owned(), release.to_owned(), in_root(&self.folder)];
         // Hooks are for `helm install`: applied like other objects, a job of theirs would run once and never again.
-        arguments.extend(["--namespace", &self.target.environment.namespace, "--no-hooks"].map(str::to_owned));
+        arguments.extend(["--namespace", self.target.environment.namespace.as_str(), "--no-hooks"].map(str::to_owned));
         for values in &manifests.values {
             arguments.extend(["--values".to_owned(), in_root(&manifests.path.join(values.as_str()))]);
         }
