@@ -7,10 +7,10 @@ mod testbed;
 
 use gitops_hooks::{
     config::{self, Config},
-    deliver::{self, Delivery, Error, Reason, State, Target},
+    deliver::{self, Act, Build, Builds, Delivery, Error, Reason, Seen, Session, State, Target, Wish},
     git::{Git, Prompts, Repository},
     ui::{Progress, Verbosity},
-    values::{ImageRef, Oid},
+    values::{ImageName, ImageRef, Oid},
 };
 use std::{
     collections::HashSet,
@@ -105,15 +105,31 @@ impl Clone {
     }
 
     fn deliver(&self, tip: &Oid) -> Result<Delivery, Error> {
-        self.deliver_with(tip, &mut |tip| Ok(vec![("web".parse().unwrap(), built(tip))]))
+        self.deliver_with(tip, |tip| vec![("web".parse().unwrap(), built(tip))])
     }
 
-    fn deliver_with(&self, tip: &Oid, references: &mut deliver::Resolve<'_>) -> Result<Delivery, Error> {
-        let config = config(&self.url);
-        let target =
-            Target::of(&config, &"staging".parse().unwrap(), Prompts::Never, deliver::Switch::Refused).unwrap();
+    /// Delivers to staging, with images that are as `references` says.
+    fn deliver_with(
+        &self,
+        tip: &Oid,
+        references: impl Fn(&Oid) -> Vec<(ImageName, ImageRef)> + Sync,
+    ) -> Result<Delivery, Error> {
+        self.act(&config(&self.url), "staging", deliver::Switch::Refused, follow(tip), references)
+    }
+
+    fn act(
+        &self,
+        config: &Config,
+        environment: &str,
+        switch: deliver::Switch,
+        act: Act,
+        references: impl Fn(&Oid) -> Vec<(ImageName, ImageRef)> + Sync,
+    ) -> Result<Delivery, Error> {
+        let target = Target::of(config, &environment.parse().unwrap(), switch).unwrap();
+        let session = Session::new(&self.repository, Prompts::Never, [&target]);
         let task = Progress::new(Verbosity::Quiet).task("deliver");
-        deliver::deliver(&self.repository, &target, tip, references, &task)
+        let images = Images { repository: &self.repository, references };
+        deliver::deliver(&session, &[Wish { target, act, task }], &images).remove(0)
     }
 
     fn waiting(&self) -> Vec<deliver::Note> {
@@ -127,6 +143,36 @@ impl Clone {
         command.env("DELIVER_CLONE", &self.folder).env("DELIVER_URL", &self.url).envs(variables.iter().copied());
         command.output().unwrap().status.code()
     }
+}
+
+/// Images that a function knows; one differs from another where its digest does.
+struct Images<'r, F> {
+    repository: &'r Repository,
+    references: F,
+}
+
+impl<F: Fn(&Oid) -> Vec<(ImageName, ImageRef)> + Sync> Builds for Images<'_, F> {
+    fn references(
+        &self,
+        _: &Target<'_>,
+        commit: &Oid,
+        _: Build,
+    ) -> Result<Vec<(ImageName, ImageRef)>, deliver::ResolveError> {
+        Ok((self.references)(commit))
+    }
+
+    fn differed(&self, _: &Target<'_>, image: &ImageName, from: &Oid, to: &Oid) -> Result<bool, deliver::ResolveError> {
+        let digest = |commit: &Oid| {
+            let all = (self.references)(commit);
+            all.into_iter().find(|(name, _)| name == image).unwrap().1.digest
+        };
+        let between = self.repository.between(from, to, 100).unwrap();
+        Ok(between.iter().any(|commit| digest(commit) != digest(to)))
+    }
+}
+
+fn follow(tip: &Oid) -> Act {
+    Act::Follow { tip: tip.clone(), seen: Seen::Once, build: Build::Missing }
 }
 
 fn git(folder: &Path, args: &[&str]) -> String {
@@ -164,13 +210,13 @@ fn process() {
     }
     let tip = clone.tip();
     let kill = std::env::var_os("DELIVER_DIES_BUILDING").is_some();
-    let mut references = |tip: &Oid| {
+    let references = |tip: &Oid| {
         if kill {
             Command::new("kill").args(["-9", &std::process::id().to_string()]).status().unwrap();
         }
-        Ok(vec![("web".parse().unwrap(), built(tip))])
+        vec![("web".parse().unwrap(), built(tip))]
     };
-    clone.deliver_with(&tip, &mut references).unwrap();
+    clone.deliver_with(&tip, references).unwrap();
 }
 
 #[test]
@@ -193,8 +239,9 @@ fn a_delivery_changes_the_image_and_the_state_and_nothing_else() {
     assert!(clone.waiting().is_empty());
 
     let config = config(&bed.url);
-    let target = Target::of(&config, &"staging".parse().unwrap(), Prompts::Never, deliver::Switch::Refused).unwrap();
-    let delivered = deliver::delivered(&clone.repository, &target).unwrap();
+    let target = Target::of(&config, &"staging".parse().unwrap(), deliver::Switch::Refused).unwrap();
+    let session = Session::new(&clone.repository, Prompts::Never, [&target]);
+    let delivered = deliver::delivered(&session, &target).unwrap();
     assert_eq!((delivered.state, delivered.commit.unwrap().author), (state, "Ada".to_owned()));
 }
 
@@ -204,10 +251,10 @@ fn unchanged_means_untouched_and_asks_for_no_image() {
     let clone = bed.clone("Ada");
     let first = clone.commit_and_push("one");
     clone.deliver(&first).unwrap();
-    let again = clone.deliver_with(&first, &mut |_| panic!("nothing is behind")).unwrap();
+    let again = clone.deliver_with(&first, |_| panic!("nothing is behind")).unwrap();
     assert_eq!(again, Delivery::Unchanged);
     let second = clone.commit_and_push("only words");
-    let same = clone.deliver_with(&second, &mut |_| Ok(vec![("web".parse().unwrap(), built(&first))])).unwrap();
+    let same = clone.deliver_with(&second, |_| vec![("web".parse().unwrap(), built(&first))]).unwrap();
     assert_eq!(same, Delivery::Unchanged);
     assert_eq!(bed.log().len(), 2);
     assert!(clone.waiting().is_empty());
@@ -278,7 +325,7 @@ fn two_clones_racing_lose_nothing() {
                     match clone.deliver(commit).unwrap() {
                         Delivery::Delivered { source, .. } => landed.push(source),
                         Delivery::Unchanged | Delivery::Superseded { .. } => {}
-                        Delivery::Held { .. } => panic!("nothing is held"),
+                        other => panic!("{other:?}"),
                     }
                 }
                 assert!(clone.waiting().is_empty());
@@ -302,11 +349,11 @@ fn a_lost_race_is_run_again_and_keeps_the_other_commit() {
     let bed = Bed::new();
     let clone = bed.clone("Ada");
     let tip = clone.commit_and_push("one");
-    let mut other = |tip: &Oid| {
+    let other = |tip: &Oid| {
         bed.push_manifests("manifests.git", &[("staging/other.yaml", "a: 1\n")]);
-        Ok(vec![("web".parse().unwrap(), built(tip))])
+        vec![("web".parse().unwrap(), built(tip))]
     };
-    let Delivery::Delivered { tries, .. } = clone.deliver_with(&tip, &mut other).unwrap() else { panic!() };
+    let Delivery::Delivered { tries, .. } = clone.deliver_with(&tip, other).unwrap() else { panic!() };
     assert_eq!(tries, 2);
     assert_eq!(bed.manifest("staging/other.yaml"), "a: 1\n");
 }
@@ -328,7 +375,7 @@ fn what_fails_says_so_and_leaves_a_note() {
     assert!(error.contains("is empty: there is no branch \"main\""), "{error}");
 
     bed.push_manifests("empty.git", &[("staging/a.yaml", "image: other\n")]);
-    let error = clone.deliver_with(&tip, &mut |_| panic!("not built for nothing")).unwrap_err().to_string();
+    let error = clone.deliver_with(&tip, |_| panic!("not built for nothing")).unwrap_err().to_string();
     assert!(error.contains("no manifest under staging of") && error.contains(REPOSITORY), "{error}");
 
     bed.push_manifests("empty.git", &[("staging/.gitops-hooks/state.yaml", "version: 1\n<<<<<<< HEAD\n")]);
@@ -369,11 +416,8 @@ fn a_commit_of_another_branch_is_delivered_only_when_that_was_asked_for() {
     let tip = clone.tip();
     let error = clone.deliver(&tip).unwrap_err();
     assert!(matches!(error, Error::OtherBranch { .. }), "{error}");
-    let config = config(&clone.url);
-    let target = Target::of(&config, &"staging".parse().unwrap(), Prompts::Never, deliver::Switch::Asked).unwrap();
-    let task = Progress::new(Verbosity::Quiet).task("deliver");
-    let mut references = |tip: &Oid| Ok(vec![("web".parse().unwrap(), built(tip))]);
-    let delivery = deliver::deliver(&clone.repository, &target, &tip, &mut references, &task).unwrap();
+    let images = |tip: &Oid| vec![("web".parse().unwrap(), built(tip))];
+    let delivery = clone.act(&config(&clone.url), "staging", deliver::Switch::Asked, follow(&tip), images).unwrap();
     assert!(matches!(delivery, Delivery::Delivered { .. }), "{delivery:?}");
 }
 

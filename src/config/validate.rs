@@ -1,10 +1,10 @@
 //! What only a look at the whole configuration finds: names that refer to nothing, steps that wait for each other.
 
 use super::{
-    Config, Step,
+    Config, Environment, Step,
     decode::{Problems, closest},
 };
-use crate::values::{HookName, ImageName};
+use crate::values::{EnvironmentName, HookName, ImageName};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// More steps than this in one hook are nobody's.
@@ -26,10 +26,11 @@ pub(super) fn validate(config: &Config, problems: &mut Problems) {
         }
         order(steps, problems);
     }
-    for environment in config.environments.values() {
+    for (name, environment) in &config.environments {
         for image in &environment.images {
             known_image(config, image, &image.place, problems);
         }
+        origin(config, name, environment, problems);
     }
     apart(config, problems);
     for image in config.images.values() {
@@ -60,6 +61,45 @@ fn form(hook: HookName, step: &Step, problems: &mut Problems) {
     refuse(step.interactive && step.stdin, "a step gets the terminal (`interactive`) or the hook's `stdin`, not both");
     if step.shell.split_whitespace().next().is_none() {
         problems.add(&step.shell.place, "`shell` is empty");
+    }
+}
+
+/// An environment follows a branch, or takes what another one runs; what it takes, that one must have.
+fn origin(config: &Config, name: &EnvironmentName, environment: &Environment, problems: &mut Problems) {
+    let before = match (&environment.branch, &environment.promote) {
+        (Some(_), None) => return,
+        (None, Some(before)) => before,
+        (Some(_), Some(before)) => {
+            problems.add(&before.place, "an environment has `branch` or `promote`, not both");
+            return;
+        }
+        (None, None) => {
+            problems.add(&environment.place, "an environment needs the key \"branch\", or \"promote\"");
+            return;
+        }
+    };
+    let Some(earlier) = config.environments.get(&**before) else {
+        let known: Vec<&str> = config.environments.keys().map(EnvironmentName::as_str).collect();
+        let hint = match closest(before.as_str(), &known) {
+            Some(meant) => format!("did you mean {meant:?}?"),
+            None => "add it under `environments`".to_owned(),
+        };
+        problems.add(&before.place, format!("no environment {:?}; {hint}", before.as_str()));
+        return;
+    };
+    let mut seen = HashSet::from([name]);
+    let mut at = Some(&**before);
+    while let Some(next) = at {
+        if !seen.insert(next) {
+            problems.add(&before.place, format!("{name} is promoted from itself in the end"));
+            return;
+        }
+        at = config.environments.get(next).and_then(|environment| environment.promote.as_deref());
+    }
+    for image in &environment.images {
+        if !earlier.images.iter().any(|known| **known == **image) {
+            problems.add(&image.place, format!("{} does not run {}, so it cannot be promoted", **before, **image));
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! One delivery as a tree: the manifests of an environment with their references replaced, and the state beside them. The
 //! tree is compared with the one before; a difference beyond that is never committed.
 
-use super::{Error, Running, State, Target, delivered};
+use super::{Error, Running, State, Target, delivered, plan::Plan};
 use crate::{
     git::{EntryKind, Mirror},
     manifest::{self, Field, Wanted},
-    values::{ImageName, ImageRef, Oid},
+    values::{ImageName, Oid},
 };
 use std::collections::BTreeSet;
 
@@ -22,12 +22,17 @@ pub(super) struct Change {
     pub(super) images: BTreeSet<ImageName>,
 }
 
-/// Patches every manifest under the environment's path, in memory.
-pub(super) fn patch(mirror: &Mirror, target: &Target<'_>, tip: &Oid, wanted: &[Wanted]) -> Result<Change, Error> {
-    let manifests = &target.environment.manifests;
-    let tree = delivered::folder(mirror, target, tip)?;
+/// Patches every manifest under the environment's path, in memory. `base` is a commit or a tree.
+pub(super) fn patch(mirror: &Mirror, target: &Target<'_>, base: &Oid, plan: &Plan) -> Result<Change, Error> {
     let mut change = Change { files: Vec::new(), fields: Vec::new(), images: BTreeSet::new() };
-    let mut found: BTreeSet<&ImageName> = BTreeSet::new();
+    let wanted: Vec<Wanted> =
+        plan.goals().map(|(image, goal)| Wanted { image: image.clone(), reference: goal.reference.clone() }).collect();
+    let tree = delivered::folder(mirror, target, base)?;
+    if wanted.is_empty() {
+        return Ok(change);
+    }
+    let manifests = &target.environment.manifests;
+    let mut found: BTreeSet<ImageName> = BTreeSet::new();
     let mut templates = Vec::new();
     for entry in mirror.repository().entries(&tree)? {
         // A path that is no UTF-8 is nothing that anybody applies.
@@ -41,10 +46,9 @@ pub(super) fn patch(mirror: &Mirror, target: &Target<'_>, tip: &Oid, wanted: &[W
             return Err(manifest::Refusal::TooLarge { file: path, limit }.into());
         }
         let before = mirror.repository().blob(&entry.oid)?;
-        let patched = manifest::patch(&path, &before, wanted)?;
+        let patched = manifest::patch(&path, &before, &wanted)?;
         templates.extend(patched.templates.iter().map(|position| format!("{path}:{position}")));
-        let names = patched.fields.iter().map(|field| &field.image);
-        found.extend(names.filter_map(|name| wanted.iter().map(|wanted| &wanted.image).find(|image| *image == name)));
+        found.extend(patched.fields.iter().map(|field| field.image.clone()));
         let is_changed = patched.is_changed();
         for field in patched.fields.into_iter().filter(Field::is_changed) {
             change.images.insert(field.image.clone());
@@ -76,28 +80,37 @@ fn is_manifest(path: &str) -> bool {
     !ours && (name == "Kustomization" || matches!(extension.as_deref(), Some("yaml" | "yml" | "json")))
 }
 
+/// The state after a change. Every image of the plan is as new as its source, also those whose reference stays: what came
+/// in between is older by now.
+pub(super) fn state_after(target: &Target<'_>, plan: &Plan, change: &Change, state: &State) -> State {
+    let mut after = state.clone();
+    after.hold.clone_from(&plan.hold);
+    if !plan.behind.is_empty() {
+        after.branch = Some(target.branch.to_owned());
+    }
+    for (image, goal) in plan.goals() {
+        let same = |known: &&Running| known.reference.digest == goal.reference.digest;
+        let known = state.images.get(image).filter(|_| !change.images.contains(image)).filter(same);
+        let reference = known.map_or_else(|| goal.reference.clone(), |known| known.reference.clone());
+        after.images.insert(image.clone(), Running { source: goal.source.clone(), reference });
+    }
+    after
+}
+
 /// Writes the tree of a delivery and proves that it differs from the one before by the patched files and the state alone.
 pub(super) fn write(
     mirror: &Mirror,
     target: &Target<'_>,
-    tip: &Oid,
-    source: &Oid,
+    base: &Oid,
     change: &Change,
     state: &State,
-    references: &[(ImageName, ImageRef)],
 ) -> Result<Oid, Error> {
-    let mut state = state.clone();
-    state.branch = Some(target.environment.branch.to_string());
-    for (image, reference) in references {
-        let running = Running { source: source.clone(), reference: reference.clone(), hold: None };
-        state.images.insert(image.clone(), running);
-    }
     let mut files = change.files.clone();
     files.push((State::path(&target.environment.manifests.path), state.render().into_bytes()));
-    let tree = mirror.write(tip, &files)?;
+    let tree = mirror.write(base, &files)?;
     let intended: BTreeSet<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
-    let differing = mirror.difference(tip, &tree)?;
-    if differing.iter().map(String::as_str).collect::<BTreeSet<_>>() != intended {
+    let differing = mirror.difference(base, &tree)?;
+    if !differing.iter().all(|path| intended.contains(path.as_str())) {
         return Err(Error::Unproven { paths: differing });
     }
     Ok(tree)

@@ -1,25 +1,73 @@
-//! The level-triggered delivery of one environment: fetch, judge, patch, commit, push, and again when somebody else was
-//! faster. A note in the outbox is written before and removed after.
+//! What environments are to run becomes commits, one for each, and one push for each manifest repository: fetch, judge,
+//! patch, commit, push, and again when somebody else was faster. A note in the outbox is written before and removed after.
 
-use super::{Error, State, Switch, Target, commit, delivered, message::Message, order, order::Standing, outbox};
-use crate::{
-    git::{Mirror, Pushed, Repository},
-    manifest::Wanted,
-    ui::Task,
-    values::{Digest, ImageName, ImageRef, Oid, Tag},
+use super::{
+    Act, Build, Error, Hold, Seen, Session, State, Target, commit, delivered,
+    message::Message,
+    order, outbox,
+    plan::{self, Plan},
+    review,
+    session::Freshness,
 };
-use std::{thread, time::Duration};
+use crate::{
+    git::{Mirror, Prompts, Push, Pushed},
+    manifest::Field,
+    ui::Task,
+    values::{ImageName, ImageRef, Oid, RemoteUrl},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 /// How often a lost race is run again. Each time somebody else has landed something, so this is reached only in a crowd.
 const TRIES: u32 = 40;
 
-/// Why the images of a commit could not be had, in the words of who should have given them.
+/// Manifest repositories that are spoken to at the same time, where nobody can be asked for a password.
+const PARALLEL: usize = 8;
+
+/// What git said of an upstream longer ago than this may have changed.
+const LONG: Duration = Duration::from_secs(20);
+
+/// Why something could not be had of another room, in its own words.
 pub type ResolveError = Box<dyn miette::Diagnostic + Send + Sync>;
 
-/// Gives the images of a source commit, and may build them for it.
-pub type Resolve<'r> = dyn FnMut(&Oid) -> Result<Vec<(ImageName, ImageRef)>, ResolveError> + 'r;
+/// What a delivery asks of those who know images.
+pub trait Builds: Sync {
+    /// The images of a source commit that an environment runs. It may build them, as far as `build` allows.
+    ///
+    /// # Errors
+    /// Where an image cannot be had.
+    fn references(
+        &self,
+        target: &Target<'_>,
+        commit: &Oid,
+        build: Build,
+    ) -> Result<Vec<(ImageName, ImageRef)>, ResolveError>;
 
-/// How a delivery ended.
+    /// Whether a commit that `to` has and `from` does not have makes another image than `to` does.
+    ///
+    /// # Errors
+    /// Where it cannot be told.
+    fn differed(&self, target: &Target<'_>, image: &ImageName, from: &Oid, to: &Oid) -> Result<bool, ResolveError>;
+}
+
+/// An environment and what somebody wants of it.
+pub struct Wish<'a> {
+    /// The environment.
+    pub target: Target<'a>,
+    /// What is wanted.
+    pub act: Act,
+    /// Where progress is shown.
+    pub task: Task,
+}
+
+/// How a wish ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
     /// One commit was pushed.
@@ -37,6 +85,24 @@ pub enum Delivery {
         /// How often it was pushed; more than 1 after a lost race.
         tries: u32,
     },
+    /// No reference changed, and the state says that what runs is as new as this.
+    Noted {
+        /// The commit on the manifest branch.
+        manifest_commit: Oid,
+        /// The source commit; none where only a hold was set or released.
+        source: Option<Oid>,
+    },
+    /// It waits on a branch of its own until somebody has reviewed and merged it.
+    Proposed {
+        /// The branch.
+        branch: String,
+        /// Its newest commit; `None` where it had all of it before.
+        commit: Option<Oid>,
+        /// Where it is reviewed, where that is known.
+        page: Option<String>,
+        /// What the server said against a push to the branch itself.
+        refused: Option<String>,
+    },
     /// The environment runs this already; nothing was committed.
     Unchanged,
     /// The environment runs something newer, or the branch has something else by now.
@@ -44,225 +110,406 @@ pub enum Delivery {
         /// The newer source commit.
         by: Oid,
     },
-    /// Everything that is behind is held.
+    /// Somebody said that it stays as it is.
     Held {
-        /// The images and why.
-        images: Vec<(ImageName, String)>,
+        /// Who and why.
+        hold: Hold,
     },
 }
 
-/// Makes an environment run what `tip` built: `tip` is what the branch's upstream has. `references` is asked at most once
-/// for the images of that commit, and may build them; it is not asked when there is nothing to deliver, nor when the
-/// manifests could not take the images.
-///
-/// # Errors
-/// Any [`Error`]; the outbox then keeps a note with it.
-pub fn deliver(
-    repository: &Repository,
-    target: &Target<'_>,
-    tip: &Oid,
-    references: &mut Resolve<'_>,
-    task: &Task,
-) -> Result<Delivery, Error> {
-    let note = outbox::begin(repository, target.name)?;
-    let run = Run { repository, target, tip, task };
-    match run.run(references) {
-        Ok(delivery) => {
-            // A note that stays behind is only looked at once more.
-            let _ = note.done(repository, tip);
-            Ok(delivery)
-        }
-        Err(error) => {
-            let _ = note.failed(error.in_full());
-            Err(error)
-        }
+/// Does what is wanted, and says for each wish how it ended; one that fails stops no other. The environments of a manifest
+/// repository are fetched once and pushed once. The outbox keeps a note of what should follow a branch and could not.
+pub fn deliver(session: &Session<'_>, wishes: &[Wish<'_>], builds: &dyn Builds) -> Vec<Result<Delivery, Error>> {
+    let mut groups: BTreeMap<&RemoteUrl, Vec<usize>> = BTreeMap::new();
+    for (at, wish) in wishes.iter().enumerate() {
+        groups.entry(&wish.target.environment.manifests.url).or_default().push(at);
     }
+    let groups: Vec<(&RemoteUrl, Vec<usize>)> = groups.into_iter().collect();
+    let (next, ended) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let work = || {
+        while let Some((url, wanted)) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let mut group = Group { session, builds, url, jobs: Vec::new(), ended: Vec::new() };
+            group.begin(wanted.iter().map(|at| (*at, &wishes[*at])));
+            group.run();
+            ended.lock().unwrap_or_else(PoisonError::into_inner).extend(group.ended);
+        }
+    };
+    match session.prompts {
+        // Two questions at once on one terminal: nobody could answer them.
+        Prompts::Allowed => work(),
+        Prompts::Never => thread::scope(|scope| {
+            for _ in 0..groups.len().min(PARALLEL) {
+                scope.spawn(work);
+            }
+        }),
+    }
+    ended.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
 }
 
-struct Run<'r> {
-    repository: &'r Repository,
-    target: &'r Target<'r>,
-    tip: &'r Oid,
-    task: &'r Task,
+/// The wishes about one manifest repository.
+struct Group<'g> {
+    session: &'g Session<'g>,
+    builds: &'g dyn Builds,
+    url: &'g RemoteUrl,
+    /// What is still to be done.
+    jobs: Vec<Job<'g>>,
+    ended: Vec<(usize, Result<Delivery, Error>)>,
 }
 
-/// What the state says is to be done.
-struct Plan {
-    behind: Vec<ImageName>,
+/// A wish on its way.
+struct Job<'g> {
+    at: usize,
+    wish: &'g Wish<'g>,
+    note: Option<outbox::Open>,
+    /// The images of the commit that is followed, once they are known.
+    built: Vec<(ImageName, ImageRef)>,
+    way: Way,
+}
+
+/// Where a delivery goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Way {
+    Direct,
+    Review {
+        /// What the server said against the direct way.
+        refused: Option<String>,
+    },
+}
+
+/// A commit that is ready to be made.
+pub(super) struct Draft {
+    pub(super) tree: Oid,
+    pub(super) message: String,
+    pub(super) fields: Vec<(String, Field)>,
+    files: Vec<String>,
+    images: Vec<(ImageName, ImageRef)>,
+    source: Option<Oid>,
     rewritten: Option<Oid>,
 }
 
-/// One attempt's end.
-enum Attempt {
-    Done(Delivery),
-    Overtaken { reason: String },
+/// A branch that is about to be pushed, with the wishes that it does.
+struct Line {
+    push: Push,
+    jobs: Vec<(usize, Draft, Oid)>,
+    message: String,
+    review: bool,
 }
 
-impl Run<'_> {
-    fn run(&self, references: &mut Resolve<'_>) -> Result<Delivery, Error> {
-        let branch = self.target.environment.manifests.branch.as_str();
-        self.task.message("fetching the manifests");
-        let mirror = self.open()?;
-        let manifest_tip = mirror.fetch(branch)?;
-        let state = delivered::state(&mirror, self.target, &manifest_tip)?;
-        let plan = match self.plan(&state)? {
-            Ok(plan) => plan,
-            Err(delivery) => return Ok(delivery),
-        };
-        // What the manifests cannot take is found out before minutes go into building it.
-        commit::patch(&mirror, self.target, &manifest_tip, &self.rehearsal(&plan)?)?;
-        // Building may take long: others may use the mirror meanwhile.
-        drop(mirror);
-        self.task.message("asking the upstream");
-        order::still_there(self.repository, self.target, self.tip)?;
-        self.task.message("looking for the images");
-        let images = references(self.tip).map_err(Error::Images)?;
-        let mut last = String::new();
-        for tries in 1..=TRIES {
-            let mirror = self.open()?;
-            let known = if tries == 1 { mirror.known(branch)? } else { None };
-            let manifest_tip = match known {
-                Some(known) => known,
-                None => mirror.fetch(branch)?,
+impl<'g> Group<'g> {
+    fn begin(&mut self, wishes: impl Iterator<Item = (usize, &'g Wish<'g>)>) {
+        for (at, wish) in wishes {
+            let way = match (wish.target.environment.review, &wish.act) {
+                // A hold is a word of warning that must not wait for a review.
+                (true, Act::Follow { .. } | Act::Promote { .. } | Act::Rollback { .. }) => {
+                    Way::Review { refused: None }
+                }
+                _ => Way::Direct,
             };
-            match self.attempt(&mirror, &manifest_tip, &images, tries)? {
-                Attempt::Done(delivery) => return Ok(delivery),
-                Attempt::Overtaken { reason } => last = reason,
+            let note = match &wish.act {
+                Act::Follow { .. } => outbox::begin(self.session.repository, wish.target.name).map(Some),
+                _ => Ok(None),
+            };
+            match note {
+                Ok(note) => self.jobs.push(Job { at, wish, note, built: Vec::new(), way }),
+                Err(error) => self.ended.push((at, Err(error))),
             }
-            drop(mirror);
-            self.task.message(&format!("somebody else was faster; trying again ({tries})"));
-            pause(tries);
         }
-        let url = self.target.environment.manifests.url.shown();
-        Err(Error::Overtaken { url, branch: branch.to_owned(), tries: TRIES, reason: last })
     }
 
-    fn open(&self) -> Result<Mirror, Error> {
-        let url = &self.target.environment.manifests.url;
-        Ok(Mirror::open(self.repository, url, self.target.prompts)?)
-    }
-
-    /// What is behind, or why nothing is to be done.
-    fn plan(&self, state: &State) -> Result<Result<Plan, Delivery>, Error> {
-        let mut plan = Plan { behind: Vec::new(), rewritten: None };
-        let (mut newer, mut held) = (None, Vec::new());
-        for image in self.target.images.keys() {
-            let running = state.images.get(image);
-            match order::judge(self.repository, self.target, running.map(|running| &running.source), self.tip)? {
-                Standing::Same => continue,
-                Standing::Older(by) => {
-                    newer = Some(by);
-                    continue;
+    fn run(&mut self) {
+        if let Err(error) = self.look() {
+            return self.fail(&error);
+        }
+        self.each(Self::resolve);
+        for tries in 1..=TRIES {
+            if self.jobs.is_empty() {
+                return;
+            }
+            if tries > 1 {
+                for job in &self.jobs {
+                    job.wish.task.message(&format!("somebody else was faster; trying again ({tries})"));
                 }
-                Standing::Rewritten => {
-                    let running = running.map(|running| running.source.clone());
-                    self.same_branch(state, running.as_ref())?;
-                    plan.rewritten = running;
+            }
+            match self.round(tries) {
+                Ok(reason) if tries == TRIES => return self.give_up(&reason),
+                Ok(_) if self.jobs.iter().any(|job| matches!(job.way, Way::Review { refused: Some(_) })) => {}
+                Ok(_) if self.jobs.is_empty() => {}
+                Ok(_) => pause(tries),
+                Err(error) => return self.fail(&error),
+            }
+        }
+    }
+
+    /// What the manifests cannot take is found out before minutes go into building it.
+    fn look(&mut self) -> Result<(), Error> {
+        for job in &self.jobs {
+            job.wish.task.message("fetching the manifests");
+        }
+        let mirror = self.session.open(self.url)?;
+        self.session.fetch(&mirror, self.url, Freshness::OfThisCommand)?;
+        self.each(|group, job| {
+            let Wish { target, act, .. } = job.wish;
+            let tip = mirror.tip(&target.environment.manifests.branch)?;
+            let state = delivered::state(&mirror, target, &tip)?;
+            match plan::plan(group.session, target, act, &state)? {
+                Ok(plan) => {
+                    commit::patch(&mirror, target, &tip, &plan.rehearsed(target, act.source())?)?;
+                    Ok(None)
                 }
-                Standing::Newer => {}
+                Err(delivery) => Ok(Some(delivery)),
             }
-            match running.and_then(|running| running.hold.clone()) {
-                Some(why) => held.push((image.clone(), why)),
-                None => plan.behind.push(image.clone()),
+        });
+        // The mirror is given back here: building may take long, and others may use it meanwhile.
+        Ok(())
+    }
+
+    fn resolve(&self, job: &mut Job<'g>) -> Result<Option<Delivery>, Error> {
+        let Wish { target, act, task } = job.wish;
+        let Act::Follow { tip, seen, build } = act else { return Ok(None) };
+        if *seen == Seen::Once {
+            task.message("asking the upstream");
+            order::still_there(self.session, target, tip)?;
+        }
+        task.message("looking for the images");
+        let began = Instant::now();
+        job.built = self.builds.references(target, tip, *build).map_err(Error::Images)?;
+        if *seen == Seen::Now && began.elapsed() > LONG {
+            order::still_there(self.session, target, tip)?;
+        }
+        Ok(None)
+    }
+
+    /// Does something for each job; those that end with it are done.
+    fn each(&mut self, mut work: impl FnMut(&Self, &mut Job<'g>) -> Result<Option<Delivery>, Error>) {
+        let mut left = Vec::new();
+        for mut job in std::mem::take(&mut self.jobs) {
+            match work(self, &mut job) {
+                Ok(None) => left.push(job),
+                Ok(Some(delivery)) => self.end(job, Ok(delivery)),
+                Err(error) => self.end(job, Err(error)),
             }
         }
-        Ok(match (plan.behind.is_empty(), newer, held.is_empty()) {
-            (false, ..) => Ok(plan),
-            (true, Some(by), _) => Err(Delivery::Superseded { by }),
-            (true, None, false) => Err(Delivery::Held { images: held }),
-            (true, None, true) => Err(Delivery::Unchanged),
-        })
+        self.jobs = left;
     }
 
-    /// A rewritten branch is one that was followed before; another one may be what an old checkout still names.
-    fn same_branch(&self, state: &State, running: Option<&Oid>) -> Result<(), Error> {
-        let branch = self.target.environment.branch.as_str();
-        match (&state.branch, running) {
-            (Some(before), Some(running)) if before != branch && self.target.switch == Switch::Refused => {
-                Err(Error::OtherBranch {
-                    environment: self.target.name.clone(),
-                    running: running.clone(),
-                    running_branch: before.clone(),
-                    branch: branch.to_owned(),
-                })
-            }
-            _ => Ok(()),
+    /// One try: a commit for each job on what is there now, and a push of them all. What is left afterwards has lost a race, or
+    /// is to go another way.
+    fn round(&mut self, tries: u32) -> Result<String, Error> {
+        let mirror = self.session.open(self.url)?;
+        let freshness = if tries == 1 { Freshness::OfThisCommand } else { Freshness::Now };
+        self.session.fetch(&mirror, self.url, freshness)?;
+        if self.jobs.iter().any(|job| matches!(job.way, Way::Review { refused: Some(_) })) {
+            self.session.fetch_reviews(&mirror)?;
         }
+        let mut lines: BTreeMap<String, Line> = BTreeMap::new();
+        self.each(|group, job| {
+            job.wish.task.message("patching the manifests");
+            group.add(&mirror, job, &mut lines)
+        });
+        for job in &self.jobs {
+            job.wish.task.message("pushing the delivery");
+        }
+        let (reviews, direct): (Vec<Line>, Vec<Line>) = lines.into_values().partition(|line| line.review);
+        let mut reason = String::new();
+        if !direct.is_empty() {
+            let pushes: Vec<Push> = direct.iter().map(|line| line.push.clone()).collect();
+            let told = mirror.push(&pushes, &[])?;
+            for (line, pushed) in direct.into_iter().zip(told) {
+                self.pushed(line, pushed, tries, &mut reason);
+            }
+        }
+        for line in reviews {
+            let Some(target) = line.jobs.first().and_then(|(at, ..)| self.job(*at)).map(|job| &job.wish.target) else {
+                continue;
+            };
+            let options = review::options(target, &line.message);
+            let told = mirror.push(std::slice::from_ref(&line.push), &options)?;
+            for pushed in told.into_iter().take(1) {
+                self.pushed_for_review(&line, pushed, &mut reason);
+            }
+        }
+        Ok(reason)
     }
 
-    /// References that stand for what is not built yet.
-    fn rehearsal(&self, plan: &Plan) -> Result<Vec<Wanted>, Error> {
-        let not_built = |image: &ImageName| Error::NotBuilt { image: image.clone(), commit: self.tip.clone() };
-        plan.behind
-            .iter()
-            .map(|image| {
-                let repository = self.target.images.get(image).cloned().ok_or_else(|| not_built(image))?;
-                let tag: Option<Tag> = format!("git-{}", self.tip).parse().ok();
-                let digest: Option<Digest> = format!("sha256:{}", "0".repeat(64)).parse().ok();
-                Ok(Wanted { image: image.clone(), reference: ImageRef { repository, tag, digest } })
-            })
-            .collect()
-    }
-
-    fn attempt(
+    /// Makes a job's commit and adds it to its branch.
+    fn add(
         &self,
         mirror: &Mirror,
-        manifest_tip: &Oid,
-        built: &[(ImageName, ImageRef)],
-        tries: u32,
-    ) -> Result<Attempt, Error> {
-        let Self { target, tip, .. } = self;
-        let manifests = &target.environment.manifests;
-        let state = delivered::state(mirror, target, manifest_tip)?;
-        let plan = match self.plan(&state)? {
-            Ok(plan) => plan,
-            Err(delivery) => return Ok(Attempt::Done(delivery)),
-        };
-        let wanted = plan.behind.iter().map(|image| self.wanted(image, built)).collect::<Result<Vec<_>, _>>()?;
-        self.task.message("patching the manifests");
-        let change = commit::patch(mirror, target, manifest_tip, &wanted)?;
-        if change.files.is_empty() {
-            return Ok(Attempt::Done(Delivery::Unchanged));
-        }
-        let changed = wanted.into_iter().filter(|wanted| change.images.contains(&wanted.image));
-        let images: Vec<(ImageName, ImageRef)> = changed.map(|wanted| (wanted.image, wanted.reference)).collect();
-        let tree = commit::write(mirror, target, manifest_tip, tip, &change, &state, &images)?;
-        let message = Message {
-            target,
-            source: tip,
-            subject: &self.repository.subject(tip).unwrap_or_default(),
-            repository: self.source_url(),
-            images: &images.iter().map(|(_, reference)| reference.clone()).collect::<Vec<_>>(),
-            changes: &change.fields,
-            rewritten: plan.rewritten.as_ref(),
-        };
-        let commit = mirror.commit(&tree, manifest_tip, &message.render())?;
-        self.task.message("pushing the delivery");
-        match mirror.push(&commit, &manifests.branch)? {
-            Pushed::Accepted => {
-                let files = change.files.into_iter().map(|(path, _)| path).collect();
-                let (source, rewritten) = ((*tip).clone(), plan.rewritten);
-                let manifest_commit = commit;
-                Ok(Attempt::Done(Delivery::Delivered { manifest_commit, source, images, files, rewritten, tries }))
+        job: &Job<'g>,
+        lines: &mut BTreeMap<String, Line>,
+    ) -> Result<Option<Delivery>, Error> {
+        let target = &job.wish.target;
+        let main = (*target.environment.manifests.branch).clone();
+        let there = mirror.tip(&main)?;
+        let (name, base) = match &job.way {
+            Way::Direct => {
+                let ahead = lines.get(&main).map(|line| line.push.commit.clone());
+                let tree = ahead.unwrap_or_else(|| there.clone());
+                (main, review::Base { parents: vec![tree.clone()], tree, expected: Some(there) })
             }
-            Pushed::Overtaken { reason } => Ok(Attempt::Overtaken { reason }),
+            Way::Review { refused } => {
+                // What the branch itself runs already waits for nobody.
+                if let Err(delivery) = self.draft(mirror, job, &there)? {
+                    return Ok(Some(delivery));
+                }
+                let name = review::branch(target);
+                let base = review::base(mirror, target, &there)?;
+                if let Err(Delivery::Unchanged | Delivery::Superseded { .. }) = self.draft(mirror, job, &base.tree)? {
+                    let refused = refused.clone();
+                    return Ok(Some(Delivery::Proposed { branch: name, commit: None, page: None, refused }));
+                }
+                (name, base)
+            }
+        };
+        let draft = match self.draft(mirror, job, &base.tree)? {
+            Ok(draft) => draft,
+            Err(delivery) => return Ok(Some(delivery)),
+        };
+        let commit = mirror.commit(&draft.tree, &base.parents, &draft.message)?;
+        let line = lines.entry(name.clone()).or_insert_with(|| Line {
+            push: Push { branch: name, commit: commit.clone(), expected: base.expected },
+            jobs: Vec::new(),
+            message: draft.message.clone(),
+            review: job.way != Way::Direct,
+        });
+        line.push.commit = commit.clone();
+        line.jobs.push((job.at, draft, commit));
+        Ok(None)
+    }
+
+    /// What a job's commit changes on a commit or tree, or how it ends without one.
+    fn draft(&self, mirror: &Mirror, job: &Job<'g>, base: &Oid) -> Result<Result<Draft, Delivery>, Error> {
+        draft(self.session, self.builds, job.wish, &job.built, mirror, base)
+    }
+
+    fn pushed(&mut self, line: Line, pushed: Pushed, tries: u32, reason: &mut String) {
+        match pushed {
+            Pushed::Accepted { .. } => {
+                for (at, draft, manifest_commit) in line.jobs {
+                    let Draft { images, files, source, rewritten, .. } = draft;
+                    let delivery = match source {
+                        Some(source) if !images.is_empty() => {
+                            Delivery::Delivered { manifest_commit, source, images, files, rewritten, tries }
+                        }
+                        source => Delivery::Noted { manifest_commit, source },
+                    };
+                    self.end_at(at, Ok(delivery));
+                }
+            }
+            Pushed::Overtaken { reason: said } => *reason = said,
             Pushed::Refused { message } => {
-                Err(Error::Refused { url: manifests.url.shown(), branch: manifests.branch.to_string(), message })
+                for (at, ..) in &line.jobs {
+                    if let Some(job) = self.jobs.iter_mut().find(|job| job.at == *at) {
+                        job.way = Way::Review { refused: Some(message.clone()) };
+                    }
+                }
             }
         }
     }
 
-    fn wanted(&self, image: &ImageName, built: &[(ImageName, ImageRef)]) -> Result<Wanted, Error> {
-        match built.iter().find(|(name, reference)| name == image && reference.digest.is_some()) {
-            Some((_, reference)) => Ok(Wanted { image: image.clone(), reference: reference.clone() }),
-            None => Err(Error::NotBuilt { image: image.clone(), commit: self.tip.clone() }),
+    fn pushed_for_review(&mut self, line: &Line, pushed: Pushed, reason: &mut String) {
+        for (at, _, commit) in &line.jobs {
+            let Some(job) = self.job(*at) else { continue };
+            let target = &job.wish.target;
+            let Way::Review { refused } = job.way.clone() else { continue };
+            let result = match &pushed {
+                Pushed::Accepted { said } => {
+                    job.wish.task.message("opening the review");
+                    let page = review::page(target, said, &line.message);
+                    Ok(Delivery::Proposed {
+                        branch: line.push.branch.clone(),
+                        commit: Some(commit.clone()),
+                        page,
+                        refused,
+                    })
+                }
+                Pushed::Overtaken { reason: said } => {
+                    reason.clone_from(said);
+                    continue;
+                }
+                Pushed::Refused { message } => Err(Error::Refused {
+                    url: self.url.shown(),
+                    branch: target.environment.manifests.branch.to_string(),
+                    message: refused.unwrap_or_else(|| message.clone()),
+                }),
+            };
+            self.end_at(*at, result);
         }
     }
 
-    /// Where the source comes from, for people.
-    fn source_url(&self) -> Option<String> {
-        let upstream = self.repository.upstream(&self.target.environment.branch)?;
-        Some(self.repository.remote_url(&upstream.remote)?.shown())
+    fn job(&self, at: usize) -> Option<&Job<'g>> {
+        self.jobs.iter().find(|job| job.at == at)
+    }
+
+    fn end_at(&mut self, at: usize, result: Result<Delivery, Error>) {
+        if let Some(place) = self.jobs.iter().position(|job| job.at == at) {
+            let job = self.jobs.remove(place);
+            self.end(job, result);
+        }
+    }
+
+    fn end(&mut self, job: Job<'g>, result: Result<Delivery, Error>) {
+        if let (Some(note), Act::Follow { tip, .. }) = (job.note, &job.wish.act) {
+            // A note that stays behind is only looked at once more.
+            let _ = match &result {
+                Ok(_) => note.done(self.session.repository, tip),
+                Err(error) => note.failed(error.in_full()),
+            };
+        }
+        self.ended.push((job.at, result));
+    }
+
+    fn fail(&mut self, error: &Error) {
+        for job in std::mem::take(&mut self.jobs) {
+            self.end(job, Err(error.for_another()));
+        }
+    }
+
+    fn give_up(&mut self, reason: &str) {
+        for job in std::mem::take(&mut self.jobs) {
+            let branch = job.wish.target.environment.manifests.branch.to_string();
+            let (url, reason) = (self.url.shown(), reason.to_owned());
+            self.end(job, Err(Error::Overtaken { url, branch, tries: TRIES, reason }));
+        }
+    }
+}
+
+/// What a wish changes on a commit or tree, or how it ends without a commit.
+pub(super) fn draft(
+    session: &Session<'_>,
+    builds: &dyn Builds,
+    wish: &Wish<'_>,
+    built: &[(ImageName, ImageRef)],
+    mirror: &Mirror,
+    base: &Oid,
+) -> Result<Result<Draft, Delivery>, Error> {
+    let Wish { target, act, .. } = wish;
+    let state = delivered::state(mirror, target, base)?;
+    let plan = match plan::plan(session, target, act, &state)? {
+        Ok(plan) => plan.with(act.source(), built)?,
+        Err(delivery) => return Ok(Err(delivery)),
+    };
+    let change = commit::patch(mirror, target, base, &plan)?;
+    let after = commit::state_after(target, &plan, &change, &state);
+    if change.files.is_empty() && (after == state || !plan::is_worth_recording(builds, target, act, &plan, &state)?) {
+        return Ok(Err(Delivery::Unchanged));
+    }
+    let tree = commit::write(mirror, target, base, &change, &after)?;
+    let message =
+        Message { session, target, act, plan: &plan, change: &change, before: &state, after: &after }.render();
+    Ok(Ok(draft_of(tree, message, change, plan, act, &after)))
+}
+
+fn draft_of(tree: Oid, message: String, change: commit::Change, plan: Plan, act: &Act, after: &State) -> Draft {
+    let runs = |image: ImageName| Some((image.clone(), after.images.get(&image)?.reference.clone()));
+    Draft {
+        tree,
+        message,
+        files: change.files.into_iter().map(|(path, _)| path).collect(),
+        fields: change.fields,
+        images: change.images.into_iter().filter_map(runs).collect(),
+        source: act.source().cloned(),
+        rewritten: plan.rewritten,
     }
 }
 

@@ -3,7 +3,7 @@
 //! passed on. One process at a time: whoever has a [`Mirror`] has its lock.
 
 use super::{
-    Error, Git, Repository, passed_on,
+    Error, Git, Output, Repository, passed_on,
     remote::{self, remote_error},
 };
 use crate::values::{Oid, RelativePath, RemoteUrl};
@@ -45,7 +45,7 @@ pub struct Mirror {
     _lock: File,
 }
 
-/// What stands at a path of a commit.
+/// What stands at a path of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subtree {
     /// A folder, by its tree.
@@ -92,23 +92,78 @@ impl Mirror {
     /// # Errors
     /// [`Error::Unreachable`], [`Error::Denied`], [`Error::HostKey`], [`Error::NoBranch`].
     pub fn fetch(&self, branch: &str) -> Result<Oid, Error> {
-        let (theirs, ours) = references(branch)?;
-        let refspec = format!("+{theirs}:{ours}");
+        self.fetch_all([branch], None)?;
+        self.tip(branch)
+    }
+
+    /// Fetches branches in one go, with every branch below `folder` where one is given. What the remote does not have is
+    /// forgotten here: [`Mirror::tip`] tells.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`], [`Error::Denied`], [`Error::HostKey`], [`Error::BranchName`].
+    pub fn fetch_all<'b>(
+        &self,
+        branches: impl IntoIterator<Item = &'b str>,
+        folder: Option<&str>,
+    ) -> Result<(), Error> {
+        let mut wanted = branches.into_iter().map(references).collect::<Result<Vec<_>, _>>()?;
+        let output = self.fetch_references(&wanted, folder)?;
+        if output.0 == Some(0) {
+            return Ok(());
+        }
+        if !output.1.stderr.contains("couldn't find remote ref") {
+            return Err(remote_error(&self.url, &output.1));
+        }
+        // One that is missing must not hide the others.
+        let heads = self.git().args(["ls-remote", "--heads", REMOTE]).run()?;
+        let heads = String::from_utf8_lossy(&heads.stdout).into_owned();
+        let there =
+            |theirs: &str| heads.lines().any(|line| line.split_once('\t').is_some_and(|(_, name)| name == theirs));
+        for (_, ours) in wanted.extract_if(.., |(theirs, _)| !there(theirs)) {
+            self.git().args(["update-ref", "-d", &ours]).run()?;
+        }
+        if wanted.is_empty() && folder.is_none() {
+            return Ok(());
+        }
+        match self.fetch_references(&wanted, folder)? {
+            (Some(0), _) => Ok(()),
+            (_, output) => Err(remote_error(&self.url, &output)),
+        }
+    }
+
+    fn fetch_references(
+        &self,
+        wanted: &[(String, String)],
+        folder: Option<&str>,
+    ) -> Result<(Option<i32>, Output), Error> {
         let options = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"];
-        let (status, output) = self.git().args(options).args([REMOTE, &refspec]).finish()?;
-        if status == Some(0) {
-            return self.known(branch)?.ok_or_else(|| self.no_branch(branch));
+        let mut git = self.git().args(options);
+        if folder.is_some() {
+            git = git.arg("--prune");
         }
-        if output.stderr.contains("couldn't find remote ref") {
-            let heads = self.git().args(["ls-remote", "--heads", REMOTE]).run()?;
-            let url = self.url.shown();
-            return Err(if heads.stdout.is_empty() {
-                Error::NoBranch { url, why: format!("is empty: there is no branch {branch:?} to deliver to") }
+        git = git.arg(REMOTE).args(wanted.iter().map(|(theirs, ours)| format!("+{theirs}:{ours}")));
+        if let Some(folder) = folder {
+            git = git.arg(format!("+refs/heads/{folder}/*:refs/remotes/{REMOTE}/{folder}/*"));
+        }
+        git.finish()
+    }
+
+    /// The tip of a branch that was fetched.
+    ///
+    /// # Errors
+    /// [`Error::NoBranch`].
+    pub fn tip(&self, branch: &str) -> Result<Oid, Error> {
+        self.known(branch)?.ok_or_else(|| {
+            let any = self.git().args(["for-each-ref", "--count=1", &format!("refs/remotes/{REMOTE}")]).run();
+            let empty = any.is_ok_and(|found| found.stdout.is_empty())
+                && self.git().args(["ls-remote", "--heads", REMOTE]).run().is_ok_and(|heads| heads.stdout.is_empty());
+            let why = if empty {
+                format!("is empty: there is no branch {branch:?} to deliver to")
             } else {
-                self.no_branch(branch)
-            });
-        }
-        Err(remote_error(&self.url, &output))
+                format!("has no branch {branch:?}")
+            };
+            Error::NoBranch { url: self.url.shown(), why }
+        })
     }
 
     /// The tip of a branch as it was last fetched or pushed.
@@ -120,20 +175,21 @@ impl Mirror {
         Ok(self.repository.reference(&ours))
     }
 
-    /// What stands at a path of a commit.
+    /// What stands at a path of a tree or of a commit's tree.
     ///
     /// # Errors
-    /// When the commit cannot be read.
-    pub fn subtree(&self, commit: &Oid, path: &RelativePath) -> Result<Subtree, Error> {
+    /// When it cannot be read.
+    pub fn subtree(&self, treeish: &Oid, path: &RelativePath) -> Result<Subtree, Error> {
         let failed =
-            |error: Box<dyn std::error::Error + Send + Sync>| Error::read(format!("{path} in {commit}"), error);
-        let root = self.repository.tree_of(commit)?;
-        if path.as_str().is_empty() {
-            return Ok(Subtree::Folder(root));
-        }
+            |error: Box<dyn std::error::Error + Send + Sync>| Error::read(format!("{path} in {treeish}"), error);
         let gix = self.repository.gix();
-        let id = gix::ObjectId::from_hex(root.as_str().as_bytes()).map_err(|error| failed(error.into()))?;
-        let tree = gix.find_tree(id).map_err(|error| failed(error.into()))?;
+        let id = gix::ObjectId::from_hex(treeish.as_str().as_bytes()).map_err(|error| failed(error.into()))?;
+        let object = gix.find_object(id).map_err(|error| failed(error.into()))?;
+        let tree = object.peel_to_tree().map_err(|error| failed(error.into()))?;
+        if path.as_str().is_empty() {
+            let root = tree.id.to_string();
+            return root.parse().map(Subtree::Folder).map_err(|error: crate::values::Invalid| failed(error.into()));
+        }
         match tree.lookup_entry_by_path(path.as_str()).map_err(|error| failed(error.into()))? {
             None => Ok(Subtree::Absent),
             Some(entry) if entry.mode().is_tree() => {
@@ -153,10 +209,6 @@ impl Mirror {
         let id = gix::ObjectId::from_hex(blob.as_str().as_bytes()).map_err(|error| failed(error.into()))?;
         let header = self.repository.gix().find_header(id).map_err(|error| failed(error.into()))?;
         Ok(header.size())
-    }
-
-    fn no_branch(&self, branch: &str) -> Error {
-        Error::NoBranch { url: self.url.shown(), why: format!("has no branch {branch:?}") }
     }
 
     /// git on the mirror, as the user's own git would be in the source.

@@ -1,11 +1,38 @@
 //! Remotes as the user's own git reaches them: the ssh command with its limits, what git's words about a remote mean, and
 //! whether a remote answers at all.
 
-use super::{Error, Output, Prompts, Repository, program::without_secrets};
+use super::{Error, Output, Prompts, Repository, Upstream, program::without_secrets};
 use crate::values::RemoteUrl;
 use std::{path::Path, time::Duration};
 
 impl Repository {
+    /// Fetches what a branch has on its remote into a reference of our own, and moves nothing of the user's.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`], [`Error::Denied`], [`Error::HostKey`].
+    pub fn fetch_into(&self, upstream: &Upstream, ours: &str, prompts: Prompts) -> Result<(), Error> {
+        let git = match prompts {
+            Prompts::Allowed => self.git(),
+            Prompts::Never => self.git().without_prompts(),
+        };
+        let git = match ssh(self, prompts) {
+            Some(ssh) => git.env("GIT_SSH_COMMAND", ssh),
+            None => git,
+        };
+        let options =
+            ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--refmap="];
+        let refspec = format!("+{}:{ours}", upstream.branch);
+        let (status, output) = git.args(options).args([upstream.remote.as_str(), &refspec]).finish()?;
+        // Another delivery of this clone may be writing the same reference: what it fetched is as good.
+        if status == Some(0) || output.stderr.contains("cannot lock ref") && self.reference(ours).is_some() {
+            return Ok(());
+        }
+        match self.remote_url(&upstream.remote) {
+            Some(url) => Err(remote_error(&url, &output)),
+            None => Err(Error::Failed { command: "fetch".to_owned(), message: without_secrets(output.stderr.trim()) }),
+        }
+    }
+
     /// Asks a remote for a branch, as the user's git in this repository would, and never a person. Nothing is fetched.
     ///
     /// # Errors
