@@ -21,6 +21,9 @@ test:
 # SEED=number repeats a sequence that failed.
 soak:
 	SOAK=1 cargo test --locked --test kills -- --nocapture
+	tests/testbed/up
+	set -a; . "$${GITOPS_HOOKS_TESTBED:-$${XDG_CACHE_HOME:-$$HOME/.cache}/gitops-hooks/testbed}/env"; set +a; \
+		SOAK=1 cargo test --locked --test crowd -- --nocapture --test-threads=1
 
 bench: release
 	tests/bench/run $(RELEASE)

@@ -60,7 +60,7 @@ struct Told {
 
 #[derive(Debug, Serialize)]
 struct Image {
-    image: ImageName,
+    name: ImageName,
     source: String,
     /// The first line of the source commit, where this clone has it.
     subject: Option<String>,
@@ -111,7 +111,7 @@ fn told(repository: &Repository, past: &Past, at: usize, report: Option<&sync::R
         Kind::ByHand => ("by hand", None, None),
     };
     let image = |(image, running): (&ImageName, &Running)| Image {
-        image: image.clone(),
+        name: image.clone(),
         source: running.source.to_string(),
         subject: repository.subject(&running.source),
         reference: running.reference.to_string(),
@@ -175,7 +175,7 @@ fn table(told: &[Told]) -> Table {
         });
         let image = lines(|image| {
             let digest = image.reference.rsplit_once(':').map_or("", |(_, digest)| digest);
-            format!("{} @{}", image.image, digest.get(..12).unwrap_or_default())
+            format!("{} @{}", image.name, digest.get(..12).unwrap_or_default())
         });
         let tone = match told.result.as_str() {
             "healthy" => Tone::Good,

@@ -299,7 +299,7 @@ impl<'g> Group<'g> {
         let freshness = if tries == 1 { Freshness::OfThisCommand } else { Freshness::Now };
         self.session.fetch(&mirror, self.url, freshness)?;
         if self.jobs.iter().any(|job| matches!(job.way, Way::Review { refused: Some(_) })) {
-            self.session.fetch_reviews(&mirror)?;
+            mirror.fetch_all([], Some(review::FOLDER))?;
         }
         let mut lines: BTreeMap<String, Line> = BTreeMap::new();
         self.each(|group, job| {
@@ -325,7 +325,7 @@ impl<'g> Group<'g> {
             let options = review::options(target, &line.message);
             let told = mirror.push(std::slice::from_ref(&line.push), &options)?;
             for pushed in told.into_iter().take(1) {
-                self.pushed_for_review(&line, pushed, &mut reason);
+                self.pushed_for_review(&line, &pushed, &mut reason);
             }
         }
         Ok(reason)
@@ -407,12 +407,12 @@ impl<'g> Group<'g> {
         }
     }
 
-    fn pushed_for_review(&mut self, line: &Line, pushed: Pushed, reason: &mut String) {
+    fn pushed_for_review(&mut self, line: &Line, pushed: &Pushed, reason: &mut String) {
         for (at, _, commit) in &line.jobs {
             let Some(job) = self.job(*at) else { continue };
             let target = &job.wish.target;
             let Way::Review { refused } = job.way.clone() else { continue };
-            let result = match &pushed {
+            let result = match pushed {
                 Pushed::Accepted { said } => {
                     job.wish.task.message("opening the review");
                     let page = review::page(target, said, &line.message);

@@ -78,26 +78,17 @@ impl<'r> Session<'r> {
         Ok(())
     }
 
-    /// Fetches the branches to review as well, because the branch itself was refused.
-    pub(super) fn fetch_reviews(&self, mirror: &Mirror) -> Result<(), Error> {
-        Ok(mirror.fetch_all([], Some(review::FOLDER))?)
-    }
-
     /// What a branch of the source's remote has, asked once.
     pub(super) fn upstream(&self, branch: &str) -> Result<Oid, Error> {
         let known = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner).get(branch).cloned();
         known.map_or_else(|| self.upstream_now(branch), Ok)
     }
 
-    /// What a branch of the source's remote has at this moment. It is fetched into a reference of our own: the user's
-    /// remote-tracking branches move only when the user fetches, and hooks that watch them see no movement that was not the
-    /// user's.
+    /// What a branch of the source's remote has at this moment.
     pub(super) fn upstream_now(&self, branch: &str) -> Result<Oid, Error> {
-        let source = self.repository;
-        let upstream = source.upstream(branch).ok_or_else(|| Error::NoUpstream { branch: branch.to_owned() })?;
-        let ours = format!("refs/gitops-hooks/upstream/{}/{branch}", upstream.remote);
-        source.fetch_into(&upstream, &ours, self.prompts)?;
-        let now = source.commit(&ours).ok_or_else(|| Error::NoUpstream { branch: branch.to_owned() })?;
+        let upstream =
+            self.repository.upstream(branch).ok_or_else(|| Error::NoUpstream { branch: branch.to_owned() })?;
+        let now = self.repository.ask_upstream(&upstream, self.prompts)?;
         self.upstreams.lock().unwrap_or_else(PoisonError::into_inner).insert(branch.to_owned(), now.clone());
         Ok(now)
     }

@@ -19,6 +19,9 @@ use std::{
 /// How long another process may use a mirror before we give up. A fetch over a slow line takes a while.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How long a git of ours may be at its end without us.
+const LEFT_BEHIND: Duration = Duration::from_secs(3);
+
 /// The name of the one remote of a mirror.
 pub(super) const REMOTE: &str = "mirrored";
 
@@ -76,6 +79,7 @@ impl Mirror {
             // Without a template: no hooks of the user's, no samples.
             Git::at(&from).args(["init", "--quiet", "--bare", "--template="]).arg(&folder).run()?;
         }
+        free(&folder)?;
         pass_on(source, url, &folder)?;
         let repository = Repository::open(&folder)?;
         Ok(Self { repository, url: url.clone(), from, prompts, _lock: lock })
@@ -273,6 +277,45 @@ fn lock(folder: &Path) -> Result<File, Error> {
             Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(20)),
         }
     }
+}
+
+/// Takes away the locks that a git left which was killed in here. Nobody else works in the mirror, except for a git whose
+/// gitops-hooks was killed and which is at its end: it holds such a lock for a moment only.
+fn free(folder: &Path) -> Result<(), Error> {
+    let started = Instant::now();
+    loop {
+        let held = locks(folder);
+        if held.is_empty() {
+            return Ok(());
+        }
+        if started.elapsed() > LEFT_BEHIND {
+            for path in held {
+                match fs::remove_file(&path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(file_error(&path, error)),
+                    _ => {}
+                }
+            }
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The lock files of a mirror: beside its own files, and among its references.
+fn locks(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut waiting = vec![folder.to_owned(), folder.join("refs")];
+    while let Some(at) = waiting.pop() {
+        for entry in fs::read_dir(&at).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if at != folder && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                waiting.push(path);
+            } else if path.extension().is_some_and(|end| end == "lock") {
+                found.push(path);
+            }
+        }
+    }
+    found
 }
 
 fn file_error(path: &Path, source: std::io::Error) -> Error {
