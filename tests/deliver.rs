@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests, also what clippy does not know for one")]
 
+#[path = "crowd/registry.rs"]
+mod registry;
 #[path = "context/testbed.rs"]
 mod testbed;
 mod deliver {
@@ -10,6 +12,7 @@ mod deliver {
     mod bed;
     mod delivery;
     mod review;
+    mod same_repository;
     mod servers;
     mod wire;
 }

@@ -13,6 +13,7 @@ mod plan;
 mod rehearse;
 mod review;
 mod run;
+mod same;
 mod session;
 mod state;
 
@@ -23,6 +24,7 @@ pub use outbox::{Note, Reason, is_at_work, note, waiting};
 pub use plan::{Act, Build, Seen};
 pub use rehearse::{Rehearsal, rehearse};
 pub use run::{Builds, Delivery, ResolveError, Wish, deliver};
+pub use same::source_of;
 pub use session::Session;
 pub use state::{FILE as STATE_FILE, Hold, Running, State};
 

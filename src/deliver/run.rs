@@ -17,6 +17,7 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -55,6 +56,9 @@ pub trait Builds: Sync {
     /// # Errors
     /// Where it cannot be told.
     fn differed(&self, target: &Target<'_>, image: &ImageName, from: &Oid, to: &Oid) -> Result<bool, ResolveError>;
+
+    /// Looks over a commit that is about to be pushed, in the repository at a folder, and may warn of it.
+    fn look_over(&self, _target: &Target<'_>, _git_dir: &Path, _commit: &Oid) {}
 }
 
 /// An environment and what somebody wants of it.
@@ -304,7 +308,7 @@ impl<'g> Group<'g> {
         let mut lines: BTreeMap<String, Line> = BTreeMap::new();
         self.each(|group, job| {
             job.wish.task.message("patching the manifests");
-            group.add(&mirror, job, &mut lines)
+            group.add(&mirror, job, &mut lines, tries)
         });
         for job in &self.jobs {
             job.wish.task.message("pushing the delivery");
@@ -337,6 +341,7 @@ impl<'g> Group<'g> {
         mirror: &Mirror,
         job: &Job<'g>,
         lines: &mut BTreeMap<String, Line>,
+        tries: u32,
     ) -> Result<Option<Delivery>, Error> {
         let target = &job.wish.target;
         let main = (*target.environment.manifests.branch).clone();
@@ -366,6 +371,10 @@ impl<'g> Group<'g> {
             Err(delivery) => return Ok(Some(delivery)),
         };
         let commit = mirror.commit(&draft.tree, &base.parents, &draft.message)?;
+        if tries == 1 {
+            job.wish.task.message("looking over the manifests");
+            self.builds.look_over(target, mirror.repository().git_dir(), &commit);
+        }
         let line = lines.entry(name.clone()).or_insert_with(|| Line {
             push: Push { branch: name, commit: commit.clone(), expected: base.expected },
             jobs: Vec::new(),

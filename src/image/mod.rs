@@ -28,7 +28,7 @@ pub use registry::Transport;
 use crate::{
     config, git,
     ui::Task,
-    values::{Digest, ImageName, ImageRef, Oid, Tag},
+    values::{Digest, ImageName, ImageRef, Oid, RelativePath, Tag},
 };
 use build::Build;
 use context::Context;
@@ -116,6 +116,15 @@ pub struct Published {
 /// The commit has no such Dockerfile, or cannot be read.
 pub async fn key(request: &Request<'_>) -> Result<Key, Error> {
     Ok(context(request).await?.key)
+}
+
+/// Whether the build of an image at a commit sees anything below a folder.
+///
+/// # Errors
+/// The commit has no such Dockerfile, or cannot be read.
+pub async fn sees(request: &Request<'_>, folder: &RelativePath) -> Result<bool, Error> {
+    let base = request.image.context.clone();
+    Ok(context(request).await?.paths().any(|path| folder.contains(&base.join(path))))
 }
 
 /// Builds an image and tries it, unless the registry has its key. Publishes nothing.

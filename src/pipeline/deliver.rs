@@ -76,6 +76,8 @@ pub fn pulled(pipeline: &Pipeline<'_>) -> Result<(), Error> {
     let mut behind = Vec::new();
     for (name, branch) in config.followers() {
         let Some(tip) = tip(pipeline, branch) else { continue };
+        // What a delivery added on top of it is nothing to deliver.
+        let Some(tip) = to_follow(pipeline, &config, name, tip)? else { continue };
         if matches!(repository.ancestry(&tip, &head)?, Ancestry::Same | Ancestry::Behind) {
             delivery::note(repository, name, delivery::Reason::Merge)?;
             behind.push(Wanted { environment: name.clone(), commit: Some(tip) });
@@ -101,6 +103,7 @@ pub fn moved(pipeline: &Pipeline<'_>, movements: &[Movement]) -> Result<(), Erro
             if upstream.is_none_or(|upstream| upstream.tracking != movement.reference) {
                 continue;
             }
+            let Some(commit) = to_follow(pipeline, &config, name, commit.clone())? else { continue };
             let noted = delivery::waiting(repository)?;
             let pushed = delivery::Reason::Push(commit.clone());
             if noted.iter().any(|note| note.environment == *name && note.reason == pushed) {
@@ -123,7 +126,15 @@ pub fn deliver(pipeline: &Pipeline<'_>, wanted: &[Wanted], switch: Switch) -> Re
     let wishes = found.wishes(pipeline, switch, Build::Missing);
     let session = Session::new(pipeline.repository, pipeline.prompts, wishes.iter().map(|wish| &wish.target));
     for (wish, result) in wishes.iter().zip(delivery::deliver(&session, &wishes, &images)) {
-        told.push(ended(wish, result));
+        let told_one = ended(wish, result);
+        let is_pushed = matches!(told_one.result, Ok(Delivery::Delivered { .. } | Delivery::Noted { .. }));
+        if is_pushed && wish.target.is_on_its_branch(pipeline.repository) {
+            let branch = wish.target.branch;
+            pipeline
+                .progress
+                .line(&format!("next: {branch} has the delivery on top now; `git pull --rebase` before the next push"));
+        }
+        told.push(told_one);
     }
     nudge(&told);
     Ok(told)
@@ -220,7 +231,14 @@ impl Found {
         let config = self.configs.get(&tip).ok_or_else(|| Error::NoConfig { commit: tip.to_string() })?;
         known(config)?;
         confirmed(pipeline.repository, config, Subject::Publication)?;
-        self.tips.push((name.clone(), tip, seen));
+        let source = delivery::source_of(pipeline.repository, &targets(config), &tip)?;
+        if source != tip && !self.configs.contains_key(&source) {
+            let config = configuration(pipeline.repository, &source, Whose::Everybodys)?;
+            let config = config.ok_or_else(|| Error::NoConfig { commit: source.to_string() })?;
+            known(&config)?;
+            self.configs.insert(source.clone(), config);
+        }
+        self.tips.push((name.clone(), source, seen));
         Ok(())
     }
 
@@ -232,6 +250,28 @@ impl Found {
         };
         self.tips.iter().filter_map(wish).collect()
     }
+}
+
+/// Every environment of a configuration.
+fn targets(config: &Config) -> Vec<Target<'_>> {
+    config.environments.keys().filter_map(|name| Target::of(config, name, Switch::Refused)).collect()
+}
+
+/// What an environment is to follow of a branch that may hold its own deliveries; nothing where the newest of them is of
+/// the newest commit that people made.
+fn to_follow(pipeline: &Pipeline<'_>, config: &Config, name: &EnvironmentName, tip: Oid) -> Result<Option<Oid>, Error> {
+    let source = delivery::source_of(pipeline.repository, &targets(config), &tip)?;
+    if source == tip {
+        return Ok(Some(tip));
+    }
+    let Some(target) = Target::of(config, name, Switch::Refused) else { return Ok(None) };
+    if !target.is_on_its_branch(pipeline.repository) {
+        return Ok(Some(source));
+    }
+    let path = delivery::State::path(&target.environment.manifests.path);
+    let state = pipeline.repository.file(&tip, &path)?.and_then(|text| delivery::State::parse(&path, &text).ok());
+    let runs = |state: &delivery::State| state.images.values().all(|running| running.source == source);
+    Ok((!state.as_ref().is_some_and(runs)).then_some(source))
 }
 
 /// The configuration of what is checked out.

@@ -4,6 +4,7 @@
 use super::{
     Error, Pipeline, Whose, configuration,
     judge::{self, Call, Case, judge, request},
+    look_over::look_over,
     push::publish,
     wait,
 };
@@ -17,6 +18,7 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Mutex, PoisonError},
 };
 
@@ -38,6 +40,9 @@ impl<'p> Images<'p> {
 
     fn find(&self, target: &Target<'_>, commit: &Oid, build: Build) -> Result<Vec<(ImageName, ImageRef)>, Error> {
         let pipeline = self.pipeline;
+        if target.is_on_its_branch(pipeline.repository) {
+            self.stay_out(target, commit)?;
+        }
         let config = self.configs.get(commit).ok_or_else(|| Error::NoConfig { commit: commit.to_string() })?;
         let images: Vec<(&ImageName, &config::Image)> =
             target.images.keys().filter_map(|name| config.images.get_key_value(name)).collect();
@@ -98,6 +103,20 @@ impl<'p> Images<'p> {
         Ok(published.into_iter().map(|(name, done)| (name, done.reference)).collect())
     }
 
+    /// Refuses manifests that an image is built from: each delivery would make another image, and that another delivery.
+    pub(super) fn stay_out(&self, target: &Target<'_>, commit: &Oid) -> Result<(), Error> {
+        let path = &target.environment.manifests.path;
+        let config = self.configs.get(commit).ok_or_else(|| Error::NoConfig { commit: commit.to_string() })?;
+        for (name, image) in target.images.keys().filter_map(|name| config.images.get_key_value(name)) {
+            let request = request(self.pipeline.repository, commit, name, image);
+            if wait(self.pipeline.interrupt, image::sees(&request, path))? {
+                let (name, image, path) = (target.name.to_string(), name.to_string(), path.to_string());
+                return Err(Error::InContext { name, image, path });
+            }
+        }
+        Ok(())
+    }
+
     /// The key of an image at a commit; `None` where the commit makes no such image, and so never delivered one.
     fn key(&self, image: &ImageName, commit: &Oid) -> Result<Option<image::Key>, Error> {
         let repository = self.pipeline.repository;
@@ -128,6 +147,10 @@ impl<'p> Images<'p> {
 }
 
 impl Builds for Images<'_> {
+    fn look_over(&self, target: &Target<'_>, git_dir: &Path, commit: &Oid) {
+        look_over(self.pipeline, target, git_dir, commit);
+    }
+
     fn references(
         &self,
         target: &Target<'_>,

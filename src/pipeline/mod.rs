@@ -10,6 +10,7 @@ mod deliver;
 mod images;
 mod judge;
 mod leave;
+mod look_over;
 mod operate;
 mod push;
 mod react;
@@ -126,6 +127,23 @@ pub enum Error {
         name: String,
         /// The environment before it.
         from: String,
+    },
+
+    /// Manifests that an image is built from.
+    #[error("the manifests of {name} are below {path}, which the image {image} is built from")]
+    #[diagnostic(
+        code(config),
+        help(
+            "each delivery would make another image: name the folder in .dockerignore, or keep the manifests on a branch of their own (`manifests: {{branch: …}}`)"
+        )
+    )]
+    InContext {
+        /// The environment.
+        name: String,
+        /// The image.
+        image: String,
+        /// The folder.
+        path: String,
     },
 
     /// An environment with a branch of its own.

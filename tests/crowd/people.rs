@@ -16,28 +16,33 @@ use std::{
 /// Makes a share of the source commits and pushes each, through whatever the network does. Gives how many got through.
 pub fn laptop(world: &World, clone: usize, share: usize, mut random: Random) -> usize {
     let folder = world.laptop(clone);
-    let (mut pushed, mut value) = (0, 0);
-    for number in 0..share {
-        let kind = random.below(100);
-        let (path, text) = match kind {
-            // Back to an image that was there before.
-            0..15 if value > 0 => (format!("app/{clone}"), format!("{}\n", value - 1)),
-            15..30 => (format!("docs-{clone}"), format!("{number}\n")),
-            _ => {
-                value += 1;
-                (format!("app/{clone}"), format!("{value}\n"))
-            }
-        };
-        fs::write(folder.join(&path), text).unwrap();
-        world.git(&folder, &["add", &path]);
-        world.git(&folder, &["commit", "--quiet", "--allow-empty", "-m", &format!("Laptop {clone}: change {number}")]);
+    let (mut pushed, mut value, mut number) = (0, 0, 0);
+    while number < share {
+        // People push one commit, or some at once.
+        let together = usize::try_from(1 + random.below(5)).unwrap().min(share - number);
+        for _ in 0..together {
+            let (path, text) = match random.below(100) {
+                // Back to an image that was there before.
+                0..15 if value > 0 => (format!("app/{clone}"), format!("{}\n", value - 1)),
+                15..30 => (format!("docs-{clone}"), format!("{number}\n")),
+                _ => {
+                    value += 1;
+                    (format!("app/{clone}"), format!("{value}\n"))
+                }
+            };
+            fs::write(folder.join(&path), text).unwrap();
+            let message = format!("Laptop {clone}: change {number}");
+            world.git(&folder, &["add", &path]);
+            world.git(&folder, &["commit", "--quiet", "--allow-empty", "-m", &message]);
+            number += 1;
+        }
         if push(world, &folder, World::branch(clone), &mut random) {
-            pushed += 1;
+            pushed += together;
         }
         if world.way == Way::Script {
             script(world, &folder, clone);
         }
-        thread::sleep(Duration::from_millis(random.below(300)));
+        thread::sleep(Duration::from_millis(random.below(2000)));
     }
     pushed
 }

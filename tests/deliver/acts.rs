@@ -222,7 +222,12 @@ fn promotion_without_a_cluster_must_be_asked_for() {
         code == Some(3) && said.contains("cannot tell what runs in staging") && said.contains("--unverified"),
         "{said}"
     );
+    bed.push_manifests("manifests.git", &[("production/broken.yaml", "kind: ConfigMap\n")]);
     let said = clone.must(&["promote", "production", "--unverified"]);
+    assert!(
+        said.contains("warning: production will not take production/broken.yaml:1: apiVersion is missing"),
+        "{said}"
+    );
     assert!(said.contains(&format!("web of {} is delivered by", first.short())), "{said}");
     let (code, said) = clone.hooks(&["promote", "staging", "--unverified"]);
     assert!(code == Some(2) && said.contains("follows a branch"), "{said}");
