@@ -25,8 +25,10 @@ soak:
 	set -a; . "$${GITOPS_HOOKS_TESTBED:-$${XDG_CACHE_HOME:-$$HOME/.cache}/gitops-hooks/testbed}/env"; set +a; \
 		SOAK=1 cargo test --locked --test crowd -- --nocapture --test-threads=1
 
+# With the servers of the test bed, where it is up.
 bench: release
-	tests/bench/run $(RELEASE)
+	set -a; env="$${GITOPS_HOOKS_TESTBED:-$${XDG_CACHE_HOME:-$$HOME/.cache}/gitops-hooks/testbed}/env"; \
+		[ ! -r "$$env" ] || . "$$env"; set +a; tests/bench/run $(RELEASE)
 	tests/bench/safety $(RELEASE)
 
 testbed:

@@ -50,7 +50,8 @@ struct Told {
     why: Option<String>,
     /// The images that ran something else afterwards.
     images: Vec<Image>,
-    /// `passed`: nothing is delivered before its checks have. `unknown` for what somebody wrote by hand.
+    /// `passed`: nothing is delivered before its checks have. `unknown` for what somebody wrote by hand, empty where nothing
+    /// new was to run.
     checks: &'static str,
     /// What became of it.
     result: String,
@@ -125,7 +126,11 @@ fn told(repository: &Repository, past: &Past, at: usize, report: Option<&sync::R
         from,
         why,
         images: images.collect(),
-        checks: if entry.kind == Kind::ByHand { "unknown" } else { "passed" },
+        checks: match entry.kind {
+            Kind::ByHand => "unknown",
+            Kind::Held(_) | Kind::Released => "",
+            _ => "passed",
+        },
         result: result(past, at, entry, report),
         manifest_commit: entry.commit.to_string(),
     }

@@ -4,7 +4,9 @@
 
 mod commit;
 mod delivered;
+mod draft;
 mod error;
+mod group;
 mod history;
 mod message;
 mod order;

@@ -2,7 +2,7 @@
 
 use super::{
     Act, Build, Builds, Delivery, Error, Session, Wish, delivered,
-    run::{self, Draft},
+    draft::{Draft, draft},
 };
 use crate::{
     manifest::Field,
@@ -45,7 +45,7 @@ pub fn rehearse(session: &Session<'_>, wish: &Wish<'_>, builds: &dyn Builds) -> 
         }
     }
     let (mirror, tip) = delivered::newest(session, target)?;
-    Ok(match run::draft(session, builds, wish, &built, &mirror, &tip)? {
+    Ok(match draft(session, builds, wish, &built, &mirror, &tip)? {
         Err(delivery) => Rehearsal::Nothing(delivery),
         Ok(Draft { tree, message, fields, .. }) => {
             let unknown = format!("@sha256:{NO_DIGEST}");

@@ -68,7 +68,7 @@ fn is_delivery(repository: &Repository, targets: &[&Target<'_>], parent: &Oid, c
             .map(|(image, running)| Wanted { image: image.clone(), reference: running.reference.clone() })
             .collect();
         match manifest::patch(path, &before, &wanted) {
-            Ok(patch) if patch.bytes == now => {}
+            Ok(patched) if patched.bytes == now => {}
             _ => return Ok(false),
         }
     }

@@ -292,6 +292,7 @@ fn tip(pipeline: &Pipeline<'_>, branch: &str) -> Option<Oid> {
 pub(super) fn ended(wish: &Wish<'_>, result: Result<Delivery, delivery::Error>) -> Told {
     let task: Task = wish.task.clone();
     task.end(&match &result {
+        Ok(delivery @ Delivery::Held { .. }) => Outcome::Skipped(told(delivery)),
         Ok(delivery) => Outcome::Done(told(delivery)),
         Err(error) if matches!(wish.act, Act::Follow { .. }) => Outcome::Failed(format!("it waits: {error}")),
         Err(error) => Outcome::Failed(error.to_string()),
@@ -333,7 +334,9 @@ pub fn told(delivery: &Delivery) -> String {
         Delivery::Noted { manifest_commit, source: Some(source) } => {
             format!("it runs this already; {} notes that for {}", manifest_commit.short(), source.short())
         }
-        Delivery::Noted { manifest_commit, source: None } => format!("said by {}", manifest_commit.short()),
+        Delivery::Noted { manifest_commit, source: None } => {
+            format!("everybody sees it from {} on", manifest_commit.short())
+        }
         Delivery::Proposed { branch, commit, page, refused } => {
             let why = refused.as_ref().map(|said| format!("the server refuses a direct push ({}); ", brief(said)));
             let where_to = page.as_ref().map(|page| format!(": {page}"));

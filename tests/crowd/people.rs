@@ -19,7 +19,7 @@ pub fn laptop(world: &World, clone: usize, share: usize, mut random: Random) -> 
     let (mut pushed, mut value, mut number) = (0, 0, 0);
     while number < share {
         // People push one commit, or some at once.
-        let together = usize::try_from(1 + random.below(5)).unwrap().min(share - number);
+        let together = usize::try_from(1 + random.below(8)).unwrap().min(share - number);
         for _ in 0..together {
             let (path, text) = match random.below(100) {
                 // Back to an image that was there before.

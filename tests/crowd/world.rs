@@ -24,7 +24,7 @@ pub enum Way {
 
 /// The environments, each with the branch that it follows and its repository.
 pub const ENVIRONMENTS: [(&str, &str, usize); 4] =
-    [("staging", "main", 0), ("qa", "main", 0), ("develop", "develop", 1), ("lab", "develop", 1)];
+    [("staging", "main", 0), ("qa", "release", 0), ("develop", "develop", 1), ("lab", "next", 1)];
 
 pub struct World {
     pub way: Way,
@@ -169,7 +169,7 @@ impl World {
             ("app/Dockerfile".to_owned(), "FROM scratch\nCOPY . /\n".to_owned()),
         ];
         files.extend((0..self.clones).map(|clone| (format!("app/{clone}"), "0\n".to_owned())));
-        self.first(&self.source, &files, &["main", "develop"]);
+        self.first(&self.source, &files, &ENVIRONMENTS.map(|(_, branch, _)| branch));
         for clone in 0..self.clones {
             let folder = self.laptop(clone);
             self.git(
@@ -224,9 +224,9 @@ impl World {
         self.path(&format!("laptop-{clone}"))
     }
 
-    /// Half of the crowd works on each branch.
+    /// A quarter of the crowd works on each branch.
     pub fn branch(clone: usize) -> &'static str {
-        if clone.is_multiple_of(2) { "main" } else { "develop" }
+        ENVIRONMENTS[clone % ENVIRONMENTS.len()].1
     }
 
     /// The network holds from here on, and what runs in the background has come to its end.

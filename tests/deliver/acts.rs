@@ -192,7 +192,7 @@ fn a_rollback_is_told_holds_and_is_released_by_hand() {
     assert!(code == Some(2) && said.contains("never ran anything else"), "{said}");
 
     let (_, said) = clone.hooks(&["release", "staging"]);
-    assert!(said.contains("said by"), "{said}");
+    assert!(said.contains("everybody sees it from"), "{said}");
     assert_eq!(state(&bed, "staging").hold, None);
 
     let told = clone.must(&["history", "staging"]);

@@ -20,7 +20,8 @@ fn text(bed: &Bed, image: &str) -> String {
 /// A repository with code and manifests side by side.
 fn together(image: &str, ignored: bool) -> (Bed, Clone, Oid) {
     let mut bed = Bed::new();
-    bed.url = bed.path().join("source.git").to_str().unwrap().to_owned();
+    let url = bed.path().join("source.git").display().to_string();
+    bed.url = url;
     let clone = bed.clone("Ada");
     let write = |path: &str, text: &str| {
         let path = clone.folder.join(path);

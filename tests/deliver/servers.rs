@@ -2,12 +2,82 @@
 
 use super::bed::{Bed, git};
 use crate::testbed;
-use gitops_hooks::{deliver::Delivery, git::Repository};
+use gitops_hooks::{
+    deliver::{Delivery, Error},
+    git::Repository,
+};
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
+
+#[test]
+fn a_signing_key_that_is_locked_is_never_asked_for_and_the_delivery_waits() {
+    let bed = Bed::new();
+    let mut clone = bed.clone("Ada");
+    let tip = clone.commit_and_push("one");
+    for (name, passphrase) in [("locked", "secret"), ("open", "")] {
+        let key = bed.path().join(name);
+        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", passphrase, "-f"]).arg(&key).status();
+        assert!(made.unwrap().success());
+        git(&clone.folder, &["config", "gpg.format", "ssh"]);
+        git(&clone.folder, &["config", "user.signingkey", key.to_str().unwrap()]);
+        git(&clone.folder, &["config", "commit.gpgSign", "true"]);
+        clone.repository = Repository::open(&clone.folder).unwrap();
+        let delivered = clone.deliver(&tip);
+        if name == "locked" {
+            assert!(matches!(delivered, Err(Error::Git(gitops_hooks::git::Error::Signing(_)))), "{delivered:?}");
+            assert!(clone.waiting()[0].last_error.as_ref().unwrap().contains("cannot sign"), "{:?}", clone.waiting());
+        } else {
+            assert!(matches!(delivered, Ok(Delivery::Delivered { .. })), "{delivered:?}");
+        }
+    }
+    let commit = git(&bed.path().join("manifests.git"), &["cat-file", "commit", "main"]);
+    assert!(commit.contains("gpgsig -----BEGIN SSH SIGNATURE-----"), "{commit}");
+    assert!(clone.waiting().is_empty());
+}
+
+#[test]
+fn a_token_in_an_address_is_shown_nowhere() {
+    let bed = Bed::new();
+    let mut clone = bed.clone("Ada");
+    let tip = clone.commit_and_push("one");
+    clone.url = "https://robot:t0ken@127.0.0.1:1/team/manifests.git".to_owned();
+    let error = clone.deliver(&tip).unwrap_err();
+    let all = format!("{error} {error:?} {:?}", clone.waiting());
+    assert!(all.contains("127.0.0.1:1/team/manifests.git"), "{all}");
+    assert!(!all.contains("t0ken") && !all.contains("robot"), "{all}");
+}
+
+#[test]
+fn a_key_with_a_passphrase_and_no_agent_is_never_asked_for() {
+    let (Some(base), Some(root), Some(hosts)) = (
+        test_bed("GITOPS_HOOKS_TEST_GIT_SSH"),
+        test_bed("GITOPS_HOOKS_TEST_GIT_ROOT"),
+        test_bed("GITOPS_HOOKS_TEST_KNOWN_HOSTS"),
+    ) else {
+        return;
+    };
+    let bed = Bed::new();
+    let (path, url) = on_the_server(&bed, &root, &base);
+    let mut clone = bed.clone("Ada");
+    clone.url = url;
+    let tip = clone.commit_and_push("one");
+    let key = bed.path().join("locked");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "secret", "-f"]).arg(&key).status();
+    assert!(made.unwrap().success());
+    let ssh = format!(
+        "ssh -F none -i {} -o IdentitiesOnly=yes -o IdentityAgent=none -o UserKnownHostsFile={hosts}",
+        key.display()
+    );
+    git(&clone.folder, &["config", "core.sshCommand", &ssh]);
+    clone.repository = Repository::open(&clone.folder).unwrap();
+    let error = clone.deliver(&tip).unwrap_err();
+    assert!(matches!(error, Error::Git(gitops_hooks::git::Error::Denied { .. })), "{error}");
+    assert!(clone.waiting()[0].last_error.as_ref().unwrap().contains("does not let you in"));
+    fs::remove_dir_all(path).unwrap();
+}
 
 /// The test bed's variable, or a word that says what is skipped without it.
 fn test_bed(variable: &str) -> Option<String> {
