@@ -22,10 +22,15 @@ test:
 soak:
 	SOAK=1 cargo test --locked --test kills --test faults --test manifest -- --nocapture
 	tests/fuzz/run 600
+	tests/testbed/up
+	set -a; . "$${GITOPS_HOOKS_TESTBED:-$${XDG_CACHE_HOME:-$$HOME/.cache}/gitops-hooks/testbed}/env"; set +a; \
+		SOAK=1 cargo test --locked --test crowd -- --nocapture --test-threads=1
 
+# With the servers of the test bed, where it is up.
 bench: release
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target $(HOST) --features bench --bin bench-patch
-	tests/bench/run $(RELEASE)
+	set -a; env="$${GITOPS_HOOKS_TESTBED:-$${XDG_CACHE_HOME:-$$HOME/.cache}/gitops-hooks/testbed}/env"; \
+		[ ! -r "$$env" ] || . "$$env"; set +a; tests/bench/run $(RELEASE)
 	tests/bench/safety $(RELEASE)
 
 testbed:

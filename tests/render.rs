@@ -7,9 +7,11 @@
 mod testbed;
 
 use gitops_hooks::{
-    config, deliver,
+    config,
+    deliver::{self, Act, Build, Builds, ResolveError, Seen, Session, Target, Wish},
     git::{Git, Prompts, Repository},
     ui::{Progress, Verbosity},
+    values::{ImageName, ImageRef, Oid},
 };
 use std::{
     ffi::OsString,
@@ -125,6 +127,19 @@ impl Bed {
     }
 }
 
+/// One image, built long ago.
+struct Images(ImageRef);
+
+impl Builds for Images {
+    fn references(&self, _: &Target<'_>, _: &Oid, _: Build) -> Result<Vec<(ImageName, ImageRef)>, ResolveError> {
+        Ok(vec![("web".parse().unwrap(), self.0.clone())])
+    }
+
+    fn differed(&self, _: &Target<'_>, _: &ImageName, _: &Oid, _: &Oid) -> Result<bool, ResolveError> {
+        Ok(false)
+    }
+}
+
 #[test]
 #[ignore = "only as a process of another test"]
 fn process() {
@@ -137,11 +152,12 @@ fn process() {
     let config = config::parse("c.yaml", &text).unwrap();
     let repository = Repository::open(&bed.join("source")).unwrap();
     let tip = git(&bed.join("source"), &["rev-parse", "HEAD"]).trim().parse().unwrap();
-    let target = deliver::Target::of(&config, &"staging".parse().unwrap(), Prompts::Never, deliver::Switch::Refused);
-    let reference = format!("{REPOSITORY}:git-{tip}@sha256:{}", "a".repeat(64)).parse().unwrap();
+    let target = Target::of(&config, &"staging".parse().unwrap(), deliver::Switch::Refused).unwrap();
+    let images = Images(format!("{REPOSITORY}:git-{tip}@sha256:{}", "a".repeat(64)).parse().unwrap());
+    let session = Session::new(&repository, Prompts::Never, [&target]);
     let task = Progress::new(Verbosity::Quiet).task("deliver");
-    let mut images = |_: &_| Ok(vec![("web".parse().unwrap(), Clone::clone(&reference))]);
-    let result = match deliver::deliver(&repository, &target.unwrap(), &tip, &mut images, &task) {
+    let act = Act::Follow { tip, seen: Seen::Once, build: Build::Missing };
+    let result = match deliver::deliver(&session, &[Wish { target: target.clone(), act, task }], &images).remove(0) {
         Ok(deliver::Delivery::Delivered { .. }) => "delivered".to_owned(),
         Ok(other) => format!("{other:?}"),
         Err(error) => format!("{error}\nnext: {}", miette::Diagnostic::help(&error).unwrap()),

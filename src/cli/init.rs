@@ -41,7 +41,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let found = Found::look(root);
     let branch =
         repository.git().args(["symbolic-ref", "--short", "HEAD"]).run().map_or("main".to_owned(), |out| out.line());
-    let text = compose(&found, arguments, &branch);
+    // In the repository of the code, a branch of their own keeps deliveries out of everybody's next push.
+    let origin = repository.remote_url("origin");
+    let manifest_branch = if origin.is_some() && origin == arguments.manifests { "manifests" } else { "main" };
+    let text = compose(&found, arguments, &branch, manifest_branch);
     // What init writes is read back before anybody else has to.
     config::parse(config::PATHS[0], &text)?;
     let path = root.join(config::PATHS[0]);
@@ -136,7 +139,7 @@ fn exposed(dockerfile: &str) -> Option<u16> {
     ports.split_whitespace().next()?.split('/').next()?.parse().ok()
 }
 
-fn compose(found: &Found, arguments: &Arguments, branch: &str) -> String {
+fn compose(found: &Found, arguments: &Arguments, branch: &str, manifest_branch: &str) -> String {
     let image = found.name.as_str();
     let repository = arguments.repository.as_ref();
     let repository = repository.map_or_else(|| format!("registry.example.com/team/{image}"), ToString::to_string);
@@ -173,7 +176,7 @@ fn compose(found: &Found, arguments: &Arguments, branch: &str) -> String {
                     ("ENVIRONMENT", arguments.environment.as_str()),
                     ("BRANCH", &scalar(branch)),
                     ("URL", &scalar(url.reveal())),
-                    ("MANIFEST_BRANCH", "main"),
+                    ("MANIFEST_BRANCH", manifest_branch),
                     ("PATH", &scalar(&arguments.path.to_string())),
                     ("IMAGE", image),
                     ("NAMESPACE", &scalar(arguments.namespace.as_str())),
@@ -256,7 +259,7 @@ mod tests {
                         dockerfile: dockerfile.clone(),
                         port: Some(5000),
                     };
-                    let text = compose(&found, &arguments(manifests), "main");
+                    let text = compose(&found, &arguments(manifests), "main", "main");
                     config::parse("c.yaml", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
                 }
             }

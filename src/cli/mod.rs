@@ -7,11 +7,13 @@ mod config;
 mod deliver;
 mod doctor;
 mod exit;
+mod history;
 mod hook;
 mod image;
 mod import;
 mod init;
 mod install;
+mod operate;
 mod plan;
 mod present;
 mod run;
@@ -80,6 +82,18 @@ enum Command {
     Run(run::Arguments),
     /// Deliver what the upstream branches have and environments do not run yet.
     Deliver(deliver::Arguments),
+    /// Show what a delivery to an environment would change.
+    Diff(deliver::Diff),
+    /// Make an environment run exactly what runs in the one before it.
+    Promote(operate::Promote),
+    /// Make an environment run what ran there before, and keep newer commits away until it is released.
+    Rollback(operate::Rollback),
+    /// Keep newer commits away from an environment, with a reason that everybody sees.
+    Hold(operate::Hold),
+    /// Let newer commits in again, and deliver what waited.
+    Release(operate::Release),
+    /// Show what ran in an environment: who brought it, when, from which commit, and what became of it.
+    History(history::Arguments),
     /// What the hooks call.
     #[command(hide = true)]
     Hook(hook::Arguments),
@@ -139,6 +153,12 @@ fn dispatch(arguments: Arguments) -> miette::Result<()> {
         Command::Uninstall => install::uninstall(),
         Command::Run(arguments) => run::run(&arguments, global),
         Command::Deliver(arguments) => deliver::run(&arguments, global),
+        Command::Diff(arguments) => deliver::diff(&arguments, global),
+        Command::Promote(arguments) => operate::promote(&arguments, global),
+        Command::Rollback(arguments) => operate::rollback(&arguments, global),
+        Command::Hold(arguments) => operate::hold(&arguments, global),
+        Command::Release(arguments) => operate::release(&arguments, global),
+        Command::History(arguments) => history::run(&arguments, global),
         Command::Hook(arguments) => hook::run(&arguments, global),
         Command::Image(command) => image::run(&command, global),
         Command::Status(arguments) => status::run(&arguments),

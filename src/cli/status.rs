@@ -174,6 +174,10 @@ fn sentence(trace: &Trace) -> String {
 
 /// What each environment that is not live waits for.
 fn waits(status: &Status) -> Vec<String> {
+    let held = status.environments.iter().filter_map(|trace| {
+        let hold = trace.delivery.as_ref().ok()?.as_ref()?.hold.as_ref()?;
+        Some(format!("{}: {}", trace.environment, paint(&clean(hold), Tone::Warn)))
+    });
     let lines = status.environments.iter().filter_map(|trace| match &trace.verdict {
         Verdict::Live => None,
         Verdict::Moving(why) | Verdict::Unknown(why) => {
@@ -181,7 +185,7 @@ fn waits(status: &Status) -> Vec<String> {
         }
         Verdict::Stuck(why) => Some(format!("{}: {}", trace.environment, paint(&clean(why), Tone::Bad))),
     });
-    lines.collect()
+    held.chain(lines).collect()
 }
 
 fn ago(time: Timestamp) -> String {

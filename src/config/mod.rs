@@ -221,6 +221,28 @@ scratch:
     }
 
     #[test]
+    fn an_environment_follows_a_branch_or_another_environment() {
+        let text = |rest: &str| {
+            format!(
+                "images: {{web: {{repository: r.example.com/web}}, api: {{repository: r.example.com/api}}}}\nenvironments:\n  a: {{branch: main, manifests: {{url: 'git@h:m.git', path: a}}, images: [web]}}\n  b: {{{rest}, manifests: {{url: 'git@h:m.git', path: b}}}}\n"
+            )
+        };
+        let config = parse("c.yaml", &text("promote: a, images: [web]")).unwrap();
+        assert_eq!(config.source_branch(&"b".parse().unwrap()), Some("main"));
+        assert_eq!(config.followers().count(), 1);
+        for (rest, expected) in [
+            ("images: [web]", "needs the key \"branch\", or \"promote\""),
+            ("branch: main, promote: a, images: [web]", "not both"),
+            ("promote: aa, images: [web]", "did you mean \"a\"?"),
+            ("promote: b, images: [web]", "from itself"),
+            ("promote: a, images: [api]", "a does not run api"),
+        ] {
+            let found = mistakes(&text(rest));
+            assert!(found.len() == 1 && found[0].contains(expected), "{found:?}");
+        }
+    }
+
+    #[test]
     fn bytes_that_are_no_text_have_a_place() {
         let main = Source::new("c.yaml", b"hooks: {}\n# caf\xe9 x\n".to_vec());
         let Ok(layers) = Layers::gather(main, None, |_| Ok::<_, std::convert::Infallible>(None));

@@ -66,13 +66,18 @@ object! {
 
 object! {
     /// A place that runs images: a path in a manifest repository.
-    Environment, "an environment" {
+    Environment, "an environment" at place {
         /// The branch of this repository that is delivered: what its upstream has runs here.
-        branch: Located<String>,
+        branch: Option<Located<String>>,
+        /// In place of a branch, the environment before this one: what runs healthy there runs here once somebody says
+        /// `gitops-hooks promote`.
+        promote: Option<Located<EnvironmentName>>,
         /// Where its manifests are.
         manifests: Manifests,
         /// The images whose references are delivered.
         images: Vec<Located<ImageName>>,
+        /// Whether a delivery goes onto a branch of its own, to be reviewed and merged, and not straight onto the branch.
+        review: bool = false,
         /// The namespace of the cluster that runs it.
         namespace: Namespace = Namespace::usual(),
     }
@@ -124,6 +129,28 @@ object! {
 /// What most repositories keep out of git and need for their tests.
 fn borrowed() -> Vec<RelativePath> {
     [".venv", "node_modules"].into_iter().filter_map(|folder| folder.parse().ok()).collect()
+}
+
+impl Config {
+    /// The branch that an environment's images come from: its own, or that of the first environment before it.
+    #[must_use]
+    pub fn source_branch(&self, environment: &EnvironmentName) -> Option<&str> {
+        let mut found = self.environments.get(environment)?;
+        // As many steps as there are environments; a circle never gets past `validate`.
+        for _ in &self.environments {
+            match (&found.branch, &found.promote) {
+                (Some(branch), _) => return Some(branch),
+                (None, Some(before)) => found = self.environments.get(&**before)?,
+                (None, None) => return None,
+            }
+        }
+        None
+    }
+
+    /// The environments that follow a branch, each with its branch.
+    pub fn followers(&self) -> impl Iterator<Item = (&EnvironmentName, &str)> {
+        self.environments.iter().filter_map(|(name, environment)| Some((name, environment.branch.as_ref()?.as_str())))
+    }
 }
 
 impl Image {

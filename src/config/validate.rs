@@ -1,6 +1,6 @@
 //! What only a look at the whole configuration finds: names that refer to nothing, steps that wait for each other.
 
-use super::{Config, Kind, Manifests, Step, decode::Problems, layers::MAX_MISTAKES};
+use super::{Config, Environment, Kind, Manifests, Step, decode::Problems, layers::MAX_MISTAKES};
 use crate::{
     values::{EnvironmentName, HookName, ImageName, List, RemoteUrl, closest, shown},
     yaml::{Node, Place, Value},
@@ -27,7 +27,7 @@ pub(super) fn validate(root: &Node<'_>, config: &Config, problems: &mut Problems
         }
         order(steps, problems);
     }
-    for environment in config.environments.values() {
+    for (name, environment) in &config.environments {
         let url = &environment.manifests.url;
         if url.has_secret() {
             problems.add(
@@ -36,6 +36,7 @@ pub(super) fn validate(root: &Node<'_>, config: &Config, problems: &mut Problems
                  it, let a credential helper of git's keep it (gitcredentials(7)), and make a new one",
             );
         }
+        origin(root, config, name, environment, problems);
     }
     apart(config, problems);
     for environment in config.environments.values() {
@@ -142,6 +143,53 @@ fn other_list(hook: HookName, list: List, place: &Place, problems: &mut Problems
             "{hook} has no {list}: {{files}} are those that change in any hook, {{all_files}} are all of the snapshot"
         ),
     );
+}
+
+/// An environment follows a branch, or takes what another one runs; what it takes, that one must have.
+fn origin(
+    root: &Node<'_>,
+    config: &Config,
+    name: &EnvironmentName,
+    environment: &Environment,
+    problems: &mut Problems,
+) {
+    let before = match (&environment.branch, &environment.promote) {
+        (Some(_), None) => return,
+        (None, Some(before)) => before,
+        (Some(_), Some(before)) => {
+            problems.add(&before.place, "an environment has `branch` or `promote`, not both");
+            return;
+        }
+        (None, None) => {
+            problems.add(&environment.place, "an environment needs the key \"branch\", or \"promote\"");
+            return;
+        }
+    };
+    let Some(earlier) = config.environments.get(&**before) else {
+        let written = root.get("environments").map(Node::entries).unwrap_or_default();
+        let known: Vec<&str> = written.iter().filter_map(|entry| entry.key.as_str()).collect();
+        // One with mistakes of its own is there, too.
+        if known.contains(&before.as_str()) {
+            return;
+        }
+        let hint = hint(before.as_str(), &known, problems).unwrap_or_else(|| "add it under `environments`".to_owned());
+        problems.add(&before.place, format!("no environment {:?}; {hint}", before.as_str()));
+        return;
+    };
+    let mut seen = HashSet::from([name]);
+    let mut at = Some(&**before);
+    while let Some(next) = at {
+        if !seen.insert(next) {
+            problems.add(&before.place, format!("{name} is promoted from itself in the end"));
+            return;
+        }
+        at = config.environments.get(next).and_then(|environment| environment.promote.as_deref());
+    }
+    for image in &environment.images {
+        if !earlier.images.iter().any(|known| **known == **image) {
+            problems.add(&image.place, format!("{} does not run {}, so it cannot be promoted", **before, **image));
+        }
+    }
 }
 
 /// Two environments never patch one manifest: neither's folder lies in the other's.

@@ -1,11 +1,11 @@
 //! One delivery as a tree: the manifests of an environment with their references replaced, and the state beside them. The
 //! tree is compared with the one before; a difference beyond that is never committed.
 
-use super::{Error, Running, State, Target, delivered, manifests, render};
+use super::{Error, Running, State, Target, delivered, manifests, plan::Plan, render};
 use crate::{
     git::Mirror,
     manifest::{Field, Wanted},
-    values::{ImageName, ImageRef, Oid},
+    values::{ImageName, Oid},
 };
 use std::collections::BTreeSet;
 
@@ -21,37 +21,45 @@ pub(super) struct Change {
     pub(super) wanted: Vec<Wanted>,
 }
 
-/// Patches every manifest under the environment's path, in memory, and makes sure that what is to be rendered can be.
-pub(super) fn patch(mirror: &Mirror, target: &Target<'_>, tip: &Oid, wanted: &[Wanted]) -> Result<Change, Error> {
-    let folder = delivered::folder(mirror, target, tip)?;
-    let change = manifests::patch(mirror, target, &folder, wanted)?;
-    render::is_possible(mirror, target, tip)?;
-    Ok(change)
+/// Patches every manifest under the environment's path, in memory. `base` is a commit or a tree.
+pub(super) fn patch(mirror: &Mirror, target: &Target<'_>, base: &Oid, plan: &Plan) -> Result<Change, Error> {
+    let wanted: Vec<Wanted> =
+        plan.goals().map(|(image, goal)| Wanted { image: image.clone(), reference: goal.reference.clone() }).collect();
+    manifests::patch(mirror, target, &delivered::folder(mirror, target, base)?, &wanted)
+}
+
+/// The state after a change. Every image of the plan is as new as its source, also those whose reference stays: what came
+/// in between is older by now.
+pub(super) fn state_after(target: &Target<'_>, plan: &Plan, change: &Change, state: &State) -> State {
+    let mut after = state.clone();
+    after.hold.clone_from(&plan.hold);
+    if !plan.behind.is_empty() {
+        after.branch = Some(target.branch.to_owned());
+    }
+    for (image, goal) in plan.goals() {
+        let same = |known: &&Running| known.reference.digest == goal.reference.digest;
+        let known = state.images.get(image).filter(|_| !change.images.contains(image)).filter(same);
+        let reference = known.map_or_else(|| goal.reference.clone(), |known| known.reference.clone());
+        after.images.insert(image.clone(), Running { source: goal.source.clone(), reference });
+    }
+    after
 }
 
 /// Writes the tree of a delivery and proves that it differs from the one before by the patched files and the state alone.
 pub(super) fn write(
     mirror: &Mirror,
     target: &Target<'_>,
-    tip: &Oid,
-    source: &Oid,
+    base: &Oid,
     change: &Change,
     state: &State,
-    references: &[(ImageName, ImageRef)],
 ) -> Result<Oid, Error> {
-    let mut state = state.clone();
-    state.branch = Some(target.environment.branch.to_string());
-    for (image, reference) in references {
-        let running = Running { source: source.clone(), reference: reference.clone(), hold: None };
-        state.images.insert(image.clone(), running);
-    }
     let mut files = change.files.clone();
-    files.extend(render::rendered(mirror, target, tip, change)?);
+    files.extend(render::rendered(mirror, target, base, change)?);
     files.push((State::path(&target.environment.manifests.path), state.render().into_bytes()));
-    let tree = mirror.write(tip, &files)?;
+    let tree = mirror.write(base, &files)?;
     let intended: BTreeSet<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
-    let differing = mirror.difference(tip, &tree)?;
-    if differing.iter().map(String::as_str).collect::<BTreeSet<_>>() != intended {
+    let differing = mirror.difference(base, &tree)?;
+    if !differing.iter().all(|path| intended.contains(path.as_str())) {
         return Err(Error::Unproven { paths: differing });
     }
     Ok(tree)

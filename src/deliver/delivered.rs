@@ -1,6 +1,6 @@
-use super::{Error, State, Target};
+use super::{Error, Session, State, Target, commit, plan::Plan};
 use crate::{
-    git::{Mirror, Repository, Subtree},
+    git::{Ancestry, Mirror, Subtree},
     values::Oid,
 };
 use jiff::Timestamp;
@@ -29,24 +29,57 @@ pub struct Committed {
     pub subject: String,
 }
 
-/// Fetches the manifest branch of an environment and reads what it runs.
+/// What an environment runs by the newest manifests. Environments of one repository are fetched once in a session.
 ///
 /// # Errors
 /// A remote that cannot be reached, a folder that is not there, a state file that cannot be trusted.
-pub fn delivered(repository: &Repository, target: &Target<'_>) -> Result<Delivered, Error> {
-    let manifests = &target.environment.manifests;
-    let mirror = Mirror::open(repository, &manifests.url, target.prompts)?;
-    let tip = mirror.fetch(&manifests.branch)?;
-    folder(&mirror, target, &tip)?;
+pub fn delivered(session: &Session<'_>, target: &Target<'_>) -> Result<Delivered, Error> {
+    let (mirror, tip) = newest(session, target)?;
     let state = state(&mirror, target, &tip)?;
     let commit = if state.images.is_empty() { None } else { last_delivery(&mirror, target, &tip)? };
     Ok(Delivered { tip, state, commit })
 }
 
-/// The tree of the environment's folder.
-pub(super) fn folder(mirror: &Mirror, target: &Target<'_>, tip: &Oid) -> Result<Oid, Error> {
+/// What an environment ran by the manifests of a commit. They must say what the state says: what somebody has edited since
+/// its delivery is nothing that was delivered.
+///
+/// # Errors
+/// As [`delivered`], a commit that the branch does not have, and manifests that say something else.
+pub fn delivered_at(session: &Session<'_>, target: &Target<'_>, commit: &Oid) -> Result<State, Error> {
+    let (mirror, tip) = newest(session, target)?;
+    let is_there = matches!(mirror.repository().ancestry(commit, &tip)?, Ancestry::Same | Ancestry::Behind);
+    if !is_there {
+        let (branch, url) = (target.environment.manifests.branch.to_string(), target.environment.manifests.url.shown());
+        return Err(Error::OtherManifests { environment: target.name.clone(), commit: commit.clone(), branch, url });
+    }
+    let state = state(&mirror, target, commit)?;
+    let known = state.images.iter().filter(|(image, _)| target.images.contains_key(*image));
+    let behind = known.map(|(image, running)| (image.clone(), Some(running.clone()))).collect();
+    let change = commit::patch(&mirror, target, commit, &Plan { behind, ..Plan::default() })?;
+    match change.fields.into_iter().next() {
+        None => Ok(state),
+        Some((file, field)) => Err(Error::Edited {
+            environment: target.name.clone(),
+            place: format!("{file}:{}", field.position),
+            says: field.old,
+        }),
+    }
+}
+
+/// The mirror of an environment's manifests, and the tip of their branch.
+pub(super) fn newest(session: &Session<'_>, target: &Target<'_>) -> Result<(Mirror, Oid), Error> {
     let manifests = &target.environment.manifests;
-    let what = match mirror.subtree(tip, &manifests.path)? {
+    let mirror = session.open(&manifests.url)?;
+    session.fetch(&mirror, &manifests.url, super::session::Freshness::OfThisCommand)?;
+    let tip = mirror.tip(&manifests.branch)?;
+    folder(&mirror, target, &tip)?;
+    Ok((mirror, tip))
+}
+
+/// The tree of the environment's folder in a commit or tree.
+pub(super) fn folder(mirror: &Mirror, target: &Target<'_>, base: &Oid) -> Result<Oid, Error> {
+    let manifests = &target.environment.manifests;
+    let what = match mirror.subtree(base, &manifests.path)? {
         Subtree::Folder(tree) => return Ok(tree),
         Subtree::NoFolder => "is no folder",
         Subtree::Absent => "is not there",
@@ -55,10 +88,10 @@ pub(super) fn folder(mirror: &Mirror, target: &Target<'_>, tip: &Oid) -> Result<
     Err(Error::NoFolder { path, what, branch, url: manifests.url.shown() })
 }
 
-/// The state at a commit; an empty one where there is no file.
-pub(super) fn state(mirror: &Mirror, target: &Target<'_>, tip: &Oid) -> Result<State, Error> {
+/// The state in a commit or tree; an empty one where there is no file.
+pub(super) fn state(mirror: &Mirror, target: &Target<'_>, base: &Oid) -> Result<State, Error> {
     let path = State::path(&target.environment.manifests.path);
-    match mirror.repository().file(tip, &path)? {
+    match mirror.repository().file(base, &path)? {
         Some(bytes) => State::parse(&path, &bytes),
         None => Ok(State::default()),
     }

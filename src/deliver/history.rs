@@ -1,30 +1,216 @@
-use super::{Error, State, Target, delivered::state};
-use crate::{
-    git::{Mirror, Repository},
-    values::Oid,
-};
+//! What ran in an environment, from the history of its state file: the file says what, the commits say who and when. What
+//! a commit did is read off the states before and after it, never off its message.
 
-/// What an environment has run: its state after each of its last deliveries, the newest first. Fetches the manifest branch.
+use super::{Error, Hold, Session, State, Target, delivered};
+use crate::{
+    git::Mirror,
+    values::{EnvironmentName, ImageName, Oid},
+};
+use jiff::Timestamp;
+
+/// What became of an environment, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// The tip of the manifest branch.
+    pub tip: Oid,
+    /// What it says runs now.
+    pub state: State,
+    /// Each commit that changed the state.
+    pub entries: Vec<Entry>,
+}
+
+/// One commit that changed the state of an environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The commit on the manifest branch.
+    pub commit: Oid,
+    /// Who.
+    pub author: String,
+    /// When, by that person's clock.
+    pub time: Timestamp,
+    /// The first line of its message.
+    pub subject: String,
+    /// What it did.
+    pub kind: Kind,
+    /// The state afterwards; `None` where the file could not be trusted.
+    pub state: Option<State>,
+    /// The images that ran something else afterwards.
+    pub changed: Vec<ImageName>,
+}
+
+/// What a commit did to an environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// It delivered what the branch had.
+    Delivered,
+    /// It said that what runs is as new as a newer commit.
+    Noted,
+    /// It brought what ran in another environment.
+    Promoted(EnvironmentName),
+    /// It brought back what had run before.
+    RolledBack(Hold),
+    /// It kept newer commits away.
+    Held(Hold),
+    /// It let them in again.
+    Released,
+    /// Somebody edited the state.
+    ByHand,
+}
+
+/// The history of an environment, at most `limit` commits of it.
 ///
 /// # Errors
-/// A remote that cannot be reached, a state file that cannot be trusted.
-pub fn history(repository: &Repository, target: &Target<'_>, deliveries: usize) -> Result<Vec<State>, Error> {
-    let manifests = &target.environment.manifests;
-    let mirror = Mirror::open(repository, &manifests.url, target.prompts)?;
-    let tip = mirror.fetch(&manifests.branch)?;
-    let path = State::path(&manifests.path);
-    let limit = format!("--max-count={deliveries}");
-    let git = mirror.repository().git().args(["log", &limit, "--format=%H", tip.as_str(), "--"]);
-    let listed = git.arg(format!(":(literal){path}")).run()?;
-    let mut states = Vec::new();
-    for line in String::from_utf8_lossy(&listed.stdout).lines() {
-        let Ok(commit) = line.parse::<Oid>() else { continue };
-        match state(&mirror, target, &commit) {
-            Ok(known) => states.push(known),
-            // What stands there now must be readable; of the past, what somebody broke by hand names nothing.
-            Err(error) if states.is_empty() => return Err(error),
-            Err(_) => {}
+/// A remote that cannot be reached, a folder that is not there, a state that cannot be trusted now.
+pub fn history(session: &Session<'_>, target: &Target<'_>, limit: usize) -> Result<Past, Error> {
+    let (mirror, tip) = delivered::newest(session, target)?;
+    let state = delivered::state(&mirror, target, &tip)?;
+    let path = State::path(&target.environment.manifests.path);
+    let format = "--format=%H%x1f%an%x1f%ct%x1f%(trailers:key=Environment,valueonly,separator=%x20)%x1f%(trailers:key=Promoted-From,valueonly,separator=%x20)%x1f%s";
+    // One more: what the oldest did shows only beside what was before it.
+    let count = format!("--max-count={}", limit.saturating_add(1));
+    let git = mirror.repository().git().args(["log", &count, format, tip.as_str(), "--"]);
+    let output = git.arg(format!(":(literal){path}")).run()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let commits: Vec<Line<'_>> = text.lines().filter_map(Line::parse).collect();
+    let states: Vec<Option<State>> =
+        commits.iter().map(|line| state_at(&mirror, target, &line.commit)).collect::<Result<_, _>>()?;
+    let none = State::default();
+    let mut entries = Vec::new();
+    for (at, line) in commits.iter().enumerate().take(limit) {
+        let after = states[at].clone();
+        let before = states.get(at + 1).map_or(Some(&none), Option::as_ref);
+        let changed = match (before, &after) {
+            (Some(before), Some(after)) => changed(before, after),
+            _ => Vec::new(),
+        };
+        let kind = line.kind(before, after.as_ref(), !changed.is_empty());
+        let (commit, author, subject) = (line.commit.clone(), line.author.to_owned(), line.subject.to_owned());
+        entries.push(Entry { commit, author, time: line.time, subject, kind, state: after, changed });
+    }
+    Ok(Past { tip, state, entries })
+}
+
+/// A state that cannot be trusted is a part of the history all the same.
+fn state_at(mirror: &Mirror, target: &Target<'_>, commit: &Oid) -> Result<Option<State>, Error> {
+    match delivered::state(mirror, target, commit) {
+        Ok(state) => Ok(Some(state)),
+        Err(Error::State { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn changed(before: &State, after: &State) -> Vec<ImageName> {
+    let differs = |image: &ImageName| {
+        let digest = |state: &State| state.images.get(image).map(|running| running.reference.digest.clone());
+        digest(before) != digest(after)
+    };
+    after.images.keys().filter(|image| differs(image)).cloned().collect()
+}
+
+/// A commit as `git log` prints it.
+struct Line<'l> {
+    commit: Oid,
+    author: &'l str,
+    time: Timestamp,
+    environment: &'l str,
+    promoted_from: &'l str,
+    subject: &'l str,
+}
+
+impl<'l> Line<'l> {
+    fn parse(line: &'l str) -> Option<Self> {
+        let parts: Vec<&str> = line.splitn(6, '\x1f').collect();
+        let [commit, author, time, environment, promoted_from, subject] = parts[..] else { return None };
+        let time = Timestamp::from_second(time.parse().ok()?).ok()?;
+        Some(Self { commit: commit.parse().ok()?, author, time, environment, promoted_from, subject })
+    }
+
+    fn kind(&self, before: Option<&State>, after: Option<&State>, moved: bool) -> Kind {
+        let (Some(before), Some(after)) = (before, after) else { return Kind::ByHand };
+        if self.environment.is_empty() {
+            return Kind::ByHand;
+        }
+        match (&before.hold, &after.hold) {
+            (known, Some(hold)) if known.as_ref() != Some(hold) => {
+                if moved {
+                    Kind::RolledBack(hold.clone())
+                } else {
+                    Kind::Held(hold.clone())
+                }
+            }
+            (Some(_), None) => Kind::Released,
+            _ => match self.promoted_from.trim().parse() {
+                Ok(from) => Kind::Promoted(from),
+                Err(_) if moved => Kind::Delivered,
+                Err(_) => Kind::Noted,
+            },
         }
     }
-    Ok(states)
+}
+
+impl Past {
+    /// What ran before what runs now; rolled back twice, one goes back two steps.
+    #[must_use]
+    pub fn before(&self, images: impl Fn(&ImageName) -> bool) -> Option<&State> {
+        let runs = |state: &State| -> Vec<_> {
+            let wanted = state.images.iter().filter(|(image, _)| images(image));
+            wanted.map(|(image, running)| (image.clone(), running.reference.digest.clone())).collect()
+        };
+        let now = runs(&self.state);
+        let came = self.entries.iter().filter(|entry| !matches!(entry.kind, Kind::RolledBack(_)));
+        let states: Vec<&State> = came.filter_map(|entry| entry.state.as_ref()).collect();
+        // The oldest time that this came to run: what is older than that is what was before it.
+        let first = states.iter().rposition(|state| runs(state) == now);
+        let older = states.get(first.map_or(0, |at| at + 1)..).unwrap_or_default();
+        older.iter().copied().find(|state| !runs(state).is_empty() && runs(state) != now)
+    }
+
+    /// The newest state in which an image ran a source commit.
+    #[must_use]
+    pub fn at(&self, is_wanted: impl Fn(&Oid) -> bool) -> Option<&State> {
+        let states = self.entries.iter().filter_map(|entry| entry.state.as_ref());
+        states.into_iter().find(|state| state.images.values().any(|running| is_wanted(&running.source)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::Running;
+
+    fn state(digit: char) -> State {
+        let source: Oid = digit.to_string().repeat(40).parse().unwrap();
+        let reference = format!("r.example.com/web:git-{source}@sha256:{}", digit.to_string().repeat(64));
+        let running = Running { source, reference: reference.parse().unwrap() };
+        State { branch: None, hold: None, images: [("web".parse().unwrap(), running)].into() }
+    }
+
+    fn entry(digit: char, kind: Kind) -> Entry {
+        Entry {
+            commit: digit.to_string().repeat(40).parse().unwrap(),
+            author: String::new(),
+            time: Timestamp::UNIX_EPOCH,
+            subject: String::new(),
+            kind,
+            state: Some(state(digit)),
+            changed: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn going_back_twice_goes_back_two_steps() {
+        let delivered = |digit| entry(digit, Kind::Delivered);
+        let tip: Oid = "f".repeat(40).parse().unwrap();
+        let hold = Hold { by: String::new(), why: String::new() };
+        let mut past = Past { tip, state: state('3'), entries: vec![delivered('3'), delivered('2'), delivered('1')] };
+        let sources =
+            |past: &Past| past.before(|_| true).map(|state| state.images[&"web".parse().unwrap()].source.clone());
+        assert_eq!(sources(&past), Some("2".repeat(40).parse().unwrap()));
+        past.entries.insert(0, entry('2', Kind::RolledBack(hold.clone())));
+        past.state = state('2');
+        assert_eq!(sources(&past), Some("1".repeat(40).parse().unwrap()));
+        past.entries.insert(0, entry('1', Kind::RolledBack(hold)));
+        past.state = state('1');
+        assert_eq!(sources(&past), None);
+    }
 }

@@ -14,6 +14,10 @@ const MAX_BYTES: u64 = 64 << 20;
 
 /// Patches every manifest in the environment's folder, a tree, in memory. Each blob is read once.
 pub(super) fn patch(mirror: &Mirror, target: &Target<'_>, folder: &Oid, wanted: &[Wanted]) -> Result<Change, Error> {
+    let mut change = Change { files: Vec::new(), fields: Vec::new(), images: BTreeSet::new(), wanted: wanted.to_vec() };
+    if wanted.is_empty() {
+        return Ok(change);
+    }
     let manifests = &target.environment.manifests;
     let entries = mirror.repository().entries(folder)?;
     let files = files(manifests, &entries);
@@ -22,7 +26,6 @@ pub(super) fn patch(mirror: &Mirror, target: &Target<'_>, folder: &Oid, wanted: 
         return Err(manifest::Refusal::NoValues { file: manifests.path.join(values.as_str()) }.into());
     }
     let images = Images::new(wanted, &target.images);
-    let mut change = Change { files: Vec::new(), fields: Vec::new(), images: BTreeSet::new(), wanted: wanted.to_vec() };
     let mut found: BTreeSet<ImageName> = BTreeSet::new();
     let mut template = None;
     for file in &files {

@@ -4,32 +4,42 @@
 
 mod commit;
 mod delivered;
+mod draft;
+mod error;
+mod group;
 mod history;
 mod manifests;
 mod message;
 mod order;
 mod outbox;
+mod plan;
+mod rehearse;
 mod render;
+mod review;
 mod run;
+mod same;
+mod session;
 mod state;
 
-pub use delivered::{Committed, Delivered, delivered};
-pub use history::history;
+pub use delivered::{Committed, Delivered, delivered, delivered_at};
+pub use error::Error;
+pub use history::{Entry, Kind, Past, history};
 pub use outbox::{Note, Reason, is_at_work, note, waiting};
+pub use plan::{Act, Build, Seen};
+pub use rehearse::{Rehearsal, rehearse};
 pub use render::Error as RenderError;
-pub use run::{Delivery, Resolve, ResolveError, deliver};
-pub use state::{FILE as STATE_FILE, Running, State};
+pub use run::{Builds, Delivery, ResolveError, Wish, deliver};
+pub use same::source_of;
+pub use session::Session;
+pub use state::{FILE as STATE_FILE, Hold, Running, State};
 
 use crate::{
-    config, git, manifest,
-    values::{EnvironmentName, ImageName, Oid, Repository},
-    yaml::Position,
+    config,
+    values::{EnvironmentName, ImageName, Repository},
 };
-use miette::Diagnostic;
 use std::{
     collections::BTreeMap,
     hash::{BuildHasher, Hasher, RandomState},
-    path::Path,
 };
 
 /// An environment to deliver to.
@@ -39,10 +49,10 @@ pub struct Target<'a> {
     pub name: &'a EnvironmentName,
     /// What the configuration says about it.
     pub environment: &'a config::Environment,
+    /// The branch of the source that its images come from, be it through other environments.
+    pub branch: &'a str,
     /// The repositories of the images that it runs.
     pub images: BTreeMap<ImageName, Repository>,
-    /// Whether somebody is there to answer a question of git's or ssh's.
-    pub prompts: git::Prompts,
     /// Whether it may run a commit of another branch than it did.
     pub switch: Switch,
 }
@@ -60,222 +70,13 @@ pub enum Switch {
 impl<'a> Target<'a> {
     /// An environment of a configuration; `None` where it has none of that name.
     #[must_use]
-    pub fn of(
-        config: &'a config::Config,
-        name: &EnvironmentName,
-        prompts: git::Prompts,
-        switch: Switch,
-    ) -> Option<Self> {
+    pub fn of(config: &'a config::Config, name: &EnvironmentName, switch: Switch) -> Option<Self> {
         let (name, environment) = config.environments.get_key_value(name)?;
         let images = environment.images.iter().filter_map(|image| {
             let repository = (*config.images.get(&**image)?.repository).clone();
             Some(((**image).clone(), repository))
         });
-        Some(Self { name, environment, images: images.collect(), prompts, switch })
-    }
-}
-
-/// What can go wrong with a delivery. Whatever it is, the outbox keeps the note.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum Error {
-    /// git or a remote.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Git(#[from] git::Error),
-
-    /// A manifest that cannot be edited safely.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Manifest(#[from] manifest::Refusal),
-
-    /// An overlay or a chart that cannot be rendered.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Render(#[from] render::Error),
-
-    /// The images of the commit could not be had.
-    #[error("{0}")]
-    #[diagnostic(transparent)]
-    Images(ResolveError),
-
-    /// No manifest names an image.
-    #[error("no manifest under {place} names {repository}{hint}")]
-    #[diagnostic(
-        code(config),
-        help(
-            "write `image: {repository}:TAG` into a manifest of {environment}, list the file under `values` if it holds a chart's values, or mark where it stands with `# gitops-hooks: {image}`"
-        )
-    )]
-    Nowhere {
-        /// The environment.
-        environment: EnvironmentName,
-        /// The image.
-        image: ImageName,
-        /// What was looked for.
-        repository: String,
-        /// Where it was looked for: path and repository, for people.
-        place: String,
-        /// What stands there instead, where that may be the reason.
-        hint: String,
-    },
-
-    /// The environment's path is not a folder.
-    #[error("{path} {what} on the branch {branch} of {url}")]
-    #[diagnostic(code(config), help("push the manifests there, or correct `path` in .gitops-hooks.yaml"))]
-    NoFolder {
-        /// The path.
-        path: String,
-        /// `is not there` or `is no folder`.
-        what: &'static str,
-        /// The branch.
-        branch: String,
-        /// The manifest repository, for people.
-        url: String,
-    },
-
-    /// A state file that this program would not have written.
-    #[error("{path}:{position}: this state file cannot be trusted: {why}")]
-    #[diagnostic(
-        code(config),
-        help(
-            "restore it in the manifest repository: `git log -- {path}` shows the last delivery, `git checkout COMMIT -- {path}` brings it back"
-        )
-    )]
-    State {
-        /// The file.
-        path: String,
-        /// Where.
-        position: Position,
-        /// What is wrong.
-        why: String,
-    },
-
-    /// The environment runs a commit of another branch, and the one to deliver does not follow it.
-    #[error("{environment} runs {} of the branch {running_branch}, which {branch} does not have", running.short())]
-    #[diagnostic(
-        code(config),
-        help(
-            "pull first, in case the configuration here is an old one; if the environment follows {branch} now: `gitops-hooks deliver {environment} --switch-branch`"
-        )
-    )]
-    OtherBranch {
-        /// The environment.
-        environment: EnvironmentName,
-        /// What it runs.
-        running: Oid,
-        /// The branch that it came from.
-        running_branch: String,
-        /// The branch that it should follow.
-        branch: String,
-    },
-
-    /// What was to be delivered is not on the branch any more.
-    #[error("the branch {branch} of {remote} does not have {} any more", tip.short())]
-    #[diagnostic(
-        code(environment),
-        help("`git fetch {remote}` shows what it has now; `gitops-hooks deliver` delivers that")
-    )]
-    NotOnBranch {
-        /// The commit.
-        tip: Oid,
-        /// The branch.
-        branch: String,
-        /// The remote.
-        remote: String,
-    },
-
-    /// What was built does not include an image that the environment runs.
-    #[error("{image} has no digest for {commit}")]
-    #[diagnostic(code(environment), help("build and publish it: `gitops-hooks run pre-push`"))]
-    NotBuilt {
-        /// The image.
-        image: ImageName,
-        /// The source commit.
-        commit: Oid,
-    },
-
-    /// A cut history that cannot tell older from newer.
-    #[error("{environment} runs {running}, and this shallow clone cannot tell whether that is older or newer")]
-    #[diagnostic(code(environment), help("`git fetch --unshallow`, then `gitops-hooks deliver`"))]
-    Shallow {
-        /// The environment.
-        environment: EnvironmentName,
-        /// What it runs.
-        running: Oid,
-    },
-
-    /// A source branch that no remote has.
-    #[error("the branch {branch} has no upstream here")]
-    #[diagnostic(code(config), help("push it once with `git push -u origin {branch}`"))]
-    NoUpstream {
-        /// The branch.
-        branch: String,
-    },
-
-    /// The manifest repository does not want the commit.
-    #[error("{url} refused the delivery on {branch}: {message}")]
-    #[diagnostic(
-        code(environment),
-        help("what it says above comes from the server; once that is mended, run `gitops-hooks deliver`")
-    )]
-    Refused {
-        /// The manifest repository, for people.
-        url: String,
-        /// The branch.
-        branch: String,
-        /// What the server said.
-        message: String,
-    },
-
-    /// Others were faster every time.
-    #[error("{url} moved {tries} times while we pushed to {branch} ({reason})")]
-    #[diagnostic(code(environment), help("nothing is lost: run `gitops-hooks deliver` once it is quieter there"))]
-    Overtaken {
-        /// The manifest repository, for people.
-        url: String,
-        /// The branch.
-        branch: String,
-        /// How often we tried.
-        tries: u32,
-        /// What the server said last.
-        reason: String,
-    },
-
-    /// A commit that would have changed more than it should. A mistake of this program.
-    #[error("the delivery would have changed more than the image fields: {}", paths.join(", "))]
-    #[diagnostic(code(environment), help("nothing was pushed; please report this with the manifest"))]
-    Unproven {
-        /// What differs.
-        paths: Vec<String>,
-    },
-
-    /// A file of ours in the clone.
-    #[error("cannot use {path}")]
-    #[diagnostic(code(environment))]
-    File {
-        /// Which one.
-        path: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-impl Error {
-    fn file(path: &Path, source: std::io::Error) -> Self {
-        Self::File { path: path.display().to_string(), source }
-    }
-
-    /// The error and its causes on one line, for the outbox.
-    fn in_full(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
+        Some(Self { name, environment, branch: config.source_branch(name)?, images: images.collect(), switch })
     }
 }
 

@@ -1,11 +1,8 @@
 //! Never backwards: whether a commit may follow what an environment runs is decided by ancestry in the source repository,
 //! never by clocks. What is unknown here is fetched first; what cannot be known is refused.
 
-use super::{Error, Target};
-use crate::{
-    git::{Ancestry, Prompts, Repository},
-    values::Oid,
-};
+use super::{Error, Session, Target};
+use crate::{git::Ancestry, values::Oid};
 
 /// How a commit stands to what an environment runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,12 +19,13 @@ pub(super) enum Standing {
 
 /// Judges `tip` against the source commit that an environment runs.
 pub(super) fn judge(
-    source: &Repository,
+    session: &Session<'_>,
     target: &Target<'_>,
     running: Option<&Oid>,
     tip: &Oid,
 ) -> Result<Standing, Error> {
     let Some(running) = running else { return Ok(Standing::Newer) };
+    let source = session.repository;
     match source.ancestry(running, tip)? {
         Ancestry::Same => return Ok(Standing::Same),
         Ancestry::Behind => return Ok(Standing::Newer),
@@ -35,7 +33,7 @@ pub(super) fn judge(
         Ancestry::Diverged | Ancestry::Unknown => {}
     }
     // Only what the branch holds at this moment can tell: this clone may not have seen it for days.
-    let now = fetch(source, target)?;
+    let now = session.upstream_now(target.branch)?;
     let on_branch = |commit: &Oid| match source.ancestry(commit, &now) {
         Ok(Ancestry::Same | Ancestry::Behind) => Ok(true),
         Ok(_) => Ok(false),
@@ -62,28 +60,13 @@ pub(super) fn judge(
 }
 
 /// Refuses a commit that the branch has lost since this clone last saw it.
-pub(super) fn still_there(source: &Repository, target: &Target<'_>, tip: &Oid) -> Result<(), Error> {
-    let now = fetch(source, target)?;
+pub(super) fn still_there(session: &Session<'_>, target: &Target<'_>, tip: &Oid) -> Result<(), Error> {
+    let source = session.repository;
+    let now = session.upstream(target.branch)?;
     if matches!(source.ancestry(tip, &now)?, Ancestry::Same | Ancestry::Behind) {
         return Ok(());
     }
-    let branch = target.environment.branch.to_string();
+    let branch = target.branch.to_owned();
     let remote = source.upstream(&branch).map(|upstream| upstream.remote).unwrap_or_default();
     Err(Error::NotOnBranch { tip: tip.clone(), branch, remote })
-}
-
-/// Fetches the branch of the source's remote into a reference of our own: the user's remote-tracking branches move only
-/// when the user fetches, and hooks that watch them see no movement that was not the user's.
-fn fetch(source: &Repository, target: &Target<'_>) -> Result<Oid, Error> {
-    let branch = target.environment.branch.as_str();
-    let upstream = source.upstream(branch).ok_or_else(|| Error::NoUpstream { branch: branch.to_owned() })?;
-    let ours = format!("refs/gitops-hooks/upstream/{}/{branch}", upstream.remote);
-    let refspec = format!("+{}:{ours}", upstream.branch);
-    let git = match target.prompts {
-        Prompts::Allowed => source.git(),
-        Prompts::Never => source.git().without_prompts(),
-    };
-    let options = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--refmap="];
-    git.args(options).args([upstream.remote.as_str(), &refspec]).run()?;
-    source.commit(&ours).ok_or(Error::NoUpstream { branch: branch.to_owned() })
 }

@@ -6,7 +6,10 @@ use crate::{
     values::{ImageName, ImageRef, Oid, RelativePath},
     yaml::{self, Node, Position, Value},
 };
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write},
+};
 
 /// The file, below the environment's path.
 pub const FILE: &str = ".gitops-hooks/state.yaml";
@@ -24,6 +27,8 @@ const HEAD: &str = "\
 pub struct State {
     /// The branch of the source that the last delivery came from.
     pub branch: Option<String>,
+    /// Who said that nothing newer is delivered, and why.
+    pub hold: Option<Hold>,
     /// By the image's name in the configuration.
     pub images: BTreeMap<ImageName, Running>,
 }
@@ -35,8 +40,22 @@ pub struct Running {
     pub source: Oid,
     /// The reference that was written, with its digest.
     pub reference: ImageRef,
-    /// Why nothing newer is delivered, where that was asked for.
-    pub hold: Option<String>,
+}
+
+/// A word that an environment stays as it is, until somebody takes it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Who said so: `Ada <ada@example.com>`.
+    pub by: String,
+    /// Why.
+    pub why: String,
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = self.by.split_once(" <").map_or(self.by.as_str(), |(name, _)| name);
+        write!(f, "held by {who}: {}", self.why)
+    }
 }
 
 impl State {
@@ -79,6 +98,10 @@ impl State {
         if let Some(branch) = &self.branch {
             let _ = writeln!(text, "branch: {}", serde_json::Value::from(branch.as_str()));
         }
+        if let Some(hold) = &self.hold {
+            let (by, why) = (serde_json::Value::from(hold.by.as_str()), serde_json::Value::from(hold.why.as_str()));
+            let _ = writeln!(text, "hold:\n  by: {by}\n  why: {why}");
+        }
         text.push_str("images:");
         text.push_str(if self.images.is_empty() { " {}\n" } else { "\n" });
         for (name, running) in &self.images {
@@ -88,9 +111,6 @@ impl State {
             let name_quote = if name.as_str().bytes().all(|b| b.is_ascii_digit() || b == b'-') { "\"" } else { "" };
             let _ = writeln!(text, "  {name_quote}{name}{name_quote}:\n    source: {quote}{source}{quote}");
             let _ = writeln!(text, "    reference: {}", running.reference);
-            if let Some(hold) = &running.hold {
-                let _ = writeln!(text, "    hold: {}", serde_json::Value::from(hold.as_str()));
-            }
         }
         text
     }
@@ -100,16 +120,17 @@ impl State {
 type Mistake = (usize, String);
 
 fn read(root: &Node<'_>) -> Result<State, Mistake> {
-    let [version, branch, images] = keys(root, ["version", "branch", "images"])?;
+    let [version, branch, hold, images] = keys(root, ["version", "branch", "hold", "images"])?;
     let version = version.ok_or_else(|| (root.place.start, "it has no version".to_owned()))?;
     if version.as_str() != Some("1") {
         return Err((version.place.start, "this version of gitops-hooks reads version 1 only".to_owned()));
     }
     let images = images.ok_or_else(|| (root.place.start, "it has no images".to_owned()))?;
-    let mut state = State { branch: branch.map(scalar::<String>).transpose()?, images: BTreeMap::new() };
+    let (branch, hold) = (branch.map(scalar::<String>).transpose()?, hold.map(read_hold).transpose()?);
+    let mut state = State { branch, hold, images: BTreeMap::new() };
     for entry in mapping(images)? {
         let name: ImageName = scalar(&entry.key)?;
-        let [source, reference, hold] = keys(&entry.value, ["source", "reference", "hold"])?;
+        let [source, reference] = keys(&entry.value, ["source", "reference"])?;
         let missing = |key: &str| (entry.key.place.start, format!("{name} has no {key}"));
         let source = scalar(source.ok_or_else(|| missing("source"))?)?;
         let node = reference.ok_or_else(|| missing("reference"))?;
@@ -117,12 +138,18 @@ fn read(root: &Node<'_>) -> Result<State, Mistake> {
         if reference.digest.is_none() {
             return Err((node.place.start, "the reference has no digest".to_owned()));
         }
-        let hold = hold.map(scalar::<String>).transpose()?;
-        if state.images.insert(name.clone(), Running { source, reference, hold }).is_some() {
+        if state.images.insert(name.clone(), Running { source, reference }).is_some() {
             return Err((entry.key.place.start, format!("{name} stands here twice")));
         }
     }
     Ok(state)
+}
+
+fn read_hold(node: &Node<'_>) -> Result<Hold, Mistake> {
+    let [by, why] = keys(node, ["by", "why"])?;
+    let missing = |key: &str| (node.place.start, format!("the hold has no {key}"));
+    let text = |value: Option<&Node<'_>>, key: &str| scalar::<String>(value.ok_or_else(|| missing(key))?);
+    Ok(Hold { by: text(by, "by")?, why: text(why, "why")? })
 }
 
 /// The values of the known keys of a mapping; any other key, and any key twice, is a mistake.
@@ -161,16 +188,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn running(source: &str, hold: Option<String>) -> Running {
+    fn running(source: &str) -> Running {
         let reference = format!("registry.example.com/team/web:git-{source}@sha256:{}", "a".repeat(64));
-        Running { source: source.parse().unwrap(), reference: reference.parse().unwrap(), hold }
+        Running { source: source.parse().unwrap(), reference: reference.parse().unwrap() }
     }
 
     #[test]
     fn it_reads_as_people_expect() {
         let state = State {
             branch: Some("main".to_owned()),
-            images: [("web".parse().unwrap(), running(&"1a".repeat(20), None))].into(),
+            hold: None,
+            images: [("web".parse().unwrap(), running(&"1a".repeat(20)))].into(),
         };
         let text = state.render();
         let expected = format!(
@@ -185,7 +213,8 @@ mod tests {
     fn what_is_broken_is_refused_with_its_place() {
         let good = State {
             branch: Some("main".to_owned()),
-            images: [("web".parse().unwrap(), running(&"1a".repeat(20), None))].into(),
+            hold: None,
+            images: [("web".parse().unwrap(), running(&"1a".repeat(20)))].into(),
         }
         .render();
         let cases = [
@@ -212,10 +241,12 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_back(
-            sources in proptest::collection::btree_map("[a-z0-9]{1,5}", ("[0-9a-f]{40}", proptest::option::of("\\PC{0,20}")), 0..4),
+            sources in proptest::collection::btree_map("[a-z0-9]{1,5}", "[0-9a-f]{40}", 0..4),
+            hold in proptest::option::of(("\\PC{0,20}", "\\PC{0,20}")),
         ) {
-            let images = sources.iter().map(|(name, (source, hold))| (name.parse().unwrap(), running(source, hold.clone())));
-            let state = State { branch: None, images: images.collect() };
+            let images = sources.iter().map(|(name, source)| (name.parse().unwrap(), running(source)));
+            let hold = hold.map(|(by, why)| Hold { by, why });
+            let state = State { branch: None, hold, images: images.collect() };
             prop_assert_eq!(State::parse("state.yaml", state.render().as_bytes()).unwrap(), state);
         }
 

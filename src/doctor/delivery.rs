@@ -17,10 +17,11 @@ pub(super) fn examine(repository: &Repository, config: &Config) -> Vec<Finding> 
     }
     let mut findings = Vec::new();
     let mut tips: Vec<(&EnvironmentName, Option<Oid>)> = Vec::new();
-    for (name, environment) in &config.environments {
-        let upstream = repository.upstream(&environment.branch);
+    for name in config.environments.keys() {
+        let Some(branch) = config.source_branch(name) else { continue };
+        let upstream = repository.upstream(branch);
         let tip = upstream.as_ref().and_then(|upstream| repository.reference(&upstream.tracking));
-        findings.push(judge_upstream(name, &environment.branch, upstream.as_ref(), tip.as_ref()));
+        findings.push(judge_upstream(name, branch, upstream.as_ref(), tip.as_ref()));
         tips.push((name, tip));
     }
     let log = pipeline::log_path(repository);

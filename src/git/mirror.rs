@@ -3,7 +3,7 @@
 //! passed on. One process at a time: whoever has a [`Mirror`] has its lock.
 
 use super::{
-    Error, Git, Repository, passed_on,
+    Error, Git, Output, Repository, passed_on,
     remote::{self, remote_error},
 };
 use crate::values::{Oid, RelativePath, RemoteUrl};
@@ -18,6 +18,9 @@ use std::{
 
 /// How long another process may use a mirror before we give up. A fetch over a slow line takes a while.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long a git of ours may be at its end without us.
+const LEFT_BEHIND: Duration = Duration::from_secs(3);
 
 /// The name of the one remote of a mirror.
 pub(super) const REMOTE: &str = "mirrored";
@@ -45,7 +48,7 @@ pub struct Mirror {
     _lock: File,
 }
 
-/// What stands at a path of a commit.
+/// What stands at a path of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subtree {
     /// A folder, by its tree.
@@ -76,6 +79,7 @@ impl Mirror {
             // Without a template: no hooks of the user's, no samples.
             Git::at(&from).args(["init", "--quiet", "--bare", "--template="]).arg(&folder).run()?;
         }
+        free(&folder)?;
         pass_on(source, url, &folder)?;
         let repository = Repository::open(&folder)?;
         Ok(Self { repository, url: url.clone(), from, prompts, _lock: lock })
@@ -92,23 +96,78 @@ impl Mirror {
     /// # Errors
     /// [`Error::Unreachable`], [`Error::Denied`], [`Error::HostKey`], [`Error::NoBranch`].
     pub fn fetch(&self, branch: &str) -> Result<Oid, Error> {
-        let (theirs, ours) = references(branch)?;
-        let refspec = format!("+{theirs}:{ours}");
+        self.fetch_all([branch], None)?;
+        self.tip(branch)
+    }
+
+    /// Fetches branches in one go, with every branch below `folder` where one is given. What the remote does not have is
+    /// forgotten here: [`Mirror::tip`] tells.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`], [`Error::Denied`], [`Error::HostKey`], [`Error::BranchName`].
+    pub fn fetch_all<'b>(
+        &self,
+        branches: impl IntoIterator<Item = &'b str>,
+        folder: Option<&str>,
+    ) -> Result<(), Error> {
+        let mut wanted = branches.into_iter().map(references).collect::<Result<Vec<_>, _>>()?;
+        let output = self.fetch_references(&wanted, folder)?;
+        if output.0 == Some(0) {
+            return Ok(());
+        }
+        if !output.1.stderr.contains("couldn't find remote ref") {
+            return Err(remote_error(&self.url, &output.1));
+        }
+        // One that is missing must not hide the others.
+        let heads = self.git().args(["ls-remote", "--heads", REMOTE]).run()?;
+        let heads = String::from_utf8_lossy(&heads.stdout).into_owned();
+        let there =
+            |theirs: &str| heads.lines().any(|line| line.split_once('\t').is_some_and(|(_, name)| name == theirs));
+        for (_, ours) in wanted.extract_if(.., |(theirs, _)| !there(theirs)) {
+            self.git().args(["update-ref", "-d", &ours]).run()?;
+        }
+        if wanted.is_empty() && folder.is_none() {
+            return Ok(());
+        }
+        match self.fetch_references(&wanted, folder)? {
+            (Some(0), _) => Ok(()),
+            (_, output) => Err(remote_error(&self.url, &output)),
+        }
+    }
+
+    fn fetch_references(
+        &self,
+        wanted: &[(String, String)],
+        folder: Option<&str>,
+    ) -> Result<(Option<i32>, Output), Error> {
         let options = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"];
-        let (status, output) = self.git().args(options).args([REMOTE, &refspec]).finish()?;
-        if status == Some(0) {
-            return self.known(branch)?.ok_or_else(|| self.no_branch(branch));
+        let mut git = self.git().args(options);
+        if folder.is_some() {
+            git = git.arg("--prune");
         }
-        if output.stderr.contains("couldn't find remote ref") {
-            let heads = self.git().args(["ls-remote", "--heads", REMOTE]).run()?;
-            let url = self.url.shown();
-            return Err(if heads.stdout.is_empty() {
-                Error::NoBranch { url, why: format!("is empty: there is no branch {branch:?} to deliver to") }
+        git = git.arg(REMOTE).args(wanted.iter().map(|(theirs, ours)| format!("+{theirs}:{ours}")));
+        if let Some(folder) = folder {
+            git = git.arg(format!("+refs/heads/{folder}/*:refs/remotes/{REMOTE}/{folder}/*"));
+        }
+        git.finish()
+    }
+
+    /// The tip of a branch that was fetched.
+    ///
+    /// # Errors
+    /// [`Error::NoBranch`].
+    pub fn tip(&self, branch: &str) -> Result<Oid, Error> {
+        self.known(branch)?.ok_or_else(|| {
+            let any = self.git().args(["for-each-ref", "--count=1", &format!("refs/remotes/{REMOTE}")]).run();
+            let empty = any.is_ok_and(|found| found.stdout.is_empty())
+                && self.git().args(["ls-remote", "--heads", REMOTE]).run().is_ok_and(|heads| heads.stdout.is_empty());
+            let why = if empty {
+                format!("is empty: there is no branch {branch:?} to deliver to")
             } else {
-                self.no_branch(branch)
-            });
-        }
-        Err(remote_error(&self.url, &output))
+                format!("has no branch {branch:?}")
+            };
+            Error::NoBranch { url: self.url.shown(), why }
+        })
     }
 
     /// The tip of a branch as it was last fetched or pushed.
@@ -120,20 +179,21 @@ impl Mirror {
         Ok(self.repository.reference(&ours))
     }
 
-    /// What stands at a path of a commit.
+    /// What stands at a path of a tree or of a commit's tree.
     ///
     /// # Errors
-    /// When the commit cannot be read.
-    pub fn subtree(&self, commit: &Oid, path: &RelativePath) -> Result<Subtree, Error> {
+    /// When it cannot be read.
+    pub fn subtree(&self, treeish: &Oid, path: &RelativePath) -> Result<Subtree, Error> {
         let failed =
-            |error: Box<dyn std::error::Error + Send + Sync>| Error::read(format!("{path} in {commit}"), error);
-        let root = self.repository.tree_of(commit)?;
-        if path.as_str().is_empty() {
-            return Ok(Subtree::Folder(root));
-        }
+            |error: Box<dyn std::error::Error + Send + Sync>| Error::read(format!("{path} in {treeish}"), error);
         let gix = self.repository.gix();
-        let id = gix::ObjectId::from_hex(root.as_str().as_bytes()).map_err(|error| failed(error.into()))?;
-        let tree = gix.find_tree(id).map_err(|error| failed(error.into()))?;
+        let id = gix::ObjectId::from_hex(treeish.as_str().as_bytes()).map_err(|error| failed(error.into()))?;
+        let object = gix.find_object(id).map_err(|error| failed(error.into()))?;
+        let tree = object.peel_to_tree().map_err(|error| failed(error.into()))?;
+        if path.as_str().is_empty() {
+            let root = tree.id.to_string();
+            return root.parse().map(Subtree::Folder).map_err(|error: crate::values::Invalid| failed(error.into()));
+        }
         match tree.lookup_entry_by_path(path.as_str()).map_err(|error| failed(error.into()))? {
             None => Ok(Subtree::Absent),
             Some(entry) if entry.mode().is_tree() => {
@@ -153,10 +213,6 @@ impl Mirror {
         let id = gix::ObjectId::from_hex(blob.as_str().as_bytes()).map_err(|error| failed(error.into()))?;
         let header = self.repository.gix().find_header(id).map_err(|error| failed(error.into()))?;
         Ok(header.size())
-    }
-
-    fn no_branch(&self, branch: &str) -> Error {
-        Error::NoBranch { url: self.url.shown(), why: format!("has no branch {branch:?}") }
     }
 
     /// git on the mirror, as the user's own git would be in the source.
@@ -221,6 +277,45 @@ fn lock(folder: &Path) -> Result<File, Error> {
             Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(20)),
         }
     }
+}
+
+/// Takes away the locks that a git left which was killed in here. Nobody else works in the mirror, except for a git whose
+/// gitops-hooks was killed and which is at its end: it holds such a lock for a moment only.
+fn free(folder: &Path) -> Result<(), Error> {
+    let started = Instant::now();
+    loop {
+        let held = locks(folder);
+        if held.is_empty() {
+            return Ok(());
+        }
+        if started.elapsed() > LEFT_BEHIND {
+            for path in held {
+                match fs::remove_file(&path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(file_error(&path, error)),
+                    _ => {}
+                }
+            }
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The lock files of a mirror: beside its own files, and among its references.
+fn locks(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut waiting = vec![folder.to_owned(), folder.join("refs")];
+    while let Some(at) = waiting.pop() {
+        for entry in fs::read_dir(&at).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if at != folder && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                waiting.push(path);
+            } else if path.extension().is_some_and(|end| end == "lock") {
+                found.push(path);
+            }
+        }
+    }
+    found
 }
 
 fn file_error(path: &Path, source: std::io::Error) -> Error {

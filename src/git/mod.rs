@@ -33,7 +33,7 @@ pub use index::{Index, Trust};
 pub use linked_tree::LinkedTree;
 pub use mirror::{Mirror, Prompts, Subtree};
 pub use program::{Git, Output, WITHOUT_PROMPTS, without_secrets};
-pub use publish::Pushed;
+pub use publish::{Merged, Push, Pushed};
 pub use repository::{Repository, Setting};
 pub use tree::{EntryKind, TreeEntry};
 pub use upstream::Upstream;
@@ -193,6 +193,21 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same for another who waited for the same remote.
+    #[must_use]
+    pub fn for_another(&self) -> Self {
+        match self {
+            Self::Unreachable { url, message } => Self::Unreachable { url: url.clone(), message: message.clone() },
+            Self::Denied { url, message } => Self::Denied { url: url.clone(), message: message.clone() },
+            Self::HostKey { url, how } => Self::HostKey { url: url.clone(), how },
+            Self::NoBranch { url, why } => Self::NoBranch { url: url.clone(), why: why.clone() },
+            Self::Busy { path, seconds } => Self::Busy { path: path.clone(), seconds: *seconds },
+            Self::Identity(said) => Self::Identity(said.clone()),
+            Self::Signing(said) => Self::Signing(said.clone()),
+            other => Self::Failed { command: "on the manifest repository".to_owned(), message: other.to_string() },
+        }
+    }
+
     pub(crate) fn read(what: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Read { what: what.into(), source: source.into() }
     }

@@ -18,6 +18,11 @@ use std::{
 pub const WITHOUT_PROMPTS: &[(&str, &str)] =
     &[("GIT_TERMINAL_PROMPT", "0"), ("GIT_ASKPASS", "true"), ("SSH_ASKPASS", "true"), ("SSH_ASKPASS_REQUIRE", "force")];
 
+/// What keeps a signing key or a credential helper from opening a window to ask in: gpg and git's helpers find their
+/// terminal and their display here. Nothing but git itself is started without them.
+const WITHOUT_WINDOWS: &[(&str, &str)] =
+    &[("GCM_INTERACTIVE", "never"), ("GPG_TTY", ""), ("DISPLAY", ""), ("WAYLAND_DISPLAY", "")];
+
 /// One call of git, about to be made.
 pub struct Git {
     command: Command,
@@ -95,7 +100,7 @@ impl Git {
     /// Never asks for a password, a passphrase or a host key: fails instead.
     #[must_use]
     pub fn without_prompts(self) -> Self {
-        WITHOUT_PROMPTS.iter().fold(self, |git, (name, value)| git.env(name, value))
+        WITHOUT_PROMPTS.iter().chain(WITHOUT_WINDOWS).fold(self, |git, (name, value)| git.env(name, value))
     }
 
     /// Gives bytes to its standard input.

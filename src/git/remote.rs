@@ -1,23 +1,78 @@
 //! Remotes as the user's own git reaches them: the ssh command with its limits, what git's words about a remote mean, and
 //! whether a remote answers at all.
 
-use super::{Error, Output, Prompts, Repository, program::without_secrets};
-use crate::values::RemoteUrl;
+use super::{Error, Git, Output, Prompts, Repository, Upstream, program::without_secrets};
+use crate::values::{Oid, RemoteUrl};
 use std::{path::Path, time::Duration};
 
 impl Repository {
+    /// What a branch has on its remote at this moment; its commits are here afterwards. No reference is written: the user's
+    /// remote-tracking branches move only when the user fetches, and there is no lock that a killed git could leave.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`], [`Error::Denied`], [`Error::HostKey`], [`Error::NoBranch`].
+    pub fn ask_upstream(&self, upstream: &Upstream, prompts: Prompts) -> Result<Oid, Error> {
+        let (remote, branch) = (upstream.remote.as_str(), upstream.branch.as_str());
+        let url = || self.remote_url(remote);
+        let failed = |output: &Output| match url() {
+            Some(url) => remote_error(&url, output),
+            None => Error::Failed { command: "ls-remote".to_owned(), message: without_secrets(output.stderr.trim()) },
+        };
+        let mut moved = 0;
+        loop {
+            let (status, output) = self.as_user(prompts).args(["ls-remote", "--exit-code", remote, branch]).finish()?;
+            let there =
+                String::from_utf8_lossy(&output.stdout).split_whitespace().next().and_then(|id| id.parse().ok());
+            let Some(there) = there.filter(|_| status == Some(0)) else {
+                return Err(match (status, url()) {
+                    // "--exit-code: Exit with status 2 when no matching refs are found" (git-ls-remote(1)).
+                    (Some(2), Some(url)) => Error::NoBranch { url: url.shown(), why: format!("has no {branch}") },
+                    _ => failed(&output),
+                });
+            };
+            if self.has_commit(&there) {
+                return Ok(there);
+            }
+            let options =
+                ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--refmap="];
+            let (status, output) = self.as_user(prompts).args(options).args([remote, branch]).finish()?;
+            if status != Some(0) {
+                return Err(failed(&output));
+            }
+            moved += 1;
+            // Rewritten between the two questions; a branch that is so more often is nobody's.
+            if moved > 3 && !self.has_commit(&there) {
+                return Err(Error::Failed {
+                    command: "fetch".to_owned(),
+                    message: format!("{branch} moves faster than it can be fetched"),
+                });
+            }
+        }
+    }
+
+    fn as_user(&self, prompts: Prompts) -> Git {
+        let git = match prompts {
+            Prompts::Allowed => self.git(),
+            Prompts::Never => self.git().without_prompts(),
+        };
+        match ssh(self, prompts) {
+            Some(ssh) => git.env("GIT_SSH_COMMAND", ssh),
+            None => git,
+        }
+    }
+
     /// Asks a remote for a branch, as the user's git in this repository would, and never a person. Nothing is fetched.
     ///
     /// # Errors
     /// [`Error::Unreachable`] also where it is silent for `limit`, [`Error::Denied`], [`Error::HostKey`],
     /// [`Error::NoBranch`].
     pub fn ask_remote(&self, url: &RemoteUrl, branch: &str, limit: Duration) -> Result<(), Error> {
-        let git = self.git().without_prompts();
-        let git = match ssh(self, Prompts::Never) {
-            Some(ssh) => git.env("GIT_SSH_COMMAND", ssh),
-            None => git,
-        };
-        let git = git.args(["ls-remote", "--exit-code", url.reveal(), &format!("refs/heads/{branch}")]);
+        let git = self.as_user(Prompts::Never).args([
+            "ls-remote",
+            "--exit-code",
+            url.reveal(),
+            &format!("refs/heads/{branch}"),
+        ]);
         match git.finish_within(limit)? {
             Some((Some(0), _)) => Ok(()),
             // "--exit-code: Exit with status 2 when no matching refs are found" (git-ls-remote(1)).

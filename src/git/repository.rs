@@ -213,6 +213,35 @@ impl Repository {
         reference.into_fully_peeled_id().ok()?.to_string().parse().ok()
     }
 
+    /// Who commits here, as git writes it: `Ada <ada@example.com>`.
+    ///
+    /// # Errors
+    /// [`Error::Identity`].
+    pub fn committer(&self) -> Result<String, Error> {
+        match self.git().args(["var", "GIT_COMMITTER_IDENT"]).run() {
+            // The time follows (git-var(1)).
+            Ok(output) => {
+                let line = output.line();
+                Ok(line.rfind('>').map_or(line.as_str(), |end| &line[..=end]).to_owned())
+            }
+            Err(Error::Failed { message, .. }) => {
+                Err(Error::Identity(message.lines().last().unwrap_or_default().to_owned()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The commits that `to` has and `from` does not have, without `to` itself: the newest, at most `limit` of them.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn between(&self, from: &Oid, to: &Oid, limit: usize) -> Result<Vec<Oid>, Error> {
+        let (count, not) = (format!("--max-count={limit}"), format!("^{from}"));
+        let output = self.git().args(["rev-list", "--skip=1", "--topo-order", &count, to.as_str(), &not]).run()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+    }
+
     /// Every value of a key in this clone's own configuration: never what a global or system file says, or one that is
     /// included.
     #[must_use]

@@ -144,8 +144,7 @@ pub(super) fn chosen_of(mut needed: BTreeSet<HookName>, chosen: &[HookName]) -> 
 /// `reference-transaction` waits for either name.
 pub(super) fn branches(repository: &Repository, config: &Config) -> Vec<String> {
     let mut branches = BTreeSet::new();
-    for environment in config.environments.values() {
-        let branch = environment.branch.as_str();
+    for (_, branch) in config.followers() {
         let upstream = repository.upstream(branch);
         let there = upstream.as_ref().and_then(|upstream| upstream.branch.strip_prefix("refs/heads/"));
         branches.extend([Some(branch), there].into_iter().flatten().map(str::to_owned));

@@ -37,6 +37,11 @@ pub(super) struct Context {
 }
 
 impl Context {
+    /// The paths of its files that are UTF-8, from the context's root.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter_map(|entry| str::from_utf8(&entry.path).ok())
+    }
+
     /// What the commit (or tree) has for an image.
     pub(super) fn read(repository: &Repository, commit: &Oid, image: &config::Image) -> Result<Self, Error> {
         let path = image.dockerfile();

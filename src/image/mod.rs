@@ -37,7 +37,7 @@ pub use weight::{Weight, weigh};
 use crate::{
     config, git,
     ui::Task,
-    values::{Digest, ImageName, ImageRef, Oid, Tag},
+    values::{Digest, ImageName, ImageRef, Oid, RelativePath, Tag},
 };
 use build::{Build, Cache};
 use context::Context;
@@ -139,6 +139,15 @@ pub async fn key(request: &Request<'_>) -> Result<Key, Error> {
 pub async fn explain(request: &Request<'_>) -> Result<Explanation, Error> {
     let context = context(request).await?;
     Ok(Explanation::of(context.key.clone(), &context.recipe(request.image)))
+}
+
+/// Whether the build of an image at a commit sees anything below a folder.
+///
+/// # Errors
+/// The commit has no such Dockerfile, or cannot be read.
+pub async fn sees(request: &Request<'_>, folder: &RelativePath) -> Result<bool, Error> {
+    let base = request.image.context.clone();
+    Ok(context(request).await?.paths().any(|path| folder.contains(&base.join(path))))
 }
 
 /// Builds an image and tries it, unless the registry has its key. Publishes nothing.

@@ -220,11 +220,14 @@ fn histories(
     deliveries: usize,
 ) -> Vec<(EnvironmentName, Result<Vec<delivery::State>, delivery::Error>)> {
     let runs = at.config.environments.iter().filter(|(_, environment)| environment.images.iter().any(|n| **n == *name));
-    runs.filter_map(|(environment, _)| {
-        let target = delivery::Target::of(&at.config, environment, Prompts::Allowed, delivery::Switch::Refused)?;
-        Some((environment.clone(), delivery::history(pipeline.repository, &target, deliveries)))
-    })
-    .collect()
+    let targets: Vec<_> =
+        runs.filter_map(|(name, _)| delivery::Target::of(&at.config, name, delivery::Switch::Refused)).collect();
+    let session = delivery::Session::new(pipeline.repository, Prompts::Allowed, &targets);
+    let states = |target: &delivery::Target<'_>| {
+        let past = delivery::history(&session, target, deliveries)?;
+        Ok(past.entries.into_iter().filter_map(|entry| entry.state).collect())
+    };
+    targets.iter().map(|target| (target.name.clone(), states(target))).collect()
 }
 
 /// What a clean-up of an image's repository would do, or has done.

@@ -3,6 +3,7 @@
 
 mod ahead;
 mod background;
+mod builds;
 mod by_hand;
 mod choice;
 mod commit;
@@ -10,6 +11,8 @@ mod deliver;
 mod images;
 mod judge;
 mod leave;
+mod look_over;
+mod operate;
 mod push;
 mod react;
 
@@ -18,12 +21,13 @@ pub use background::{detach, log_path};
 pub use by_hand::{ByHand, Scope, by_hand, plan_by_hand};
 pub use choice::{Choice, When};
 pub use commit::commit;
-pub use deliver::{Told, Wanted, deliver, moved, pulled};
+pub use deliver::{Shown, Told, Wanted, deliver, moved, pulled, rehearse, told};
 pub use images::{
     At, By, ByHand as BuiltByHand, Clearing, Fated, Listed, Listing, build, explain, list, plan_prune, prune,
 };
 pub use judge::Call;
 pub use leave::{Left, leave};
+pub use operate::{Proof, history, hold, promote, release, rollback};
 pub use push::push;
 pub use react::react;
 
@@ -143,6 +147,77 @@ pub enum Error {
     NoEnvironment {
         /// The name.
         name: String,
+    },
+
+    /// An environment that nothing is delivered to unasked.
+    #[error("{name} follows no branch: it takes what runs in {from}")]
+    #[diagnostic(code(usage), help("`gitops-hooks promote {name}`"))]
+    IsPromoted {
+        /// The name.
+        name: String,
+        /// The environment before it.
+        from: String,
+    },
+
+    /// Manifests that an image is built from.
+    #[error("the manifests of {name} are below {path}, which the image {image} is built from")]
+    #[diagnostic(
+        code(config),
+        help(
+            "each delivery would make another image: name the folder in .dockerignore, or keep the manifests on a branch of their own (`manifests: {{branch: …}}`)"
+        )
+    )]
+    InContext {
+        /// The environment.
+        name: String,
+        /// The image.
+        image: String,
+        /// The folder.
+        path: String,
+    },
+
+    /// An environment with a branch of its own.
+    #[error("{name} follows a branch and takes nothing from another environment")]
+    #[diagnostic(
+        code(usage),
+        help("`gitops-hooks deliver {name}`; or give it `promote: ENVIRONMENT` in place of `branch`")
+    )]
+    NotPromoted {
+        /// The name.
+        name: String,
+    },
+
+    /// Nothing ran in the environment before.
+    #[error("{from} runs no {image} that was delivered")]
+    #[diagnostic(code(usage), help("deliver to it first: `gitops-hooks deliver {from}`"))]
+    NothingToPromote {
+        /// The environment before.
+        from: String,
+        /// The image.
+        image: String,
+    },
+
+    /// The environment before does not run well.
+    #[error("{name} is not healthy, so nothing of it is promoted: {why}")]
+    #[diagnostic(code(check), help("`gitops-hooks status` shows it; promote once it is healthy, or use --unverified"))]
+    NotHealthy {
+        /// The environment before.
+        name: String,
+        /// What its sync says.
+        why: String,
+    },
+
+    /// The environment before could not be asked.
+    #[error("cannot tell what runs in {name}: {reason}")]
+    #[diagnostic(
+        code(environment),
+        help("set KUBECONFIG, or name a context with --context; --unverified promotes what was delivered there")
+    )]
+    NotVerified {
+        /// The environment before.
+        name: String,
+        /// Why.
+        reason: String,
     },
 
     /// A branch that no remote is known to have.

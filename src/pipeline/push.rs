@@ -117,8 +117,7 @@ fn delivering(pipeline: &Pipeline<'_>, config: &Config, remote: &str, references
         let upstream = pipeline.repository.upstream(branch);
         upstream.is_some_and(|upstream| upstream.remote == remote && references.contains(&upstream.branch))
     };
-    let environments = config.environments.iter().filter(|(_, environment)| moves(&environment.branch));
-    environments.map(|(name, _)| name.clone()).collect()
+    config.followers().filter(|(_, branch)| moves(branch)).map(|(name, _)| name.clone()).collect()
 }
 
 /// Publishes what was built. Every other step has passed by now. `before` is the commit that it is compared with.

@@ -17,14 +17,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub async fn gather(repository: &Repository, config: &Config, cluster: &Result<Client, String>) -> Status {
     let notes = deliver::waiting(repository).unwrap_or_default();
     let mut environments = Vec::new();
+    let target = |name| deliver::Target::of(config, name, deliver::Switch::Refused);
+    let targets: Vec<deliver::Target<'_>> = config.environments.keys().filter_map(target).collect();
+    let session = deliver::Session::new(repository, Prompts::Never, &targets);
     for (name, environment) in &config.environments {
         let note = notes.iter().find(|note| note.environment == *name);
-        let commit = repository
-            .upstream(&environment.branch)
+        let commit = config
+            .source_branch(name)
+            .and_then(|branch| repository.upstream(branch))
             .and_then(|upstream| repository.reference(&upstream.tracking))
             .map(|id| Commit { subject: repository.subject(&id).unwrap_or_default(), id });
         let outbox = note.map(|note| waiting(repository, note, commit.as_ref().map(|commit| &commit.id)));
-        let delivery = delivery(repository, config, name);
+        let delivery = delivery(&session, targets.iter().find(|target| target.name == name));
         let cluster = report(cluster, name).await;
         let checks = checks(repository, config, commit.as_ref().map(|commit| &commit.id), &delivery, environment);
         let verdict = Verdict::of(outbox.as_ref(), &delivery, &cluster);
@@ -53,11 +57,9 @@ fn waiting(repository: &Repository, note: &deliver::Note, upstream: Option<&Oid>
     Waiting { since: note.since, stopped }
 }
 
-fn delivery(repository: &Repository, config: &Config, name: &EnvironmentName) -> Result<Option<Delivery>, String> {
-    let Some(target) = deliver::Target::of(config, name, Prompts::Never, deliver::Switch::Refused) else {
-        return Ok(None);
-    };
-    let delivered = deliver::delivered(repository, &target).map_err(|error| error.to_string())?;
+fn delivery(session: &deliver::Session<'_>, target: Option<&deliver::Target<'_>>) -> Result<Option<Delivery>, String> {
+    let Some(target) = target else { return Ok(None) };
+    let delivered = deliver::delivered(session, target).map_err(|error| error.to_string())?;
     if delivered.state.images.is_empty() {
         return Ok(None);
     }
@@ -68,6 +70,7 @@ fn delivery(repository: &Repository, config: &Config, name: &EnvironmentName) ->
         .map(|(image, running)| (image, Running { source: running.source, reference: running.reference }));
     Ok(Some(Delivery {
         tip: delivered.tip,
+        hold: delivered.state.hold.map(|hold| hold.to_string()),
         commit: delivered.commit.as_ref().map(|commit| commit.oid.clone()),
         time: delivered.commit.map(|commit| commit.time),
         images: images.collect(),

@@ -75,6 +75,9 @@ pub struct Delivery {
     pub time: Option<Timestamp>,
     /// What runs, image by image.
     pub images: BTreeMap<ImageName, Running>,
+    /// Who keeps newer commits away, and why: `held by Ada: the release is on Monday`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
 }
 
 /// An image as it was delivered.

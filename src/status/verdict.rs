@@ -84,7 +84,7 @@ mod tests {
 
     fn delivery(tip: char) -> Delivery {
         let tip = tip.to_string().repeat(40).parse().unwrap();
-        Delivery { tip, commit: None, time: None, images: BTreeMap::new() }
+        Delivery { tip, commit: None, time: None, images: BTreeMap::new(), hold: None }
     }
 
     fn report(phase: &str, commit: char) -> Report {

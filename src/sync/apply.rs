@@ -214,7 +214,7 @@ async fn pause(tries: u32) {
 }
 
 /// What the server has against it, field by field where it says.
-fn reason(error: &kube::Error) -> String {
+pub(super) fn reason(error: &kube::Error) -> String {
     let kube::Error::Api(status) = error else { return super::chain(error) };
     let causes: &[_] = status.details.as_ref().map_or(&[], |details| &details.causes);
     if is_field_conflict(status) {

@@ -26,6 +26,7 @@ mod plan;
 mod pods;
 mod preview;
 mod prune;
+mod rehearse;
 mod report;
 mod run;
 mod settings;
@@ -50,6 +51,7 @@ pub use listing::list;
 pub use object::{Manifest, ObjectId, Origin, Problem};
 pub use plan::{Wanted, resolve};
 pub use preview::{Act, Foreseen, Preview, preview};
+pub use rehearse::rehearse;
 pub use report::{
     DeliveredImage, KEY, NUDGE, Note, Phase, Report, Workload, name, nudge, read, settings_name, suspend,
 };

@@ -13,6 +13,27 @@ impl RemoteUrl {
         &self.0
     }
 
+    /// The host and the path of the repository on it, as hosts' own tools name it: `git.example.com`, `team/app`. `None` for
+    /// a folder of this machine.
+    #[must_use]
+    pub fn on_host(&self) -> Option<(&str, &str)> {
+        let (host, path) = match self.0.split_once("://") {
+            Some(("file", _)) => return None,
+            Some((_, rest)) => {
+                let (authority, path) = rest.split_once('/')?;
+                let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+                (host.split_once(':').map_or(host, |(host, _)| host), path)
+            }
+            None => {
+                // `user@host:path` (git-clone(1)); a slash before the colon makes it a folder.
+                let (host, path) = self.0.split_once(':').filter(|(host, _)| !host.contains('/'))?;
+                (host.rsplit_once('@').map_or(host, |(_, host)| host), path)
+            }
+        };
+        let path = path.trim_matches('/');
+        Some((host, path.strip_suffix(".git").unwrap_or(path)))
+    }
+
     /// The address for people: without user and password, except the user of an SSH address, which is no secret.
     #[must_use]
     pub fn shown(&self) -> String {
@@ -121,6 +142,20 @@ mod tests {
         }
         for text in ["https://me@h/a.git", "https://h:8443/a@b:c", "git@h:a.git", "ssh://git@h:22/a", "/srv/a.git"] {
             assert!(!secret(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_and_its_repository_are_told_apart() {
+        let on_host = |text: &str| {
+            let url: RemoteUrl = text.parse().unwrap();
+            url.on_host().map(|(host, path)| format!("{host} {path}"))
+        };
+        for text in ["https://u:p@h.example/t/a.git", "ssh://git@h.example:22/t/a", "git@h.example:t/a.git"] {
+            assert_eq!(on_host(text).as_deref(), Some("h.example t/a"), "{text}");
+        }
+        for text in ["/srv/a.git", "file:///srv/a.git", "./a:b"] {
+            assert_eq!(on_host(text), None, "{text}");
         }
     }
 

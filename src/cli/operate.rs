@@ -1,0 +1,112 @@
+//! `gitops-hooks promote`, `rollback`, `hold` and `release`: what a person says about an environment.
+
+use super::{
+    Global,
+    deliver::{verdict, with_pipeline},
+};
+use crate::{
+    deliver::{Delivery, Switch},
+    git::Prompts,
+    pipeline::{self, Proof, Wanted},
+    values::EnvironmentName,
+};
+use miette::Result;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Promote {
+    /// The environment that takes what runs in the one before it.
+    environment: EnvironmentName,
+    /// Take what was delivered to the environment before, without asking its cluster whether it runs well.
+    #[arg(long, conflicts_with = "context")]
+    unverified: bool,
+    /// The context of the kubeconfig for the environment before; the current one without it.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Rollback {
+    /// The environment that goes back.
+    environment: EnvironmentName,
+    /// The source commit to go back to, which must have run there; without it, what ran before.
+    #[arg(long, value_name = "COMMIT")]
+    to: Option<String>,
+    /// Why. Everybody sees it until the environment is released.
+    #[arg(long, short, value_name = "REASON")]
+    message: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Hold {
+    /// The environment that stays as it is.
+    environment: EnvironmentName,
+    /// Why. Everybody sees it until the environment is released.
+    #[arg(required = true, value_name = "REASON")]
+    reason: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Release {
+    /// The environment that goes on.
+    environment: EnvironmentName,
+}
+
+pub(super) fn promote(arguments: &Promote, global: Global) -> Result<()> {
+    let proof = if arguments.unverified { Proof::Unverified } else { Proof::Cluster(arguments.context.clone()) };
+    with_pipeline(global, Prompts::Allowed, |pipeline| {
+        let told = pipeline::promote(pipeline, &arguments.environment, &proof)?;
+        held(&arguments.environment, &told)?;
+        verdict(vec![told])
+    })
+}
+
+pub(super) fn rollback(arguments: &Rollback, global: Global) -> Result<()> {
+    with_pipeline(global, Prompts::Allowed, |pipeline| {
+        let (to, why) = (arguments.to.as_deref(), arguments.message.as_deref());
+        let told = pipeline::rollback(pipeline, &arguments.environment, to, why)?;
+        if told.result.is_ok() {
+            let name = &arguments.environment;
+            pipeline.progress.line(&format!("next: nothing newer runs there until `gitops-hooks release {name}`"));
+        }
+        verdict(vec![told])
+    })
+}
+
+pub(super) fn hold(arguments: &Hold, global: Global) -> Result<()> {
+    with_pipeline(global, Prompts::Allowed, |pipeline| {
+        verdict(vec![pipeline::hold(pipeline, &arguments.environment, &arguments.reason.join(" "))?])
+    })
+}
+
+/// What waited meanwhile is delivered at once.
+pub(super) fn release(arguments: &Release, global: Global) -> Result<()> {
+    with_pipeline(global, Prompts::Allowed, |pipeline| {
+        verdict(vec![pipeline::release(pipeline, &arguments.environment)?])?;
+        let wanted = Wanted { environment: arguments.environment.clone(), commit: None };
+        match pipeline::deliver(pipeline, &[wanted], Switch::Refused) {
+            Err(pipeline::Error::IsPromoted { name, from }) => {
+                pipeline.progress.line(&format!("next: `gitops-hooks promote {name}` takes what runs in {from}"));
+                Ok(())
+            }
+            told => verdict(told?),
+        }
+    })
+}
+
+/// A word that keeps a person's own wish from being done.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{environment} is {hold}")]
+#[diagnostic(code(check), help("talk to them; then `gitops-hooks release {environment}`"))]
+struct IsHeld {
+    environment: String,
+    hold: String,
+}
+
+fn held(environment: &EnvironmentName, told: &pipeline::Told) -> Result<()> {
+    match &told.result {
+        Ok(Delivery::Held { hold }) => {
+            Err(IsHeld { environment: environment.to_string(), hold: hold.to_string() }.into())
+        }
+        _ => Ok(()),
+    }
+}
