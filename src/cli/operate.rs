@@ -64,9 +64,13 @@ pub(super) fn rollback(arguments: &Rollback, global: Global) -> Result<()> {
     with_pipeline(global, Prompts::Allowed, |pipeline| {
         let (to, why) = (arguments.to.as_deref(), arguments.message.as_deref());
         let told = pipeline::rollback(pipeline, &arguments.environment, to, why)?;
-        if told.result.is_ok() {
-            let name = &arguments.environment;
-            pipeline.progress.line(&format!("next: nothing newer runs there until `gitops-hooks release {name}`"));
+        let name = &arguments.environment;
+        match &told.result {
+            Ok(Delivery::Proposed { .. }) => pipeline.progress.line("next: it goes back once that is merged"),
+            Ok(_) => {
+                pipeline.progress.line(&format!("next: nothing newer runs there until `gitops-hooks release {name}`"));
+            }
+            Err(_) => {}
         }
         verdict(vec![told])
     })
