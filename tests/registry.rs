@@ -496,7 +496,7 @@ fn layers_that_the_registry_has_elsewhere_are_not_sent_again() {
 
 #[test]
 fn podmans_file_opens_a_registry_too() {
-    let test = "podmans_file_opens_a_registry_too";
+    let this = "podmans_file_opens_a_registry_too";
     let (Some(registry), Some(user), Some(password)) =
         (bed("GITOPS_HOOKS_TEST_REGISTRY_AUTH"), bed("GITOPS_HOOKS_TEST_USER"), bed("GITOPS_HOOKS_TEST_PASSWORD"))
     else {
