@@ -38,7 +38,11 @@ object! {
         target: Option<String>,
         /// Build arguments. They are no place for secrets: they stay in the image.
         args: BTreeMap<String, String>,
-        /// What the cluster's nodes are, such as linux/amd64.
+        /// Secrets for `RUN --mount=type=secret,id=NAME`. They are read when a step asks for one, and stay in no layer.
+        secrets: BTreeMap<String, Secret>,
+        /// Whether `RUN --mount=type=ssh` may use your SSH agent.
+        ssh: bool = false,
+        /// What the cluster's nodes are, such as linux/amd64; several with commas between.
         platform: String = "linux/amd64".to_owned(),
         /// A trial run of the image before it is published.
         smoke: Option<Smoke>,
@@ -46,18 +50,39 @@ object! {
 }
 
 object! {
-    /// A trial run: the image is started and asked once it listens.
+    /// Where a secret comes from: one of these.
+    Secret, "a secret" at place {
+        /// A file: below your home folder with `~/`, else below the root of the repository.
+        file: Option<String>,
+        /// An environment variable.
+        env: Option<String>,
+        /// A command for the shell that prints it.
+        run: Option<String>,
+    }
+}
+
+object! {
+    /// A trial run: the image is started, and right once everything said here is so. Where it has a HEALTHCHECK of its own,
+    /// that must say healthy too.
     Smoke, "a smoke run" {
         /// The port that it listens on inside the container.
-        port: u16,
+        port: Option<u16>,
         /// The path to ask for.
         path: String = "/".to_owned(),
         /// The HTTP status that is right.
         expect: u16 = 200,
+        /// Text that the answer must have in it.
+        body: Option<String>,
+        /// A command for the container's shell that must end with 0; it is tried again until then.
+        run: Option<String>,
         /// How long it may take to answer.
         timeout: Span = Span::seconds(60),
         /// Environment variables for the container.
         env: BTreeMap<String, String>,
+        /// Folders of the container that are in memory, for what it writes.
+        tmpfs: Vec<String>,
+        /// Whether it may reach other machines.
+        internet: bool = false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What only a look at the whole configuration finds: names that refer to nothing, steps that wait for each other.
 
 use super::{
-    Config, Step,
+    Config, Image, Step,
     decode::{Problems, closest},
 };
 use crate::values::{HookName, ImageName};
@@ -33,7 +33,10 @@ pub(super) fn validate(config: &Config, problems: &mut Problems) {
     }
     apart(config, problems);
     for image in config.images.values() {
-        platform(&image.platform, &image.repository.place, problems);
+        for one in image.platform.split(',') {
+            platform(one.trim(), &image.repository.place, problems);
+        }
+        secrets(image, problems);
     }
 }
 
@@ -177,6 +180,16 @@ fn circle<'c>(members: &[&'c Step], told: &mut HashSet<&'c str>, problems: &mut 
         if names.len() > SHOWN { format!("{} → …", names[..SHOWN].join(" → ")) } else { names.join(" → ") };
     if let Some(need) = members.first().and_then(|step| step.needs.first()) {
         problems.add(&need.place, format!("{shown} → {}: these steps wait for each other", names[0]));
+    }
+}
+
+/// A secret comes from one place.
+fn secrets(image: &Image, problems: &mut Problems) {
+    for (name, secret) in &image.secrets {
+        let places = [&secret.file, &secret.env, &secret.run].into_iter().flatten().count();
+        if places != 1 {
+            problems.add(&secret.place, format!("the secret {name:?} needs one of `file`, `env` and `run`"));
+        }
     }
 }
 

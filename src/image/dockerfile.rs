@@ -1,6 +1,7 @@
 //! A Dockerfile's instructions with their lines, as far as messages need them: which line a failed step is, and which
 //! registries a build will ask. What an instruction means is the engine's business.
 
+use super::engine::Kind;
 use crate::values::ImageRef;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,7 @@ pub(super) struct Instruction {
     pub keyword: String,
     /// All of it on one line, heredocs left out.
     pub text: String,
+    has_heredoc: bool,
     /// Which stage it belongs to: 0 for the first `FROM`; `None` before it.
     stage: Option<usize>,
 }
@@ -56,13 +58,15 @@ impl Dockerfile {
                 part = next.map_or("", |(_, line)| line.trim());
             }
             text.push_str(part);
-            for word in heredocs(&text) {
-                lines.find(|(_, line)| line.trim_start_matches('\t') == word);
+            let heredocs = heredocs(&text);
+            for word in &heredocs {
+                lines.find(|(_, line)| line.trim_start_matches('\t') == *word);
             }
             let keyword = text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
             let before = instructions.last().and_then(|last| last.stage);
             let stage = if keyword == "FROM" { Some(before.map_or(0, |stage| stage + 1)) } else { before };
-            instructions.push(Instruction { line: index + 1, keyword, text, stage });
+            let has_heredoc = !heredocs.is_empty();
+            instructions.push(Instruction { line: index + 1, keyword, text, has_heredoc, stage });
         }
         Self { instructions, syntax }
     }
@@ -86,6 +90,25 @@ impl Dockerfile {
     /// The instruction of the classic builder's step, which counts all of them from 1.
     pub(super) fn nth(&self, step: usize) -> Option<&Instruction> {
         self.instructions.get(step.checked_sub(1)?)
+    }
+
+    /// The first line that a builder without `BuildKit` would misread, and what stands there.
+    pub(super) fn needs(&self, engine: Kind) -> Option<(usize, &'static str)> {
+        let found = self.instructions.iter().filter(|found| matches!(found.keyword.as_str(), "RUN" | "COPY" | "ADD"));
+        found.into_iter().find_map(|found| {
+            let flag = |name: &str| found.text.split_whitespace().skip(1).take_while(|word| word.starts_with("--")).any(|word| word.starts_with(name));
+            let what = match engine {
+                Kind::Podman { knows_heredocs } => {
+                    (!knows_heredocs && found.has_heredoc).then_some("a heredoc")
+                }
+                Kind::Docker if found.has_heredoc => Some("a heredoc"),
+                Kind::Docker if flag("--mount") => Some("RUN --mount"),
+                Kind::Docker if flag("--link") => Some("COPY --link"),
+                Kind::Docker if flag("--chmod") => Some("COPY --chmod"),
+                Kind::Docker => None,
+            };
+            Some((found.line, what?))
+        })
     }
 
     fn stage_named(&self, name: &str) -> Option<usize> {

@@ -2,21 +2,32 @@
 //! built before under the same key is never built again, and no existing tag is ever overwritten. This room knows nothing
 //! of manifests or clusters.
 
+mod agent;
+mod answer;
 mod ask;
 mod binary;
 mod build;
+mod classic;
+mod contents;
 mod context;
 mod credentials;
+mod dial;
 mod dockerfile;
 mod dockerignore;
 mod engine;
 mod error;
+mod filesync;
 mod key;
+mod owner;
 mod progress;
 mod pull;
 mod push;
 mod registry;
+mod secret;
+mod session;
 mod smoke;
+mod solve;
+mod tarball;
 
 pub use ask::{ask_engine, ask_registry};
 pub use binary::{ExtraFile, push_binary};
@@ -77,6 +88,8 @@ pub enum Prepared {
         key: Key,
         /// The engine's name for it, `sha256:…`.
         id: String,
+        /// How much of it was there already: `4 of 6 steps cached`.
+        note: String,
     },
 }
 
@@ -143,11 +156,11 @@ pub async fn prepare(request: &Request<'_>, intent: Intent, task: &Task) -> Resu
         name: format!("{}:{}", *request.image.repository, key.tag()),
         labels: labels(request, &key),
     };
-    let id = build.run(&engine, task).await?;
+    let build::Built { id, note } = build.run(&engine, task).await?;
     if let Some(smoke) = &request.image.smoke {
         smoke::run(&engine, request.name.as_str(), &id, &request.image.platform, smoke, task).await?;
     }
-    Ok(Prepared::Built { key, id })
+    Ok(Prepared::Built { key, id, note })
 }
 
 /// Pushes what [`prepare`] built, and gives it the commit's tag.
@@ -158,7 +171,7 @@ pub async fn publish(request: &Request<'_>, prepared: Prepared, task: &Task) -> 
     let registry = Registry::open(&request.image.repository, Transport::of(request.image)).await?;
     let (key, digest, origin) = match prepared {
         Prepared::AlreadyPublished { key, digest } => (key, digest, Origin::Adopted),
-        Prepared::Built { key, id } => {
+        Prepared::Built { key, id, .. } => {
             let engine = Engine::connect().await?;
             match push::push(&engine, &registry, &request.image.repository, &key, &id, task).await? {
                 Pushed::Ours(digest) => (key, digest, Origin::Built),

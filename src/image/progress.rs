@@ -28,6 +28,8 @@ struct Step {
     name: String,
     log: Vec<u8>,
     error: String,
+    /// Whether it was found done from an earlier build.
+    is_cached: bool,
 }
 
 /// The step that failed.
@@ -52,6 +54,7 @@ impl Trace {
                 now = Some(vertex.name.clone());
             }
             step.name = vertex.name;
+            step.is_cached |= vertex.cached;
             if !vertex.error.is_empty() {
                 step.error = vertex.error;
             }
@@ -74,6 +77,8 @@ impl Trace {
                 now = Some(line.to_owned());
                 self.steps.push(Step { name: line.to_owned(), ..Step::default() });
             } else if let Some(step) = self.steps.last_mut() {
+                // Docker's own says "---> Using cache", Podman "--> Using cache 0123…".
+                step.is_cached |= line.contains("--> Using cache");
                 step.print(line.as_bytes());
                 step.print(b"\n");
             }
@@ -98,6 +103,13 @@ impl Trace {
             output.extend_from_slice(&step.log);
         }
         output
+    }
+
+    /// How many of the Dockerfile's steps were found done: `4 of 6 steps cached`.
+    pub(super) fn note(&self) -> String {
+        let steps: Vec<&Step> = self.steps.iter().filter(|step| step.is_of_the_dockerfile()).collect();
+        let cached = steps.iter().filter(|step| step.is_cached).count();
+        if steps.is_empty() { String::new() } else { format!("{cached} of {} steps cached", steps.len()) }
     }
 
     /// The base images that were used and the digests they had, as far as the engine names them.
@@ -133,6 +145,14 @@ impl Trace {
 }
 
 impl Step {
+    fn is_of_the_dockerfile(&self) -> bool {
+        let classic = self.name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("step "));
+        let numbered = self.name.strip_prefix('[').and_then(|name| name.split_once(']'));
+        let name = numbered.map_or("", |(place, _)| place);
+        let is_numbered = name.rsplit(' ').next().is_some_and(|number| number.contains('/'));
+        (classic || (is_numbered && name != "internal")) && !self.name.contains("FROM ")
+    }
+
     fn print(&mut self, bytes: &[u8]) {
         self.log.extend_from_slice(bytes);
         if self.log.len() > 2 * LOG_BYTES {
