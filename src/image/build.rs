@@ -48,6 +48,8 @@ impl Build<'_> {
             self.by_buildkit(engine, &file, &told, task).await?
         } else {
             self.fits(engine, &file)?;
+            let bases = self.bases(engine, &file, BTreeMap::new()).await;
+            self.labels.extend(base_labels(&bases));
             let mut trace = Trace::default();
             let built = classic::build(&self, engine, &file, &mut trace, task).await;
             let id = built.map_err(|unbuilt| match unbuilt {
@@ -77,12 +79,14 @@ impl Build<'_> {
             agent: if self.image.ssh { Agent::of_process() } else { None },
             shared_key: self.shared_key(),
         };
-        let session = Session::open(engine, offer).await.map_err(|error| gone(match error {
-            NoUpgrade::Unknown => "it has no BuildKit; DOCKER_BUILDKIT=0 uses its classic builder".to_owned(),
-            NoUpgrade::Failed(why) => why,
-        }))?;
+        let session = Session::open(engine, offer).await.map_err(|error| {
+            gone(match error {
+                NoUpgrade::Unknown => "it has no BuildKit; DOCKER_BUILDKIT=0 uses its classic builder".to_owned(),
+                NoUpgrade::Failed(why) => why,
+            })
+        })?;
         let (first, trace) = self.solved(engine, &session, file, told, &trouble, task).await?;
-        let bases = base_labels(&trace.bases());
+        let bases = base_labels(&self.bases(engine, file, trace.bases()).await);
         if bases.iter().all(|(name, value)| self.labels.get(name) == Some(value)) {
             return Ok((first, trace));
         }
@@ -129,6 +133,30 @@ impl Build<'_> {
         attributes
     }
 
+    /// The base images with their digests: as the build named them, else as the engine has them.
+    async fn bases(
+        &self,
+        engine: &Engine,
+        file: &Dockerfile,
+        mut told: BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
+        for base in file.bases(&self.image.args) {
+            let is_told = |name: &String| *name == base || name.strip_prefix("docker.io/library/") == Some(&base);
+            if told.keys().any(is_told) {
+                continue;
+            }
+            if let Some((name, digest)) = base.split_once('@') {
+                told.insert(name.to_owned(), digest.to_owned());
+            } else if let Ok(image) = engine.docker.inspect_image(&base).await {
+                let digests = image.repo_digests.unwrap_or_default();
+                if let Some((_, digest)) = digests.first().and_then(|named| named.split_once('@')) {
+                    told.insert(base, digest.to_owned());
+                }
+            }
+        }
+        told
+    }
+
     /// Names the context's last state in the engine, so that only what changed since is sent: one for each image of a clone.
     fn shared_key(&self) -> String {
         let clone = self.repository.common_dir().display();
@@ -144,7 +172,8 @@ impl Build<'_> {
             self.image.ssh.then_some("ssh"),
             self.image.platform.contains(',').then_some("platform"),
         ];
-        let key = asked.into_iter().flatten().next().map(|key| (format!("`{key}` in .gitops-hooks.yaml"), "it".to_owned()));
+        let key =
+            asked.into_iter().flatten().next().map(|key| (format!("`{key}` in .gitops-hooks.yaml"), "it".to_owned()));
         let line = file.needs(engine.kind).map(|(line, what)| (format!("{dockerfile}:{line}"), what.to_owned()));
         match key.or(line) {
             None => Ok(()),

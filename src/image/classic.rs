@@ -60,7 +60,9 @@ pub(super) async fn build(
         (None, None) => Err(Unbuilt::Failed("the engine ended the build without an image".to_owned())),
         (Some(EngineError::DockerStreamError { error }), _) => Err(Unbuilt::Failed(error)),
         // What is wrong with a Dockerfile as a whole, a classic builder says before it begins.
-        (Some(EngineError::DockerResponseServerError { status_code: 400, message }), _) => Err(Unbuilt::Failed(message)),
+        (Some(EngineError::DockerResponseServerError { status_code: 400, message }), _) => {
+            Err(Unbuilt::Failed(message))
+        }
         (Some(EngineError::DockerResponseServerError { message, .. }), _) if engine.kind != Kind::Docker => {
             Err(Unbuilt::Failed(message))
         }

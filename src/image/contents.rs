@@ -47,10 +47,12 @@ impl Contents {
     pub(super) fn of(repository: &Repository, context: &Context) -> Result<Self, Error> {
         let submodules = context.repositories.iter().skip(1).map(|git_dir| Repository::open(git_dir));
         let opened = std::iter::once(Ok(repository.clone())).chain(submodules);
-        let repositories = opened.map(|repository| repository.map(|repository| {
-            let blobs = repository.blobs();
-            (repository, blobs)
-        }));
+        let repositories = opened.map(|repository| {
+            repository.map(|repository| {
+                let blobs = repository.blobs();
+                (repository, blobs)
+            })
+        });
         Ok(Self { repositories: repositories.collect::<Result<_, _>>()? })
     }
 

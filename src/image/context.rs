@@ -105,20 +105,14 @@ impl Gathered<'_> {
         let number = self.repositories.len();
         self.repositories.push(repository.git_dir().to_owned());
         let entries = repository.entries(commit)?;
-        let wanted: Vec<(BString, TreeEntry)> = entries
-            .into_iter()
-            .filter_map(|entry| {
-                Some((self.placed(&below(at, &entry.path))?, entry))
-            })
-            .collect();
+        let wanted: Vec<(BString, TreeEntry)> =
+            entries.into_iter().filter_map(|entry| Some((self.placed(&below(at, &entry.path))?, entry))).collect();
         let pointers = pointers(repository, commit, wanted.iter().map(|(_, entry)| entry))?;
         for (path, entry) in wanted {
             if entry.kind == EntryKind::Submodule {
                 let whole = below(at, &entry.path);
-                let submodule = submodule(repository, commit, &entry).map_err(|reason| Error::Submodule {
-                    path: whole.to_string(),
-                    reason,
-                })?;
+                let submodule = submodule(repository, commit, &entry)
+                    .map_err(|reason| Error::Submodule { path: whole.to_string(), reason })?;
                 self.add(&submodule, &entry.oid, &whole)?;
                 continue;
             }
@@ -151,7 +145,8 @@ fn below(folder: &[u8], path: &BString) -> BString {
 /// The clone of a submodule, which git keeps in the clone around it (gitsubmodules(7)).
 fn submodule(repository: &Repository, commit: &Oid, entry: &TreeEntry) -> Result<Repository, String> {
     let blob = format!("{commit}:.gitmodules");
-    let listed = repository.git().args(["config", "--blob", &blob, "-z", "--get-regexp", r"^submodule\..*\.path$"]).run();
+    let listed =
+        repository.git().args(["config", "--blob", &blob, "-z", "--get-regexp", r"^submodule\..*\.path$"]).run();
     let listed = listed.map_err(|_| "is a submodule that .gitmodules does not name".to_owned())?;
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let name = listed.split('\0').find_map(|line| {
@@ -163,9 +158,9 @@ fn submodule(repository: &Repository, commit: &Oid, entry: &TreeEntry) -> Result
     let inside = repository.work_dir().map(|folder| folder.join(Path::new(&entry.path.to_string())));
     let places = std::iter::once(kept).chain(inside.filter(|folder| folder.join(".git").exists()));
     let mut found = places.filter_map(|place| Repository::open(&place).ok());
-    found.find(|found| found.has_commit(&entry.oid)).ok_or_else(|| {
-        format!("is a submodule whose commit {} is not in this clone", entry.oid.short())
-    })
+    found
+        .find(|found| found.has_commit(&entry.oid))
+        .ok_or_else(|| format!("is a submodule whose commit {} is not in this clone", entry.oid.short()))
 }
 
 /// The rules that hold: `<Dockerfile>.dockerignore` beside the Dockerfile, else `.dockerignore` in the context (Docker's
@@ -320,7 +315,8 @@ mod tests {
 
     #[test]
     fn no_two_contents_of_one_size_share_a_time() {
-        let (_folder, repository, commit) = committed(&[("Dockerfile", "FROM scratch\n"), ("a", "1"), ("b", "2"), ("c", "1")]);
+        let (_folder, repository, commit) =
+            committed(&[("Dockerfile", "FROM scratch\n"), ("a", "1"), ("b", "2"), ("c", "1")]);
         let context = Context::read(&repository, &commit, &image("")).unwrap();
         let time = |path: &str| sent_time(context.files.iter().find(|file| file.path == path).unwrap().oid.as_str());
         assert_ne!(time("a"), time("b"));

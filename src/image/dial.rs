@@ -9,6 +9,7 @@ use rustls::{
 };
 use std::{
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     pin::Pin,
     process::Stdio,
@@ -91,15 +92,15 @@ impl Route {
         }
     }
 
-    /// Connects to a port of 127.0.0.1 on the machine where the engine is.
-    pub(super) async fn reach(&self, port: u16) -> io::Result<Connection> {
+    /// Connects to a port on the machine where the engine is.
+    pub(super) async fn reach(&self, port: SocketAddr) -> io::Result<Connection> {
         match self {
-            Self::Ssh(remote) => remote.spawn(&["-W", &format!("127.0.0.1:{port}")], &[]),
+            Self::Ssh(remote) => remote.spawn(&["-W", &port.to_string()], &[]),
             Self::Tcp { at, .. } if !at.starts_with("localhost:") && !at.starts_with("127.") => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 "the engine is on another machine, whose ports are closed: reach it with ssh://, or smoke it with `run`",
             )),
-            _ => TcpStream::connect(("127.0.0.1", port)).await.map(Connection::new),
+            _ => TcpStream::connect(port).await.map(Connection::new),
         }
     }
 

@@ -8,12 +8,17 @@ use super::{
     error::chain,
 };
 use crate::values::Digest;
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, models::SystemVersion};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, errors::Error as EngineError, models::SystemVersion};
+use http_body_util::BodyExt;
 use hyper::{Request, StatusCode, client::conn::http1};
-use hyper_util::{client::legacy::Client, rt::{TokioExecutor, TokioIo}};
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioIo},
+};
 use serde::Deserialize;
 use std::{
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -42,7 +47,9 @@ pub(super) struct Engine {
 pub(super) enum Kind {
     Docker,
     /// Podman builds with Buildah, which knows heredocs since its version 4.8.
-    Podman { knows_heredocs: bool },
+    Podman {
+        knows_heredocs: bool,
+    },
 }
 
 /// Why an engine did not make a connection into another one.
@@ -171,22 +178,49 @@ impl Engine {
         self.docker.clone().with_timeout(BUILD_LIMIT)
     }
 
-    /// A connection to a port that it publishes on its machine's 127.0.0.1.
-    pub(super) async fn reach(&self, port: u16) -> io::Result<Connection> {
-        self.route.reach(port).await
+    /// A connection to a port that is open on its machine.
+    pub(super) async fn reach(&self, at: SocketAddr) -> io::Result<Connection> {
+        self.route.reach(at).await
+    }
+
+    /// Whether the addresses of its containers are those of this machine's own networks.
+    pub(super) async fn is_beside_its_containers(&self) -> bool {
+        let is_rootless = |info: bollard::models::SystemInfo| {
+            info.security_options.unwrap_or_default().iter().any(|option| option.contains("rootless"))
+        };
+        cfg!(target_os = "linux")
+            && matches!(self.route, Route::Unix(_))
+            && self.docker.info().await.is_ok_and(|info| !is_rootless(info))
+    }
+
+    /// What the engine says of something, read as `T`. Podman's words for a container's state are not all Docker's, which
+    /// bollard's types insist on.
+    pub(super) async fn told<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, EngineError> {
+        let failed = |error: &dyn std::error::Error| io::Error::other(chain(error));
+        let connection = self.route.dial().await?;
+        let (mut sender, driver) = http1::handshake(TokioIo::new(connection)).await.map_err(|error| failed(&error))?;
+        tokio::spawn(driver);
+        let request = Request::get(path).header("Host", "engine").body(String::new());
+        let request = request.map_err(|error| failed(&error))?;
+        let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
+        let status_code = answer.status().as_u16();
+        let is_good = answer.status().is_success();
+        let body = answer.into_body().collect().await.map_err(|error| failed(&error))?.to_bytes();
+        if !is_good {
+            let message = String::from_utf8_lossy(&body).into_owned();
+            return Err(EngineError::DockerResponseServerError { status_code, message });
+        }
+        serde_json::from_slice(&body).map_err(|error| failed(&error).into())
     }
 
     /// A connection on which something else than the engine's API is spoken from now on (Docker Engine API, `/session`).
     pub(super) async fn upgraded(&self, path: &str, headers: &[(&str, &str)]) -> Result<Connection, NoUpgrade> {
         let failed = |error: &dyn std::error::Error| NoUpgrade::Failed(chain(error));
         let connection = self.route.dial().await.map_err(|error| failed(&error))?;
-        let (mut sender, driver) =
-            http1::handshake(TokioIo::new(connection)).await.map_err(|error| failed(&error))?;
+        let (mut sender, driver) = http1::handshake(TokioIo::new(connection)).await.map_err(|error| failed(&error))?;
         tokio::spawn(driver.with_upgrades());
-        let mut request = Request::post(path)
-            .header("Host", "engine")
-            .header("Connection", "Upgrade")
-            .header("Upgrade", "h2c");
+        let mut request =
+            Request::post(path).header("Host", "engine").header("Connection", "Upgrade").header("Upgrade", "h2c");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -237,8 +271,12 @@ fn over(route: &Route) -> Result<Docker, String> {
         async move { answer.await.map_err(bollard::errors::Error::from) }
     };
     // The host is in no address that anybody looks up: the route leads there.
-    let docker =
-        Docker::connect_with_custom_transport(transport, Some("http://engine"), ANSWER_LIMIT_SECONDS, API_DEFAULT_VERSION);
+    let docker = Docker::connect_with_custom_transport(
+        transport,
+        Some("http://engine"),
+        ANSWER_LIMIT_SECONDS,
+        API_DEFAULT_VERSION,
+    );
     Ok(docker.map_err(|error| chain(&error))?.with_request_modifier(url_safe_credentials))
 }
 

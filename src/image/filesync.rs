@@ -148,10 +148,7 @@ impl file_sync_server::FileSync for FileSync {
     type DiffCopyStream = Pin<Box<dyn Stream<Item = Result<Packet, Status>> + Send>>;
     type TarStreamStream = Self::DiffCopyStream;
 
-    async fn diff_copy(
-        &self,
-        request: Request<Streaming<Packet>>,
-    ) -> Result<Response<Self::DiffCopyStream>, Status> {
+    async fn diff_copy(&self, request: Request<Streaming<Packet>>) -> Result<Response<Self::DiffCopyStream>, Status> {
         let nodes = Arc::new(self.asked(request.metadata())?);
         let (to, packets) = mpsc::channel(WAITING);
         let (ask, mut asked) = mpsc::unbounded_channel::<u32>();
@@ -184,10 +181,7 @@ impl file_sync_server::FileSync for FileSync {
         Ok(Response::new(Box::pin(packets)))
     }
 
-    async fn tar_stream(
-        &self,
-        _: Request<Streaming<Packet>>,
-    ) -> Result<Response<Self::TarStreamStream>, Status> {
+    async fn tar_stream(&self, _: Request<Streaming<Packet>>) -> Result<Response<Self::TarStreamStream>, Status> {
         Err(Status::unimplemented("files are sent by what differs"))
     }
 }

@@ -14,19 +14,18 @@ use bollard::{
     Docker,
     container::LogOutput,
     exec::StartExecResults,
-    models::{
-        ContainerCreateBody, ContainerState, ExecConfig, HealthStatusEnum, HostConfig, NetworkCreateRequest,
-        PortBinding,
-    },
+    models::{ContainerCreateBody, ExecConfig, HostConfig, NetworkCreateRequest, PortBinding},
     query_parameters::{
         CreateContainerOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder, LogsOptionsBuilder,
         RemoveContainerOptionsBuilder, StartContainerOptions,
     },
 };
 use futures_util::{Stream, StreamExt};
+use serde::Deserialize;
 use std::{
     collections::HashMap,
     io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -55,7 +54,7 @@ pub(super) async fn run(
 ) -> Result<(), Error> {
     task.message("trying it");
     remove_leftovers(&engine.docker).await;
-    let mut trial = Trial::new(engine);
+    let trial = Trial::new(engine, smoke).await;
     trial.start(image, one_of(platforms, &engine.platform), smoke).await?;
     let mut waiting = String::new();
     let judged = tokio::time::timeout(smoke.timeout.duration(), trial.judge(smoke, &mut waiting)).await;
@@ -86,7 +85,31 @@ struct Trial {
     engine: Engine,
     /// Of both.
     name: String,
+    wall: Wall,
     state: State,
+}
+
+/// What is between the container and other machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wall {
+    /// Nothing: the configuration says so, or the engine cannot.
+    None,
+    /// A network that packets leave with a sender that nobody answers. Ports can be published.
+    Unanswered,
+    /// A network without a way out, and none in but from the engine's machine itself.
+    Internal,
+}
+
+impl Wall {
+    async fn of(engine: &Engine, smoke: &Smoke) -> Self {
+        match engine.kind {
+            _ if smoke.internet => Self::None,
+            Kind::Docker => Self::Unanswered,
+            // Published ports lead into no internal network of Podman's: the container itself must be in reach.
+            Kind::Podman { .. } if engine.is_beside_its_containers().await => Self::Internal,
+            Kind::Podman { .. } => Self::None,
+        }
+    }
 }
 
 #[derive(PartialEq)]
@@ -96,18 +119,18 @@ enum State {
 }
 
 impl Trial {
-    fn new(engine: &Engine) -> Self {
+    async fn new(engine: &Engine, smoke: &Smoke) -> Self {
         let name = format!("gitops-hooks-smoke-{}", &unique()[..16]);
         // From here on there may be something, even if the answer to the next call is never seen.
-        Self { engine: engine.clone(), name, state: State::MayExist }
+        Self { engine: engine.clone(), name, wall: Wall::of(engine, smoke).await, state: State::MayExist }
     }
 
-    async fn start(&mut self, image: &str, platform: &str, smoke: &Smoke) -> Result<(), Error> {
+    async fn start(&self, image: &str, platform: &str, smoke: &Smoke) -> Result<(), Error> {
         let failed = |source| Error::Engine { doing: "starting the image".to_owned(), source };
         let docker = &self.engine.docker;
         let labels = HashMap::from([(LABEL.to_owned(), Owner::this_process().to_string())]);
-        if !smoke.internet {
-            docker.create_network(network(&self.name, &labels, self.engine.kind)).await.map_err(failed)?;
+        if let Some(network) = network(&self.name, &labels, self.wall) {
+            docker.create_network(network).await.map_err(failed)?;
         }
         let port = smoke.port.map(|port| format!("{port}/tcp"));
         let loopback = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) };
@@ -117,8 +140,10 @@ impl Trial {
             labels: Some(labels),
             exposed_ports: port.clone().map(|port| vec![port]),
             host_config: Some(HostConfig {
-                port_bindings: port.map(|port| HashMap::from([(port, Some(vec![loopback]))])),
-                network_mode: (!smoke.internet).then(|| self.name.clone()),
+                port_bindings: port
+                    .filter(|_| self.wall != Wall::Internal)
+                    .map(|port| HashMap::from([(port, Some(vec![loopback]))])),
+                network_mode: (self.wall != Wall::None).then(|| self.name.clone()),
                 tmpfs: Some(smoke.tmpfs.iter().map(|folder| (folder.clone(), String::new())).collect()),
                 ..HostConfig::default()
             }),
@@ -133,24 +158,28 @@ impl Trial {
     async fn judge(&self, smoke: &Smoke, waiting: &mut String) -> Result<Option<String>, Error> {
         let mut wrong_since = None;
         loop {
-            let (state, port) = self.state(smoke).await?;
-            if state.running != Some(true) {
-                let code = state.exit_code.unwrap_or_default();
+            let (state, at) = self.state(smoke).await?;
+            if !state.running {
+                let code = state.exit_code;
                 return Ok(Some(format!("ended with exit code {code} before it answered")));
             }
             let health = state.health.unwrap_or_default();
-            let tried = match health.status {
-                Some(HealthStatusEnum::UNHEALTHY) => {
-                    let last = health.log.unwrap_or_default().into_iter().filter_map(|result| result.output).last();
-                    let said = last.as_deref().map_or("", str::trim).lines().last().unwrap_or_default().to_owned();
-                    return Ok(Some(format!("its own health check fails: {said}").trim_end_matches([':', ' ']).to_owned()));
+            let tried = match health.status.as_str() {
+                "unhealthy" => {
+                    let last = health.log.unwrap_or_default().pop().unwrap_or_default().output;
+                    let said = last.trim().lines().last().unwrap_or_default();
+                    return Ok(Some(
+                        format!("its own health check fails: {said}").trim_end_matches([':', ' ']).to_owned(),
+                    ));
                 }
-                Some(HealthStatusEnum::STARTING) => Tried::NotYet("was not healthy".to_owned()),
-                Some(HealthStatusEnum::HEALTHY) => self.answers(smoke, port).await?,
+                "starting" => Tried::NotYet("was not healthy".to_owned()),
+                "healthy" => self.answers(smoke, at).await?,
                 _ if smoke.port.is_none() && smoke.run.is_none() => {
-                    return Ok(Some("nothing says when it is right: give `smoke` a `port` or `run`, or the image a HEALTHCHECK".to_owned()));
+                    let what =
+                        "nothing says when it is right: give `smoke` a `port` or `run`, or the image a HEALTHCHECK";
+                    return Ok(Some(what.to_owned()));
                 }
-                _ => self.answers(smoke, port).await?,
+                _ => self.answers(smoke, at).await?,
             };
             match tried {
                 Tried::Right => return Ok(None),
@@ -168,11 +197,11 @@ impl Trial {
     }
 
     /// Asks the port, and then runs the command.
-    async fn answers(&self, smoke: &Smoke, port: Option<u16>) -> Result<Tried, Error> {
+    async fn answers(&self, smoke: &Smoke, at: Option<SocketAddr>) -> Result<Tried, Error> {
         if smoke.port.is_some() {
             let none = || Tried::NotYet(format!("did not answer GET {}", smoke.path));
-            let Some(port) = port else { return Ok(none()) };
-            let connection = match self.engine.reach(port).await {
+            let Some(at) = at else { return Ok(none()) };
+            let connection = match self.engine.reach(at).await {
                 Ok(connection) => connection,
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(Tried::Wrong(error.to_string())),
                 Err(_) => return Ok(none()),
@@ -195,7 +224,9 @@ impl Trial {
             return Ok(Tried::Right);
         }
         let said = said.trim().lines().last().unwrap_or_default();
-        Ok(Tried::Wrong(format!("`{command}` ended with exit code {code}: {said}").trim_end_matches([':', ' ']).to_owned()))
+        Ok(Tried::Wrong(
+            format!("`{command}` ended with exit code {code}: {said}").trim_end_matches([':', ' ']).to_owned(),
+        ))
     }
 
     async fn exec(&self, command: &str) -> Result<(i64, String), Error> {
@@ -216,14 +247,22 @@ impl Trial {
         Ok((ended.exit_code.unwrap_or(-1), said))
     }
 
-    /// The container's state, and its port on 127.0.0.1 once the engine has bound it.
-    async fn state(&self, smoke: &Smoke) -> Result<(ContainerState, Option<u16>), Error> {
-        let seen = self.engine.docker.inspect_container(&self.name, None).await;
-        let seen = seen.map_err(|source| Error::Engine { doing: "watching the image".to_owned(), source })?;
-        let bound = seen.network_settings.and_then(|network| network.ports);
-        let bound = bound.and_then(|mut ports| ports.remove(&format!("{}/tcp", smoke.port?)).flatten());
-        let port = bound.and_then(|bindings| bindings.into_iter().find_map(|binding| binding.host_port?.parse().ok()));
-        Ok((seen.state.unwrap_or_default(), port))
+    /// The container's state, and where its port is open on the engine's machine, once the engine has seen to it.
+    async fn state(&self, smoke: &Smoke) -> Result<(Seen, Option<SocketAddr>), Error> {
+        let told = self.engine.told::<Container>(&format!("/containers/{}/json", self.name)).await;
+        let told = told.map_err(|source| Error::Engine { doing: "watching the image".to_owned(), source })?;
+        let network = told.network_settings;
+        let at = if self.wall == Wall::Internal {
+            let own = network.networks.unwrap_or_default().remove(&self.name);
+            let address = own.and_then(|own| own.ip_address.parse::<IpAddr>().ok());
+            address.and_then(|address| Some(SocketAddr::new(address, smoke.port?)))
+        } else {
+            let mut ports = network.ports.unwrap_or_default();
+            let bound = smoke.port.and_then(|port| ports.remove(&format!("{port}/tcp")).flatten()).unwrap_or_default();
+            let port = bound.into_iter().find_map(|binding| binding.host_port.parse().ok());
+            port.map(|port| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))
+        };
+        Ok((told.state, at))
     }
 
     async fn log(&self) -> String {
@@ -269,23 +308,23 @@ enum Tried {
     Wrong(String),
 }
 
-/// A network of its own that leads nowhere else: packets to other machines leave it with a sender that nobody answers.
-fn network(name: &str, labels: &HashMap<String, String>, kind: Kind) -> NetworkCreateRequest {
-    let (internal, options) = match kind {
-        Kind::Docker => {
+fn network(name: &str, labels: &HashMap<String, String>, wall: Wall) -> Option<NetworkCreateRequest> {
+    let (internal, options) = match wall {
+        Wall::None => return None,
+        Wall::Unanswered => {
             let masquerade = "com.docker.network.bridge.enable_ip_masquerade".to_owned();
             (None, Some(HashMap::from([(masquerade, "false".to_owned())])))
         }
-        Kind::Podman { .. } => (Some(true), None),
+        Wall::Internal => (Some(true), None),
     };
-    NetworkCreateRequest {
+    Some(NetworkCreateRequest {
         name: name.to_owned(),
         driver: Some("bridge".to_owned()),
         internal,
         options,
         labels: Some(labels.clone()),
         ..NetworkCreateRequest::default()
-    }
+    })
 }
 
 async fn gathered(mut output: impl Stream<Item = Result<LogOutput, bollard::errors::Error>> + Unpin) -> String {

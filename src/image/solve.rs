@@ -90,9 +90,7 @@ async fn control(engine: &Engine, session: &Session) -> Result<ControlClient<Cha
     });
     let channel = Endpoint::from_static("http://engine").connect_with_connector(connector).await;
     let channel = channel.map_err(|error| Unsolved::Gone(chain(&error)))?;
-    Ok(ControlClient::new(channel)
-        .max_decoding_message_size(MESSAGE_BYTES)
-        .max_encoding_message_size(MESSAGE_BYTES))
+    Ok(ControlClient::new(channel).max_decoding_message_size(MESSAGE_BYTES).max_encoding_message_size(MESSAGE_BYTES))
 }
 
 /// Follows a build until it is over.

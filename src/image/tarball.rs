@@ -4,8 +4,8 @@
 use super::{
     Error,
     binary::header,
-    context::{ADDED, Context, File, sent_time},
     contents::Contents,
+    context::{ADDED, Context, File, sent_time},
 };
 use crate::{
     git::{EntryKind, Repository},
