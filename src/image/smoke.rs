@@ -308,6 +308,54 @@ enum Tried {
     Wrong(String),
 }
 
+/// What an engine says of a container, as far as it matters here.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Container {
+    state: Seen,
+    network_settings: Network,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Seen {
+    running: bool,
+    exit_code: i64,
+    health: Option<Health>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Health {
+    status: String,
+    log: Option<Vec<Checked>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Checked {
+    output: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Network {
+    ports: Option<HashMap<String, Option<Vec<Bound>>>>,
+    networks: Option<HashMap<String, Joined>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Bound {
+    host_port: String,
+}
+
+#[derive(Deserialize)]
+struct Joined {
+    #[serde(rename = "IPAddress", default)]
+    ip_address: String,
+}
+
 fn network(name: &str, labels: &HashMap<String, String>, wall: Wall) -> Option<NetworkCreateRequest> {
     let (internal, options) = match wall {
         Wall::None => return None,
