@@ -44,6 +44,7 @@ use crate::{
 use build::Build;
 use context::Context;
 use engine::Engine;
+use gix::bstr::BString;
 use push::Pushed;
 use registry::Registry;
 use std::{collections::BTreeMap, sync::Arc};
@@ -129,6 +130,14 @@ pub struct Published {
 /// The commit has no such Dockerfile, or cannot be read.
 pub async fn key(request: &Request<'_>) -> Result<Key, Error> {
     Ok(context(request).await?.key)
+}
+
+/// The paths that an image's build may see, from the root of its context.
+///
+/// # Errors
+/// As [`key`].
+pub async fn paths(request: &Request<'_>) -> Result<Vec<BString>, Error> {
+    Ok(context(request).await?.files.into_iter().map(|file| file.path).collect())
 }
 
 /// Builds an image and tries it, unless the registry has its key. Publishes nothing.
