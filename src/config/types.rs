@@ -36,6 +36,11 @@ object! {
         dockerfile: Option<RelativePath>,
         /// The stage to build; the last one without it.
         target: Option<String>,
+        /// A command that makes what the build needs and git does not have. It sees the commit's files alone.
+        before: Option<String>,
+        /// What `before` makes for the build, as paths from the root of the repository. Its content counts as if it were
+        /// committed.
+        artifacts: Vec<RelativePath>,
         /// Build arguments. They are no place for secrets: they stay in the image.
         args: BTreeMap<String, String>,
         /// Secrets for `RUN --mount=type=secret,id=NAME`. They are read when a step asks for one, and stay in no layer.

@@ -37,6 +37,10 @@ pub(super) fn validate(config: &Config, problems: &mut Problems) {
             platform(one.trim(), &image.repository.place, problems);
         }
         secrets(image, problems);
+        if image.before.is_some() == image.artifacts.is_empty() {
+            let message = "`before` and `artifacts` belong together: a command, and the paths that it makes";
+            problems.add(&image.repository.place, message);
+        }
     }
 }
 

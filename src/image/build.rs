@@ -59,7 +59,7 @@ impl Build<'_> {
             (id, trace)
         };
         task.output(&told.blotted(&trace.output()));
-        self.is_for_its_platform(engine, &id).await?;
+        self.is_for_its_platform(engine, &id, &trace).await?;
         Ok(Built { id, note: trace.note() })
     }
 
@@ -192,14 +192,42 @@ impl Build<'_> {
                 let tail = blotted(&failed.tail);
                 task.output(tail.as_bytes());
                 let place = failed.line.map_or(dockerfile.clone(), |line| format!("{dockerfile}:{line}"));
+                if let Some((path, why, next)) = self.not_committed(&failed.reason) {
+                    return Error::NotCommitted { place, command: failed.command, path, why, next };
+                }
                 Error::Step { place, command: failed.command, reason: blotted(&failed.reason), tail }
             }
             None => Error::Build { dockerfile, reason: progress::reason(&blotted(said)) },
         }
     }
 
+    /// Why a path that a step asks for is not there, where the work tree has it.
+    fn not_committed(&self, reason: &str) -> Option<(String, &'static str, &'static str)> {
+        let (before, _) = reason.split_once("\": not found").or_else(|| reason.split_once("\": no such file"))?;
+        let path = self.image.context.join(before.rsplit_once('"')?.1.trim_start_matches('/'));
+        if !self.repository.work_dir()?.join(&path).exists() {
+            return None;
+        }
+        let is_ignored = || self.repository.git().args(["check-ignore", "--quiet", "--", &path]).answer();
+        Some(if self.repository.is_tracked(&path).unwrap_or(false) {
+            (path, "is left out by .dockerignore", "take it back in with a line that begins with `!`")
+        } else if is_ignored().unwrap_or(false) {
+            let next = "let a command make it: `before: npm run build` and `artifacts: [dist]` under the image";
+            (path, "is ignored by git, so that no commit has it", next)
+        } else {
+            (path, "is in your work tree and in no commit", "`git add` it and commit")
+        })
+    }
+
     /// A base image of one architecture is taken for any: the cluster would be the first to tell.
-    async fn is_for_its_platform(&self, engine: &Engine, id: &str) -> Result<(), Error> {
+    async fn is_for_its_platform(&self, engine: &Engine, id: &str, trace: &Trace) -> Result<(), Error> {
+        let wrong = |found: String| {
+            let (dockerfile, wanted) = (self.image.dockerfile(), self.image.platform.clone());
+            Err(Error::Platform { dockerfile, found, wanted })
+        };
+        if let Some(found) = trace.other_platform() {
+            return wrong(found);
+        }
         if self.image.platform.contains(',') {
             return Ok(());
         }
@@ -212,11 +240,7 @@ impl Build<'_> {
         if is(&image.os, wanted.next()) && is(&image.architecture, wanted.next()) {
             return Ok(());
         }
-        Err(Error::Platform {
-            dockerfile: self.image.dockerfile(),
-            found: [image.os, image.architecture].map(Option::unwrap_or_default).join("/"),
-            wanted: self.image.platform.clone(),
-        })
+        wrong([image.os, image.architecture].map(Option::unwrap_or_default).join("/"))
     }
 }
 

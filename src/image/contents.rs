@@ -13,6 +13,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Read},
+    os::unix::ffi::OsStringExt,
     path::PathBuf,
 };
 
@@ -27,6 +28,8 @@ pub(super) enum Origin {
     Git(usize),
     /// Where Git LFS keeps them for that repository.
     Lfs(usize, Lfs),
+    /// Made by the command `before`.
+    Made(PathBuf),
 }
 
 /// What a pointer of Git LFS says.
@@ -61,6 +64,7 @@ impl Contents {
         match &file.origin {
             Origin::Git(number) => Ok(self.repositories[*number].1.size(&file.oid)?),
             Origin::Lfs(_, lfs) => Ok(lfs.size),
+            Origin::Made(path) => Ok(fs::symlink_metadata(path).map_err(|source| Error::Unread { source })?.len()),
         }
     }
 
@@ -69,6 +73,11 @@ impl Contents {
         match &file.origin {
             Origin::Git(number) => Ok(self.repositories[*number].1.open(&file.oid)?),
             Origin::Lfs(number, lfs) => lfs.open(&self.repositories[*number].0, &file.oid),
+            Origin::Made(path) if file.kind == EntryKind::Link => {
+                let target = fs::read_link(path).map_err(|source| Error::Unread { source })?;
+                Ok(Box::new(io::Cursor::new(target.into_os_string().into_vec())))
+            }
+            Origin::Made(path) => Ok(Box::new(fs::File::open(path).map_err(|source| Error::Unread { source })?)),
         }
     }
 }

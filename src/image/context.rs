@@ -3,6 +3,7 @@
 
 use super::{
     Error,
+    artifacts::{Made, made},
     contents::{Origin, pointers},
     dockerignore::Dockerignore,
     key::{Key, Recipe},
@@ -16,6 +17,7 @@ use gix::bstr::BString;
 use std::{
     borrow::Cow,
     path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
 };
 
 /// The name of a Dockerfile that the context itself does not have, because it lies elsewhere or `.dockerignore` names it.
@@ -49,7 +51,12 @@ pub(super) struct File {
 
 impl Context {
     /// What the commit (or tree) has for an image.
-    pub(super) fn read(repository: &Repository, commit: &Oid, image: &config::Image) -> Result<Self, Error> {
+    pub(super) fn read(
+        repository: &Repository,
+        commit: &Oid,
+        image: &config::Image,
+        given_up: &AtomicBool,
+    ) -> Result<Self, Error> {
         let path = image.dockerfile();
         let dockerfile = repository.file(commit, &path)?.ok_or_else(|| Error::NoDockerfile { path: path.clone() })?;
         let mut gathered = Gathered {
@@ -59,6 +66,12 @@ impl Context {
             repositories: Vec::new(),
         };
         gathered.add(repository, commit, b"")?;
+        for Made { path, kind, oid, file } in made(repository, commit, image, given_up)? {
+            if let Some(path) = gathered.placed(&path) {
+                gathered.files.retain(|committed| committed.path != path);
+                gathered.files.push(File { path, kind, oid, origin: Origin::Made(file) });
+            }
+        }
         let Gathered { mut files, repositories, .. } = gathered;
         files.sort_by(|a, b| in_folders(&a.path).cmp(in_folders(&b.path)));
         let below = path.strip_prefix(image.context.as_str()).map(|rest| rest.trim_start_matches('/'));
@@ -190,6 +203,10 @@ mod tests {
         config::parse("c.yaml", &text).unwrap().images.into_values().next().unwrap()
     }
 
+    fn read(repository: &Repository, commit: &Oid, image: &config::Image) -> Result<Context, Error> {
+        Context::read(repository, commit, image, &AtomicBool::new(false))
+    }
+
     /// A repository with a few files, one of them dirty and one untracked.
     fn committed(files: &[(&str, &str)]) -> (tempfile::TempDir, Repository, Oid) {
         let folder = tempfile::tempdir().unwrap();
@@ -250,7 +267,7 @@ mod tests {
     #[test]
     fn the_context_is_the_commits_tree_and_not_the_folder() {
         let (_folder, repository, commit) = committed(FILES);
-        let context = Context::read(&repository, &commit, &image("    context: app\n")).unwrap();
+        let context = read(&repository, &commit, &image("    context: app\n")).unwrap();
         let file = |path: &str, mode, size| (path.to_owned(), mode, size, None);
         assert_eq!(
             listed(&context, &repository),
@@ -275,7 +292,7 @@ mod tests {
         files.push(("build/web.Dockerfile.dockerignore", "*\n!run.sh\n"));
         let (_folder, repository, commit) = committed(&files);
         let outside = image("    context: app\n    dockerfile: build/web.Dockerfile\n");
-        let context = Context::read(&repository, &commit, &outside).unwrap();
+        let context = read(&repository, &commit, &outside).unwrap();
         let paths: Vec<String> = listed(&context, &repository).into_iter().map(|entry| entry.0).collect();
         assert_eq!(paths, ["run.sh", ADDED]);
         assert_eq!(context.dockerfile_in_tar, ADDED);
@@ -285,7 +302,7 @@ mod tests {
     fn the_key_changes_only_with_what_the_image_sees() {
         let key = |files: &[(&str, &str)], yaml: &str| {
             let (_folder, repository, commit) = committed(files);
-            Context::read(&repository, &commit, &image(yaml)).unwrap().key
+            read(&repository, &commit, &image(yaml)).unwrap().key
         };
         let base = key(FILES, "    context: app\n");
         let with = |path: &'static str, text: &'static str| {
@@ -303,13 +320,13 @@ mod tests {
     #[test]
     fn what_cannot_be_built_is_named() {
         let (folder, repository, commit) = committed(FILES);
-        let told = Context::read(&repository, &commit, &image("    dockerfile: Nowhere\n")).unwrap_err();
+        let told = read(&repository, &commit, &image("    dockerfile: Nowhere\n")).unwrap_err();
         assert_eq!(told.to_string(), "the commit has no file Nowhere");
 
         let git = |args: &[&str]| Git::at(folder.path()).args(args).run().unwrap().line();
         git(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},app/vendor")]);
         let tree = git(&["write-tree"]).parse().unwrap();
-        let told = Context::read(&repository, &tree, &image("    context: app\n")).unwrap_err();
+        let told = read(&repository, &tree, &image("    context: app\n")).unwrap_err();
         assert!(told.to_string().starts_with("app/vendor is a submodule"), "{told}");
     }
 
@@ -317,7 +334,7 @@ mod tests {
     fn no_two_contents_of_one_size_share_a_time() {
         let (_folder, repository, commit) =
             committed(&[("Dockerfile", "FROM scratch\n"), ("a", "1"), ("b", "2"), ("c", "1")]);
-        let context = Context::read(&repository, &commit, &image("")).unwrap();
+        let context = read(&repository, &commit, &image("")).unwrap();
         let time = |path: &str| sent_time(context.files.iter().find(|file| file.path == path).unwrap().oid.as_str());
         assert_ne!(time("a"), time("b"));
         assert_eq!(time("a"), time("c"));
@@ -334,12 +351,41 @@ mod tests {
         git(&["submodule", "add", "-q", inner.path().to_str().unwrap(), "app/vendor/lib"]);
         fs::write(folder.path().join("app/vendor/lib/main.c"), "dirty").unwrap();
         let tree = git(&["write-tree"]).parse().unwrap();
-        let context = Context::read(&repository, &tree, &image("    context: app\n")).unwrap();
+        let context = read(&repository, &tree, &image("    context: app\n")).unwrap();
         let listed = listed(&context, &repository);
         let below = |path: &str| listed.iter().any(|(found, ..)| found == path);
         assert!(below("vendor/lib/app/run.sh") && below("vendor/lib/main.c"), "{listed:?}");
         let main = context.files.iter().find(|file| file.path == "vendor/lib/main.c").unwrap();
         let contents = crate::image::contents::Contents::of(&repository, &context).unwrap();
         assert_eq!(contents.size(main).unwrap(), 1, "the commit's, not the dirty one");
+    }
+
+    #[test]
+    fn what_a_command_makes_is_built_and_counts() {
+        let (folder, repository, commit) = committed(FILES);
+        let runs = folder.path().join("runs");
+        let yaml = |text: &str| {
+            let command = format!(
+                "echo ran >> {}; mkdir -p app/dist; cp app/run.sh app/dist/a; echo {text} > app/dist/b",
+                runs.display()
+            );
+            image(&format!("    context: app\n    before: '{command}'\n    artifacts: [app/dist]\n"))
+        };
+        let first = read(&repository, &commit, &yaml("one")).unwrap();
+        let made: Vec<String> =
+            first.files.iter().map(|file| file.path.to_string()).filter(|path| path.starts_with("dist")).collect();
+        assert_eq!(made, ["dist/a", "dist/b"]);
+        let contents = crate::image::contents::Contents::of(&repository, &first).unwrap();
+        let size = |path: &str| contents.size(first.files.iter().find(|file| file.path == path).unwrap()).unwrap();
+        assert_eq!((size("dist/a"), size("dist/b")), (9, 4), "of the commit's files, not of the dirty ones");
+        assert_eq!(first.key, read(&repository, &commit, &yaml("one")).unwrap().key);
+        assert_eq!(fs::read_to_string(&runs).unwrap(), "ran\n", "once for each tree");
+        assert_ne!(first.key, read(&repository, &commit, &yaml("two")).unwrap().key);
+
+        let failing = image("    before: echo why; exit 3\n    artifacts: [x]\n    dockerfile: app/Dockerfile\n");
+        let told = read(&repository, &commit, &failing).unwrap_err();
+        assert_eq!(told.to_string(), "`echo why; exit 3` before the build failed: exit code 3\nwhy\n");
+        let nothing = image("    before: true\n    artifacts: [x]\n    dockerfile: app/Dockerfile\n");
+        assert_eq!(read(&repository, &commit, &nothing).unwrap_err().to_string(), "`true` did not make x");
     }
 }

@@ -115,6 +115,44 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// The command that makes artifacts failed.
+    #[error("`{command}` before the build failed: {reason}\n{tail}")]
+    #[diagnostic(code(check), help("it sees the commit's files alone: what it needs besides, it must fetch or make"))]
+    Before {
+        /// The command.
+        command: String,
+        /// How it ended.
+        reason: String,
+        /// The end of what it printed.
+        tail: String,
+    },
+
+    /// The command that makes artifacts did not make one.
+    #[error("`{command}` did not make {path}")]
+    #[diagnostic(code(check), help("`artifacts` are paths from the root of the repository"))]
+    NotMade {
+        /// The command.
+        command: String,
+        /// The path.
+        path: String,
+    },
+
+    /// The Dockerfile copies a file that no build of a commit can see.
+    #[error("{place}: {command}: {path} {why}")]
+    #[diagnostic(code(check), help("{next}"))]
+    NotCommitted {
+        /// `Dockerfile:12`.
+        place: String,
+        /// The instruction.
+        command: String,
+        /// From the root of the repository.
+        path: String,
+        /// Why it is not there.
+        why: &'static str,
+        /// What to do.
+        next: &'static str,
+    },
+
     /// A line of `.dockerignore` that is no pattern.
     #[error("{file}:{line}: {pattern:?} is no pattern: {reason}")]
     #[diagnostic(code(config), help("mend or remove the line"))]

@@ -4,6 +4,7 @@
 
 mod agent;
 mod answer;
+mod artifacts;
 mod ask;
 mod binary;
 mod build;
@@ -47,7 +48,14 @@ use engine::Engine;
 use gix::bstr::BString;
 use push::Pushed;
 use registry::Registry;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tokio::sync::Semaphore;
 
 /// Which image of which commit.
 #[derive(Clone)]
@@ -132,6 +140,9 @@ pub async fn key(request: &Request<'_>) -> Result<Key, Error> {
     Ok(context(request).await?.key)
 }
 
+/// Builds of one process side by side: more would only share the same engine.
+static BUILDS: Semaphore = Semaphore::const_new(4);
+
 /// The paths that an image's build may see, from the root of its context.
 ///
 /// # Errors
@@ -156,6 +167,8 @@ pub async fn prepare(request: &Request<'_>, intent: Intent, task: &Task) -> Resu
             return Ok(Prepared::AlreadyPublished { key, digest });
         }
     }
+    task.message("waiting for other builds");
+    let _turn = BUILDS.acquire().await;
     let engine = Engine::connect().await?;
     task.message("building");
     let build = Build {
@@ -221,14 +234,26 @@ fn reference(request: &Request<'_>, digest: Digest) -> ImageRef {
 async fn context(request: &Request<'_>) -> Result<Context, Error> {
     let git_dir = request.repository.git_dir().to_owned();
     let (commit, image) = (request.commit.clone(), request.image.clone());
+    let given_up = GivenUp::default();
+    let seen = Arc::clone(&given_up.0);
     let read = tokio::task::spawn_blocking(move || {
         // A repository stays on its thread; opening it again takes a millisecond.
-        Context::read(&git::Repository::open(&git_dir)?, &commit, &image)
+        Context::read(&git::Repository::open(&git_dir)?, &commit, &image, &seen)
     });
     let read = read.await;
     read.unwrap_or_else(|error| {
         Err(Error::File { path: format!("commit {}", request.commit), source: std::io::Error::other(error) })
     })
+}
+
+/// Tells the thread that reads when nobody waits for it any more.
+#[derive(Default)]
+struct GivenUp(Arc<AtomicBool>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What is written on an image (OCI image specification, annotations). The commit is the one that built it: a later commit

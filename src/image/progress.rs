@@ -18,6 +18,7 @@ pub(super) struct Trace {
     by_digest: HashMap<String, usize>,
     /// Lines of a classic builder that belong to no step yet.
     unfinished: String,
+    warnings: Vec<String>,
     /// Whether the engine sends `BuildKit`'s trace.
     pub is_buildkit: bool,
 }
@@ -59,6 +60,7 @@ impl Trace {
                 step.error = vertex.error;
             }
         }
+        self.warnings.extend(status.warnings.iter().map(|told| String::from_utf8_lossy(&told.short).into_owned()));
         for log in status.logs {
             self.step(&log.vertex).print(&log.msg);
         }
@@ -102,6 +104,14 @@ impl Trace {
             output.extend_from_slice(&step.log);
         }
         output
+    }
+
+    /// The platform of a base image that is not there for the one that is built (`BuildKit`'s check
+    /// `InvalidBaseImagePlatform`).
+    pub(super) fn other_platform(&self) -> Option<String> {
+        let told = self.warnings.iter().find(|told| told.contains("InvalidBaseImagePlatform"))?;
+        let (_, rest) = told.split_once("pulled with platform \"")?;
+        rest.split('"').next().map(str::to_owned)
     }
 
     /// How many of the Dockerfile's steps were found done: `4 of 6 steps cached`.
