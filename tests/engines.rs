@@ -321,7 +321,8 @@ fn a_builder_that_would_misread_the_dockerfile_is_not_asked() {
 
 #[test]
 fn a_base_for_another_architecture_is_told() {
-    on_each("a_base_for_another_architecture_is_told", ALL, |_| {
+    // Docker 20.10 pulls nothing from a registry without TLS for a build.
+    on_each("a_base_for_another_architecture_is_told", &["docker", "podman"], |_| {
         let source = Source::new("", "");
         let repository = source.image().repository.clone();
         let binary = source.folder.path().join("binary");
@@ -523,6 +524,8 @@ fn dockerignore_leaves_out_what_docker_leaves_out() {
                 match (ours, theirs) {
                     (Ok(ours), Ok(theirs)) => prop_assert_eq!(ours, theirs, "{:?} of {:?}", rules, paths),
                     (Err(_), Err(_)) => {}
+                    // Docker of today takes `!/` for the root of the context, and this one refused it.
+                    (_, Err(said)) if said.contains("illegal exclusion pattern") => {}
                     // An engine that fails for want of any file to copy has chosen none.
                     (Ok(ours), Err(_)) if ours.is_empty() => {}
                     (ours, theirs) => prop_assert!(false, "{rules:?} of {paths:?}: {ours:?} and {theirs:?}"),

@@ -68,8 +68,11 @@ pub(super) fn made(
             }
             copy(&from, &new.path().join(path)).map_err(failed)?;
         }
-        // Whoever was quicker has made the same.
-        let _ = fs::rename(new.keep(), &kept);
+        let new = new.keep();
+        if fs::rename(&new, &kept).is_err() {
+            // Whoever was quicker has made the same.
+            let _ = fs::remove_dir_all(&new);
+        }
         prune(&shelf);
     }
     let mut made = Vec::new();
@@ -167,7 +170,7 @@ fn list(root: &Path, folder: &Path, made: &mut Vec<Made>) -> Result<(), Error> {
             if found.permissions().mode() & 0o100 != 0 { EntryKind::Executable } else { EntryKind::File }
         };
         let path = file.strip_prefix(root).unwrap_or(&file).as_os_str().as_bytes().into();
-        let oid = Digest::finish(hasher).hex()[..40].parse();
+        let oid = Digest::finish(hasher).hex()[..40].parse::<Oid>();
         let oid = oid.map_err(|error: crate::values::Invalid| failed(io::Error::other(error)))?;
         made.push(Made { path, kind, oid, file });
     }
