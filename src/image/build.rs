@@ -37,6 +37,8 @@ pub(super) struct Built {
     pub id: String,
     /// How much of it was there already.
     pub note: String,
+    /// All that was printed, for those who asked to see it.
+    pub output: Vec<u8>,
 }
 
 impl Build<'_> {
@@ -58,9 +60,8 @@ impl Build<'_> {
             })?;
             (id, trace)
         };
-        task.output(&told.blotted(&trace.output()));
         self.is_for_its_platform(engine, &id, &trace).await?;
-        Ok(Built { id, note: trace.note() })
+        Ok(Built { id, note: trace.note(), output: told.blotted(&trace.output()) })
     }
 
     async fn by_buildkit(

@@ -178,10 +178,12 @@ pub async fn prepare(request: &Request<'_>, intent: Intent, task: &Task) -> Resu
         name: format!("{}:{}", *request.image.repository, key.tag()),
         labels: labels(request, &key),
     };
-    let build::Built { id, note } = build.run(&engine, task).await?;
+    let build::Built { id, note, output } = build.run(&engine, task).await?;
     if let Some(smoke) = &request.image.smoke {
         smoke::run(&engine, request.name.as_str(), &id, &request.image.platform, smoke, task).await?;
     }
+    // Not before the trial: where that fails, its log is what people look for.
+    task.output(&output);
     Ok(Prepared::Built { key, id, note })
 }
 

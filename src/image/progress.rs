@@ -31,6 +31,8 @@ struct Step {
     error: String,
     /// Whether it was found done from an earlier build.
     is_cached: bool,
+    /// When it began, in seconds and nanoseconds of the engine's clock.
+    began: Option<(i64, i32)>,
 }
 
 /// The step that failed.
@@ -56,6 +58,7 @@ impl Trace {
             }
             step.name = vertex.name;
             step.is_cached |= vertex.cached;
+            step.began = step.began.or(vertex.started.map(|began| (began.seconds, began.nanos)));
             if !vertex.error.is_empty() {
                 step.error = vertex.error;
             }
@@ -98,7 +101,10 @@ impl Trace {
     /// All that was printed, for those who asked to see it.
     pub(super) fn output(&self) -> Vec<u8> {
         let mut output = Vec::new();
-        for step in self.steps.iter().filter(|step| !step.name.starts_with("[internal]")) {
+        let mut steps: Vec<&Step> = self.steps.iter().filter(|step| !step.name.starts_with("[internal]")).collect();
+        // `BuildKit` names the last step first.
+        steps.sort_by_key(|step| step.began);
+        for step in steps {
             output.extend_from_slice(step.name.as_bytes());
             output.push(b'\n');
             output.extend_from_slice(&step.log);
