@@ -6,7 +6,7 @@ use super::Error;
 use crate::{
     config,
     git::{self, EntryKind, Repository},
-    values::{Digest, Oid},
+    values::{Digest, Oid, RelativePath},
 };
 use gix::bstr::BString;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -50,7 +50,7 @@ pub(super) fn made(
     let Some(before) = &image.before else { return Ok(Vec::new()) };
     let tree =
         repository.git().args(["rev-parse", "--verify", "--quiet", &format!("{treeish}^{{tree}}")]).run()?.line();
-    let paths: Vec<&str> = image.artifacts.iter().map(|path| path.as_str()).collect();
+    let paths: Vec<&str> = image.artifacts.iter().map(RelativePath::as_str).collect();
     let shelf =
         repository.state_dir().join("artifacts").join(Digest::of(image.repository.to_string().as_bytes()).short());
     let kept = shelf.join(Digest::of(format!("{tree}\n{before}\n{}", paths.join("\n")).as_bytes()).hex());
