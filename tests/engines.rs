@@ -8,7 +8,10 @@ mod images;
 #[path = "context/testbed.rs"]
 mod testbed;
 
-use gitops_hooks::image::{self, Error, Prepared, Transport};
+use gitops_hooks::{
+    image::{self, Error, Prepared, Transport},
+    values::Digest,
+};
 use images::{Source, bed, busybox, engine, inside, memory, run};
 use proptest::{
     prelude::*,
@@ -16,7 +19,7 @@ use proptest::{
 };
 use std::{
     collections::{BTreeSet, HashMap},
-    io::{self, Read},
+    io,
     os::unix::{
         fs::{PermissionsExt, symlink},
         net::{UnixListener, UnixStream},
@@ -128,7 +131,7 @@ fn a_change_of_the_same_size_is_seen() {
         for (content, other) in [("1", "a"), ("2", "b"), ("1", "b")] {
             let tests = format!("test \"$(cat /c/a) $(cat /c/b/x)\" = \"{content} {other}\"");
             let mut source = Source::new("", &format!("FROM {}\nCOPY . /c/\nCMD sleep 100\n", busybox()));
-            source.yaml.push_str(&format!("    smoke: {{ run: '{tests}', timeout: 20s }}\n"));
+            source.yaml = format!("{}    smoke: {{ run: '{tests}', timeout: 20s }}\n", source.yaml);
             source.write("a", content);
             source.write("b/x", other);
             source.build().unwrap();
@@ -342,7 +345,7 @@ fn a_base_for_another_architecture_is_told() {
 struct Cut {
     path: PathBuf,
     open: Arc<Mutex<Vec<UnixStream>>>,
-    is_cut: Arc<AtomicBool>,
+    ended: Arc<AtomicBool>,
     _folder: tempfile::TempDir,
 }
 
@@ -351,9 +354,9 @@ impl Cut {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.sock");
         let listener = UnixListener::bind(&path).unwrap();
-        let (open, is_cut) = (Arc::<Mutex<Vec<UnixStream>>>::default(), Arc::<AtomicBool>::default());
+        let (open, ended) = (Arc::<Mutex<Vec<UnixStream>>>::default(), Arc::<AtomicBool>::default());
         let engine = engine.strip_prefix("unix://").unwrap().to_owned();
-        let (kept, cut) = (Arc::clone(&open), Arc::clone(&is_cut));
+        let (kept, cut) = (Arc::clone(&open), Arc::clone(&ended));
         std::thread::spawn(move || {
             for near in listener.incoming() {
                 let near = near.unwrap();
@@ -370,11 +373,11 @@ impl Cut {
                 }
             }
         });
-        Self { path, open, is_cut, _folder: folder }
+        Self { path, open, ended, _folder: folder }
     }
 
     fn cut(&self) {
-        self.is_cut.store(true, Ordering::SeqCst);
+        self.ended.store(true, Ordering::SeqCst);
         for stream in self.open.lock().unwrap().drain(..) {
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
@@ -472,7 +475,7 @@ fn rules() -> impl Strategy<Value = Vec<String>> {
     let part = prop_oneof![
         3 => "[abc]", 2 => Just("*".to_owned()), 1 => Just("**".to_owned()), 1 => "[abc]\\*", 1 => Just("?".to_owned()),
         1 => Just("[ab]".to_owned()), 1 => Just("[^a]".to_owned()), 1 => Just("..".to_owned()), 1 => Just(".".to_owned()),
-        1 => "\\*[abc]", 1 => Just("**a".to_owned()), 1 => Just("a**".to_owned()), 1 => Just("".to_owned())
+        1 => "\\*[abc]", 1 => Just("**a".to_owned()), 1 => Just("a**".to_owned()), 1 => Just(String::new())
     ];
     let pattern = prop::collection::vec(part, 1..4).prop_map(|parts| parts.join("/"));
     let rule = ("!?", "/?", pattern, "/?").prop_map(|(not, lead, pattern, end)| format!("{not}{lead}{pattern}{end}"));
@@ -517,7 +520,9 @@ fn dockerignore_leaves_out_what_docker_leaves_out() {
             .run(&(paths(), rules()), |(paths, rules)| {
                 let source = Source::new("", "FROM scratch\n");
                 source.write(".dockerignore", rules.join("\n"));
-                paths.iter().for_each(|path| source.write(path, path));
+                for path in &paths {
+                    source.write(path, path);
+                }
                 let commit = source.commit("one");
                 let ours = image_paths(&source, &commit);
                 let theirs = dockers_choice(&source, &programs);
@@ -599,8 +604,7 @@ fn inside_told(test: &str, host: &str) -> String {
 
 /// A docker context, as `docker context create` writes it.
 fn context(config: &Path, name: &str, host: &str, certificates: Option<&Path>) {
-    use sha2::Digest;
-    let id: String = sha2::Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = Digest::of(name.as_bytes()).hex().to_owned();
     let meta = config.join("contexts/meta").join(&id);
     std::fs::create_dir_all(&meta).unwrap();
     let text = serde_json::json!({ "Name": name, "Metadata": {}, "Endpoints": { "docker": { "Host": host, "SkipTLSVerify": false } } });
@@ -686,13 +690,12 @@ fn an_engine_behind_ssh_builds_and_tries() {
 #[test]
 fn what_git_lfs_keeps_is_built_and_not_its_pointer() {
     on_each("what_git_lfs_keeps_is_built_and_not_its_pointer", ALL, |_| {
-        use sha2::Digest;
         let tests = "test \"$(cat /c/data.bin)\" = large && test \"$(wc -l < /c/pointer.txt)\" = 3";
         let source = Source::new(
             &format!("    smoke: {{ run: '{tests}', timeout: 20s }}\n"),
             &format!("FROM {}\nCOPY . /c/\nCMD sleep 100\n", busybox()),
         );
-        let hash: String = sha2::Sha256::digest(b"large").iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = Digest::of(b"large").hex().to_owned();
         let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{hash}\nsize 5\n");
         // Where `git lfs` keeps it after a fetch. It is not needed to read it.
         source.write(&format!(".git/lfs/objects/{}/{}/{hash}", &hash[..2], &hash[2..4]), "large");
