@@ -14,7 +14,7 @@ pub use find::{Misnamed, PATHS, find, misnamed};
 pub use layers::{Kind, LOCAL_PATH, Layers, Source, touches};
 pub use reference::reference;
 pub use step::{Condition, Conditions, Step};
-pub use types::{Config, Environment, Image, Manifests, Scratch, Setup, Smoke};
+pub use types::{Config, Environment, Image, Manifests, Scratch, Secret, Setup, Smoke};
 
 use crate::yaml::Position;
 use decode::Decode;
@@ -136,7 +136,7 @@ scratch:
 
     #[test]
     fn every_mistake_is_told_at_once_with_its_place() {
-        let text = "hooks:\n  pre-comit: []\n  pre-push:\n    - runn: x\n      timeout: soon\n    - image: api\nimages:\n  Web: {}\n  api:\n    repository: Team/App\n    smoke: { path: 1 }\n";
+        let text = "hooks:\n  pre-comit: []\n  pre-push:\n    - runn: x\n      timeout: soon\n    - image: api\nimages:\n  Web: {}\n  api:\n    repository: Team/App\n    smoke: { pot: 1 }\n";
         assert_eq!(
             mistakes(text),
             [
@@ -146,7 +146,7 @@ scratch:
                 "c.yaml:8:3: \"Web\" is no name: use up to 63 lower-case letters, digits and dashes, starting and ending with a letter or digit",
                 "c.yaml:8:8: an image needs the key \"repository\"",
                 "c.yaml:10:17: expected an image repository such as registry.example.com/team/app, found \"Team/App\"",
-                "c.yaml:11:12: a smoke run needs the key \"port\"",
+                "c.yaml:11:14: unknown key \"pot\" in a smoke run; did you mean \"port\"?",
             ]
         );
     }

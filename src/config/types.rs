@@ -39,9 +39,18 @@ object! {
         dockerfile: Option<Located<RelativePath>>,
         /// The stage to build; the last one without it.
         target: Option<String>,
+        /// A command that makes what the build needs and git does not have. It sees the commit's files alone.
+        before: Option<String>,
+        /// What `before` makes for the build, as paths from the root of the repository. Its content counts as if it were
+        /// committed.
+        artifacts: Vec<RelativePath>,
         /// Build arguments. They are no place for secrets: they stay in the image.
         args: BTreeMap<String, String>,
-        /// What the cluster's nodes are, such as linux/amd64.
+        /// Secrets for `RUN --mount=type=secret,id=NAME`. They are read when a step asks for one, and stay in no layer.
+        secrets: BTreeMap<String, Secret>,
+        /// Whether `RUN --mount=type=ssh` may use your SSH agent.
+        ssh: bool = false,
+        /// What the cluster's nodes are, such as linux/amd64; several with commas between.
         platform: Platform = Platform::usual(),
         /// A trial run of the image before it is published.
         smoke: Option<Smoke>,
@@ -49,18 +58,39 @@ object! {
 }
 
 object! {
-    /// A trial run: the image is started and asked once it listens.
+    /// Where a secret comes from: one of these.
+    Secret, "a secret" at place {
+        /// A file: below your home folder with `~/`, else below the root of the repository.
+        file: Option<String>,
+        /// An environment variable.
+        env: Option<String>,
+        /// A command for the shell that prints it.
+        run: Option<String>,
+    }
+}
+
+object! {
+    /// A trial run: the image is started, and right once everything said here is so. Where it has a HEALTHCHECK of its own,
+    /// that must say healthy too.
     Smoke, "a smoke run" {
         /// The port that it listens on inside the container.
-        port: NonZeroU16,
+        port: Option<NonZeroU16>,
         /// The path to ask for.
         path: String = "/".to_owned(),
         /// The HTTP status that is right.
         expect: HttpStatus = HttpStatus::OK,
+        /// Text that the answer must have in it.
+        body: Option<String>,
+        /// A command for the container's shell that must end with 0; it is tried again until then.
+        run: Option<String>,
         /// How long it may take to answer.
         timeout: Span = Span::seconds(60),
         /// Environment variables for the container.
         env: BTreeMap<String, String>,
+        /// Folders of the container that are in memory, for what it writes.
+        tmpfs: Vec<String>,
+        /// Whether it may reach other machines.
+        internet: bool = false,
     }
 }
 

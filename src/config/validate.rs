@@ -1,6 +1,6 @@
 //! What only a look at the whole configuration finds: names that refer to nothing, steps that wait for each other.
 
-use super::{Config, Environment, Kind, Manifests, Step, decode::Problems, layers::MAX_MISTAKES};
+use super::{Config, Environment, Image, Kind, Manifests, Step, decode::Problems, layers::MAX_MISTAKES};
 use crate::{
     values::{EnvironmentName, HookName, ImageName, List, RemoteUrl, closest, shown},
     yaml::{Node, Place, Value},
@@ -41,6 +41,13 @@ pub(super) fn validate(root: &Node<'_>, config: &Config, problems: &mut Problems
     apart(config, problems);
     for environment in config.environments.values() {
         rendering(&environment.manifests, problems);
+    }
+    for image in config.images.values() {
+        secrets(image, problems);
+        if image.before.is_some() == image.artifacts.is_empty() {
+            let message = "`before` and `artifacts` belong together: a command, and the paths that it makes";
+            problems.add(&image.repository.place, message);
+        }
     }
 }
 
@@ -319,5 +326,15 @@ fn circle<'c>(members: &[&'c Step], told: &mut HashSet<&'c str>, problems: &mut 
         if names.len() > SHOWN { format!("{} → …", names[..SHOWN].join(" → ")) } else { names.join(" → ") };
     if let Some(need) = members.first().and_then(|step| step.needs.first()) {
         problems.add(&need.place, format!("{shown} → {}: these steps wait for each other", names[0]));
+    }
+}
+
+/// A secret comes from one place.
+fn secrets(image: &Image, problems: &mut Problems) {
+    for (name, secret) in &image.secrets {
+        let places = [&secret.file, &secret.env, &secret.run].into_iter().flatten().count();
+        if places != 1 {
+            problems.add(&secret.place, format!("the secret {name:?} needs one of `file`, `env` and `run`"));
+        }
     }
 }

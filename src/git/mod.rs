@@ -3,6 +3,8 @@
 
 mod advance;
 mod ancestry;
+mod attributes;
+mod blobs;
 mod carry;
 mod changes;
 mod environment;
@@ -26,13 +28,14 @@ mod walk;
 mod work_tree;
 
 pub use ancestry::Ancestry;
+pub use blobs::Blobs;
 pub use carry::Carried;
 pub use changes::{Change, ChangeKind};
 pub use environment::{is_private, scrub};
 pub use index::{Index, Trust};
 pub use linked_tree::LinkedTree;
 pub use mirror::{Mirror, Prompts, Subtree};
-pub use program::{Git, Output, WITHOUT_PROMPTS, without_secrets};
+pub use program::{Git, Output, Streamed, WITHOUT_PROMPTS, without_secrets};
 pub use publish::{Merged, Push, Pushed};
 pub use repository::{Repository, Setting};
 pub use tree::{EntryKind, TreeEntry};

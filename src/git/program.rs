@@ -5,10 +5,10 @@ use super::{Error, scrub};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     ffi::OsStr,
-    io::{Read, Write},
+    io::{self, Read, Write},
     os::unix::process::CommandExt,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::mpsc::{self, Receiver},
     time::{Duration, Instant},
 };
@@ -145,6 +145,17 @@ impl Git {
         }
     }
 
+    /// Starts a call without input whose standard output is read as it comes. git ends with the reader.
+    ///
+    /// # Errors
+    /// [`Error::Start`].
+    pub fn stream(mut self) -> Result<Streamed, Error> {
+        let command = self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().map_err(Error::Start)?;
+        let stdout = child.stdout.take();
+        Ok(Streamed { child, stdout })
+    }
+
     /// Runs it and gives its exit code, `None` where a signal ended it. Standard error is as git wrote it: secrets included.
     pub(super) fn finish(mut self) -> Result<(Option<i32>, Output), Error> {
         let input = self.input.take();
@@ -188,6 +199,36 @@ impl Git {
         };
         let (stdout, stderr) = (read(stdout), read(stderr));
         Ok(Some((status.code(), Output { stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })))
+    }
+}
+
+/// What a call of git prints, as it comes.
+pub struct Streamed {
+    child: Child,
+    stdout: Option<ChildStdout>,
+}
+
+impl Read for Streamed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(stdout) = &mut self.stdout else { return Ok(0) };
+        let read = stdout.read(buffer)?;
+        if read == 0 && !buffer.is_empty() {
+            self.stdout = None;
+            let status = self.child.wait()?;
+            if !status.success() {
+                return Err(io::Error::other(format!("git ended with {status}")));
+            }
+        }
+        Ok(read)
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        if self.stdout.is_some() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
     }
 }
 

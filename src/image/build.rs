@@ -1,39 +1,25 @@
-//! A build through the engine's API, of a context that is streamed from git's objects while the engine reads it.
+//! A build through the engine's API: by `BuildKit`, which asks for the files that it lacks, or by a classic builder.
 
 use super::{
     Error,
+    agent::Agent,
+    classic::{self, Unbuilt},
     context::Context,
-    credentials::{Credentials, Logins},
     dockerfile::Dockerfile,
-    engine::Engine,
+    engine::{Engine, Kind, NoUpgrade},
+    filesync::{FileSync, Trouble},
     progress::{self, Trace},
     provenance::BASES_LABEL,
+    secret::{Secrets, Told},
+    session::{Offer, Session},
+    solve::{self, Order, Unsolved},
 };
 use crate::{config, git::Repository, ui::Task, values::Digest};
-use bollard::{
-    auth::DockerCredentials,
-    errors::Error as EngineError,
-    models::{BuildInfo, BuildInfoAux},
-    query_parameters::{BuildImageOptions, BuildImageOptionsBuilder, BuilderVersion, RemoveImageOptionsBuilder},
-};
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
+use bollard::query_parameters::RemoveImageOptionsBuilder;
 use std::{
     collections::{BTreeMap, HashMap},
-    io::{self, BufWriter, Write},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::Arc,
 };
-use tokio::{sync::mpsc, task::JoinHandle};
-
-/// The size of the pieces in which a context is sent, and how many wait for the engine.
-const PIECE_BYTES: usize = 128 << 10;
-const PIECES: usize = 8;
-/// How long the writer of a context may take to notice that nobody reads any more.
-const WRITER_LIMIT: Duration = Duration::from_secs(2);
 
 /// What is built.
 pub(super) struct Build<'a> {
@@ -54,174 +40,239 @@ pub(super) enum Cache {
     Ignored,
 }
 
+/// What became of a build.
+pub(super) struct Built {
+    /// The image's id in the engine.
+    pub id: String,
+    /// How much of it was there already.
+    pub note: String,
+    /// All that was printed, for those who asked to see it.
+    pub output: Vec<u8>,
+}
+
 impl Build<'_> {
-    /// Builds, and gives the image's id in the engine.
-    pub(super) async fn run(mut self, engine: &Engine, task: &Task) -> Result<String, Error> {
+    /// Builds.
+    pub(super) async fn run(mut self, engine: &Engine, task: &Task) -> Result<Built, Error> {
         let file = Dockerfile::parse(&String::from_utf8_lossy(&self.context.dockerfile));
-        let credentials = base_credentials(&file, self.image).await?;
-        let (first, trace) = self.once(engine, &file, &credentials, task).await?;
-        let bases = trace.bases();
-        let id = if bases.is_empty() {
-            first
+        let told = Told::default();
+        let (id, trace) = if engine.kind == Kind::Docker && !wants_classic() {
+            self.by_buildkit(engine, &file, &told, task).await?
         } else {
-            // Only a build tells which bases it used. The second one finds all of its steps in the cache and writes them down.
+            self.fits(engine, &file)?;
+            let bases = self.bases(engine, &file, BTreeMap::new()).await;
             self.labels.extend(base_labels(&bases));
-            self.cache = Cache::Used;
-            let (labelled, _) = self.once(engine, &file, &credentials, task).await?;
-            if labelled != first {
-                let gone = RemoveImageOptionsBuilder::new().build();
-                // It is a few hundred bytes that some engines would keep as an image without a name.
-                let _ = engine.docker.remove_image(&first, Some(gone), None).await;
-            }
-            labelled
+            let mut trace = Trace::default();
+            let built = classic::build(&self, engine, &file, &mut trace, task).await;
+            let id = built.map_err(|unbuilt| match unbuilt {
+                Unbuilt::Failed(said) => self.failed(&file, &trace, &said, &told, task),
+                Unbuilt::Error(error) => error,
+            })?;
+            (id, trace)
         };
-        task.output(&trace.output());
-        Ok(id)
+        self.is_for_its_platform(engine, &id, &trace).await?;
+        Ok(Built { id, note: trace.note(), output: told.blotted(&trace.output()) })
     }
 
-    async fn once(
-        &self,
+    async fn by_buildkit(
+        &mut self,
         engine: &Engine,
         file: &Dockerfile,
-        credentials: &HashMap<String, DockerCredentials>,
+        told: &Told,
         task: &Task,
     ) -> Result<(String, Trace), Error> {
-        match self.with(engine, BuilderVersion::BuilderBuildKit, file, credentials, task).await {
-            Err(Error::Engine { source, .. }) if lacks_buildkit(&source) => {
-                self.with(engine, BuilderVersion::BuilderV1, file, credentials, task).await
-            }
-            built => built,
+        let trouble = Trouble::default();
+        let git_dir = self.repository.git_dir().to_owned();
+        let folder = self.repository.work_dir().unwrap_or_else(|| self.repository.git_dir());
+        let offer = Offer {
+            files: FileSync::new(git_dir, Arc::clone(&self.context), trouble.clone()),
+            secrets: Secrets::new(&self.image.secrets, folder, told.clone()),
+            agent: if self.image.ssh { Agent::of_process() } else { None },
+            shared_key: self.shared_key(),
+        };
+        let session = Session::open(engine, offer).await.map_err(|error| {
+            gone(match error {
+                NoUpgrade::Unknown => "it has no BuildKit; DOCKER_BUILDKIT=0 uses its classic builder".to_owned(),
+                NoUpgrade::Failed(why) => why,
+            })
+        })?;
+        let (first, trace) = self.solved(engine, &session, file, told, &trouble, task).await?;
+        self.cache = Cache::Used;
+        let bases = base_labels(&self.bases(engine, file, trace.bases()).await);
+        if bases.iter().all(|(name, value)| self.labels.get(name) == Some(value)) {
+            return Ok((first, trace));
         }
+        // Only a build tells which bases it used. The second one finds all of its steps in the cache and writes them down.
+        self.labels.extend(bases);
+        let (labelled, _) = self.solved(engine, &session, file, told, &trouble, task).await?;
+        if labelled != first {
+            let gone = RemoveImageOptionsBuilder::new().build();
+            // It is a few hundred bytes that some engines would keep as an image without a name.
+            let _ = engine.docker.remove_image(&first, Some(gone), None).await;
+        }
+        Ok((labelled, trace))
     }
 
-    async fn with(
+    async fn solved(
         &self,
         engine: &Engine,
-        version: BuilderVersion,
+        session: &Session,
         file: &Dockerfile,
-        credentials: &HashMap<String, DockerCredentials>,
+        told: &Told,
+        trouble: &Trouble,
         task: &Task,
     ) -> Result<(String, Trace), Error> {
-        let docker = engine.for_builds();
-        let (pieces, writer) = self.pieces();
-        let mut told = docker.build_image(
-            self.options(version),
-            Some(credentials.clone()),
-            Some(bollard::body_try_stream(pieces)),
-        );
         let mut trace = Trace::default();
-        let mut id = None;
-        let mut failed = None;
-        while let Some(info) = told.next().await {
-            match info {
-                Ok(info) => {
-                    if let Some(found) = take(info, &mut trace, task) {
-                        id = Some(found);
-                    }
+        let order = Order { attributes: self.attributes(), name: self.name.clone() };
+        let solved = solve::solve(engine, session, &order, &mut trace, task).await;
+        match (solved, trouble.take()) {
+            (Ok(id), _) => Ok((id, trace)),
+            // Why the context broke off says more than that it did.
+            (Err(_), Some(error)) => Err(error),
+            (Err(Unsolved::Gone(why)), None) => Err(gone(why)),
+            (Err(Unsolved::Failed(said)), None) => Err(self.failed(file, &trace, &said, told, task)),
+        }
+    }
+
+    /// What the frontend of Dockerfiles is told (moby/buildkit, `frontend/dockerui/config.go`).
+    fn attributes(&self) -> HashMap<String, String> {
+        let one = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let mut attributes = HashMap::from([
+            one("filename", &self.context.dockerfile_name),
+            one("platform", self.image.platform.as_str()),
+        ]);
+        if self.cache == Cache::Ignored {
+            attributes.extend([one("no-cache", ""), one("image-resolve-mode", "pull")]);
+        }
+        attributes.extend(self.image.target.as_deref().map(|target| one("target", target)));
+        attributes.extend(self.image.args.iter().map(|(name, value)| one(&format!("build-arg:{name}"), value)));
+        attributes.extend(self.labels.iter().map(|(name, value)| one(&format!("label:{name}"), value)));
+        attributes
+    }
+
+    /// The base images with their digests: as the build named them, else as the engine has them.
+    async fn bases(
+        &self,
+        engine: &Engine,
+        file: &Dockerfile,
+        mut told: BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
+        for base in file.bases(&self.image.args) {
+            let is_told = |name: &String| *name == base || name.strip_prefix("docker.io/library/") == Some(&base);
+            if told.keys().any(is_told) {
+                continue;
+            }
+            if let Some((name, digest)) = base.split_once('@') {
+                told.insert(name.to_owned(), digest.to_owned());
+            } else if let Ok(image) = engine.docker.inspect_image(&base).await {
+                let digests = image.repo_digests.unwrap_or_default();
+                if let Some((_, digest)) = digests.first().and_then(|named| named.split_once('@')) {
+                    told.insert(base, digest.to_owned());
                 }
-                Err(error) => failed = Some(error),
             }
         }
-        drop(told);
-        // Why the context broke off says more than that it did.
-        if let Ok(written) = tokio::time::timeout(WRITER_LIMIT, writer).await {
-            written.unwrap_or_else(|error| Err(unwritten(io::Error::other(error))))?;
-        }
-        match (failed, id) {
-            (None, Some(id)) => Ok((id, trace)),
-            (None, None) => Err(self.failed(file, &trace, "the engine ended the build without an image", task)),
-            (Some(EngineError::DockerStreamError { error }), _) if !error.contains("buildkit not supported") => {
-                Err(self.failed(file, &trace, &error, task))
-            }
-            (Some(EngineError::DockerResponseServerError { status_code: 400, message }), _) => {
-                // What is wrong with a Dockerfile as a whole, a classic builder says before it begins.
-                Err(self.failed(file, &trace, &message, task))
-            }
-            (Some(source), _) => Err(Error::Engine { doing: "building".to_owned(), source }),
+        told
+    }
+
+    /// Names the context's last state in the engine, so that only what changed since is sent: one for each image of a clone.
+    fn shared_key(&self) -> String {
+        let clone = self.repository.common_dir().display();
+        let (repository, context) = (&*self.image.repository, self.image.context.as_str());
+        Digest::of(format!("{clone}\n{repository}\n{context}\n{}", self.image.dockerfile()).as_bytes()).hex().to_owned()
+    }
+
+    /// Whether a classic builder can do what is asked for.
+    fn fits(&self, engine: &Engine, file: &Dockerfile) -> Result<(), Error> {
+        let dockerfile = self.image.dockerfile();
+        let asked = [
+            (!self.image.secrets.is_empty()).then_some("secrets"),
+            self.image.ssh.then_some("ssh"),
+            self.image.platform.is_several().then_some("platform"),
+        ];
+        let key =
+            asked.into_iter().flatten().next().map(|key| (format!("`{key}` in .gitops-hooks.yaml"), "it".to_owned()));
+        let line = file.needs(engine.kind).map(|(line, what)| (format!("{dockerfile}:{line}"), what.to_owned()));
+        match key.or(line) {
+            None => Ok(()),
+            Some((place, what)) => Err(Error::NeedsBuildKit { place, what, engine: engine.kind.name().to_owned() }),
         }
     }
 
-    fn options(&self, version: BuilderVersion) -> BuildImageOptions {
-        let args: HashMap<&str, &str> = self.image.args.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        let labels: HashMap<&str, &str> = self.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        BuildImageOptionsBuilder::new()
-            .dockerfile(&self.context.dockerfile_in_tar)
-            .t(&self.name)
-            .buildargs(&args)
-            .labels(&labels)
-            .platform(self.image.platform.as_str())
-            .target(self.image.target.as_deref().unwrap_or_default())
-            .nocache(self.cache == Cache::Ignored)
-            .pull(if self.cache == Cache::Ignored { "true" } else { "false" })
-            .rm(true)
-            .forcerm(true)
-            .version(version)
-            .session(&session())
-            .build()
-    }
-
-    /// The context's tar in pieces, written by a thread of its own as fast as the engine takes them.
-    fn pieces(&self) -> (impl Stream<Item = io::Result<Bytes>> + Send + 'static, JoinHandle<Result<(), Error>>) {
-        let (sender, receiver) = mpsc::channel(PIECES);
-        let (git_dir, context) = (self.repository.git_dir().to_owned(), Arc::clone(&self.context));
-        let writer = tokio::task::spawn_blocking(move || {
-            // A repository stays on its thread; opening it again takes a millisecond.
-            let repository = Repository::open(&git_dir)?;
-            let to = BufWriter::with_capacity(PIECE_BYTES, Pieces(sender.clone()));
-            match context.write(&repository, to) {
-                Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                Err(error) => {
-                    let _ = sender.blocking_send(Err(io::Error::other("the context could not be read")));
-                    Err(error)
-                }
-                Ok(()) => Ok(()),
-            }
-        });
-        let pieces = stream::unfold(receiver, |mut receiver| async {
-            let piece = receiver.recv().await?;
-            Some((piece, receiver))
-        });
-        (pieces, writer)
-    }
-
-    fn failed(&self, file: &Dockerfile, trace: &Trace, said: &str, task: &Task) -> Error {
+    fn failed(&self, file: &Dockerfile, trace: &Trace, said: &str, told: &Told, task: &Task) -> Error {
+        let blotted = |text: &str| String::from_utf8_lossy(&told.blotted(text.as_bytes())).into_owned();
+        if said.contains("no space left on device") {
+            return Error::EngineFull { reason: progress::reason(&blotted(said)) };
+        }
         let dockerfile = self.image.dockerfile();
         match trace.failed(file, said) {
             Some(failed) => {
-                task.output(failed.tail.as_bytes());
+                let tail = blotted(&failed.tail);
+                task.output(tail.as_bytes());
                 let place = failed.line.map_or(dockerfile.clone(), |line| format!("{dockerfile}:{line}"));
-                Error::Step { place, command: failed.command, reason: failed.reason, tail: failed.tail }
+                if let Some((path, why, next)) = self.not_committed(&failed.reason) {
+                    return Error::NotCommitted { place, command: failed.command, path, why, next };
+                }
+                Error::Step { place, command: failed.command, reason: blotted(&failed.reason), tail }
             }
-            None => Error::Build { dockerfile, reason: progress::reason(said) },
+            None => Error::Build { dockerfile, reason: progress::reason(&blotted(said)) },
         }
     }
+
+    /// Why a path that a step asks for is not there, where the work tree has it.
+    fn not_committed(&self, reason: &str) -> Option<(String, &'static str, &'static str)> {
+        let (before, _) = reason.split_once("\": not found").or_else(|| reason.split_once("\": no such file"))?;
+        let path = self.image.context.join(before.rsplit_once('"')?.1.trim_start_matches('/'));
+        if !self.repository.work_dir()?.join(&path).exists() {
+            return None;
+        }
+        let is_ignored = || self.repository.git().args(["check-ignore", "--quiet", "--", &path]).answer();
+        Some(if self.repository.is_tracked(&path).unwrap_or(false) {
+            (path, "is left out by .dockerignore", "take it back in with a line that begins with `!`")
+        } else if is_ignored().unwrap_or(false) {
+            let next = "let a command make it: `before: npm run build` and `artifacts: [dist]` under the image";
+            (path, "is ignored by git, so that no commit has it", next)
+        } else {
+            (path, "is in your work tree and in no commit", "`git add` it and commit")
+        })
+    }
+
+    /// A base image of one architecture is taken for any: the cluster would be the first to tell.
+    async fn is_for_its_platform(&self, engine: &Engine, id: &str, trace: &Trace) -> Result<(), Error> {
+        let wrong = |found: String| {
+            let (dockerfile, wanted) = (self.image.dockerfile(), self.image.platform.to_string());
+            Err(Error::Platform { dockerfile, found, wanted })
+        };
+        if let Some(found) = trace.other_platform() {
+            return wrong(found);
+        }
+        if self.image.platform.is_several() {
+            return Ok(());
+        }
+        let failed = |source| Error::Engine { doing: "looking at the image".to_owned(), source };
+        let image = engine.docker.inspect_image(id).await.map_err(failed)?;
+        let mut wanted = self.image.platform.as_str().splitn(3, '/');
+        let is = |found: &Option<String>, wanted: Option<&str>| {
+            found.as_deref().is_none_or(|found| found.is_empty() || Some(found) == wanted)
+        };
+        if is(&image.os, wanted.next()) && is(&image.architecture, wanted.next()) {
+            return Ok(());
+        }
+        wrong([image.os, image.architecture].map(Option::unwrap_or_default).join("/"))
+    }
 }
 
-/// Takes a piece of what the engine tells; the answer is the image's id, once it is told.
-fn take(info: BuildInfo, trace: &mut Trace, task: &Task) -> Option<String> {
-    let mut now = None;
-    let mut id = None;
-    match info.aux {
-        Some(BuildInfoAux::BuildKit(status)) => now = trace.status(status),
-        Some(BuildInfoAux::Default(image)) => id = image.id,
-        None => {}
-    }
-    if let Some(text) = info.stream {
-        now = trace.text(&text).or(now);
-    }
-    if let Some(now) = now {
-        task.message(&now);
-    }
-    id
+/// As Docker's command reads it.
+fn wants_classic() -> bool {
+    std::env::var("DOCKER_BUILDKIT").is_ok_and(|value| value == "0")
 }
 
-/// Engines before 18.09, and those that were built or set up without it.
-fn lacks_buildkit(error: &EngineError) -> bool {
-    let text = error.to_string().to_ascii_lowercase();
-    text.contains("buildkit") && (text.contains("not supported") || text.contains("not enabled"))
+fn gone(reason: String) -> Error {
+    Error::EngineGone { doing: "building".to_owned(), reason }
 }
 
 fn base_labels(bases: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    if bases.is_empty() {
+        return BTreeMap::new();
+    }
     let all: Vec<String> = bases.iter().map(|(name, digest)| format!("{name}@{digest}")).collect();
     let mut labels = BTreeMap::from([(BASES_LABEL.to_owned(), all.join(" "))]);
     if let (1, Some((name, digest))) = (bases.len(), bases.first_key_value()) {
@@ -229,47 +280,4 @@ fn base_labels(bases: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         labels.insert("org.opencontainers.image.base.digest".to_owned(), digest.clone());
     }
     labels
-}
-
-/// What opens the registries of the base images.
-async fn base_credentials(
-    file: &Dockerfile,
-    image: &config::Image,
-) -> Result<HashMap<String, DockerCredentials>, Error> {
-    let logins = Logins::load()?;
-    let mut known = HashMap::new();
-    for registry in file.registries(&image.args) {
-        let found = logins.of_registry(&registry).await?;
-        if found != Credentials::Anonymous {
-            known.insert(super::credentials::server(&registry).to_owned(), found.for_engine(&registry));
-        }
-    }
-    Ok(known)
-}
-
-/// A name for the connection on which the engine asks for credentials; two builds at once must not share one.
-fn session() -> String {
-    static BUILDS: AtomicU64 = AtomicU64::new(0);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let unique = format!("{} {now} {}", std::process::id(), BUILDS.fetch_add(1, Ordering::Relaxed));
-    Digest::of(unique.as_bytes()).hex()[..32].to_owned()
-}
-
-fn unwritten(source: io::Error) -> Error {
-    Error::File { path: "the build context".to_owned(), source }
-}
-
-/// Hands what is written to the request that sends it.
-struct Pieces(mpsc::Sender<io::Result<Bytes>>);
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
-        // The engine has heard enough: it failed, or somebody gave up.
-        sent.map(|()| bytes.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -1,6 +1,7 @@
 //! A Dockerfile's instructions with their lines, as far as messages need them: which line a failed step is, and which
 //! registries a build will ask. What an instruction means is the engine's business.
 
+use super::engine::Kind;
 use crate::values::ImageRef;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,7 @@ pub(super) struct Instruction {
     pub keyword: String,
     /// All of it on one line, heredocs left out.
     pub text: String,
+    has_heredoc: bool,
     /// Which stage it belongs to: 0 for the first `FROM`; `None` before it.
     stage: Option<usize>,
 }
@@ -56,13 +58,15 @@ impl Dockerfile {
                 part = next.map_or("", |(_, line)| line.trim());
             }
             text.push_str(part);
-            for word in heredocs(&text) {
-                lines.find(|(_, line)| line.trim_start_matches('\t') == word);
+            let heredocs = heredocs(&text);
+            for word in &heredocs {
+                lines.find(|(_, line)| line.trim_start_matches('\t') == *word);
             }
             let keyword = text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
             let before = instructions.last().and_then(|last| last.stage);
             let stage = if keyword == "FROM" { Some(before.map_or(0, |stage| stage + 1)) } else { before };
-            instructions.push(Instruction { line: index + 1, keyword, text, stage });
+            let has_heredoc = !heredocs.is_empty();
+            instructions.push(Instruction { line: index + 1, keyword, text, has_heredoc, stage });
         }
         Self { instructions, syntax }
     }
@@ -83,9 +87,70 @@ impl Dockerfile {
         steps.rev().nth(total.checked_sub(index)?)
     }
 
-    /// The instruction of the classic builder's step, which counts all of them from 1.
-    pub(super) fn nth(&self, step: usize) -> Option<&Instruction> {
-        self.instructions.get(step.checked_sub(1)?)
+    /// The instruction of the classic builder's step, which counts all of them from 1; Podman's of those of one stage.
+    pub(super) fn nth(&self, stage: Option<usize>, step: usize) -> Option<&Instruction> {
+        let counted = self.instructions.iter().filter(|found| stage.is_none() || found.stage == stage);
+        counted.into_iter().nth(step.checked_sub(1)?)
+    }
+
+    /// The images that a build starts from, as far as they are named: stages and what only the engine can work out are not.
+    pub(super) fn bases(&self, args: &BTreeMap<String, String>) -> BTreeSet<String> {
+        let mut stages: Vec<String> = Vec::new();
+        let mut bases = BTreeSet::new();
+        for (image, stage) in self.froms(args) {
+            if !image.is_empty() && image != "scratch" && !stages.contains(&image.to_ascii_lowercase()) {
+                bases.insert(image);
+            }
+            stages.extend(stage.map(|name| name.to_ascii_lowercase()));
+        }
+        bases
+    }
+
+    /// What each `FROM` names, and what the stage is called.
+    fn froms(&self, args: &BTreeMap<String, String>) -> Vec<(String, Option<String>)> {
+        let mut known: BTreeMap<String, String> = BTreeMap::new();
+        let mut froms = Vec::new();
+        for instruction in &self.instructions {
+            let mut words = instruction.text.split_whitespace().skip(1).filter(|word| !word.starts_with("--"));
+            match (instruction.keyword.as_str(), instruction.stage) {
+                ("ARG", None) => known.extend(words.filter_map(|word| {
+                    let (name, default) = word.split_once('=')?;
+                    let value = args.get(name).cloned();
+                    Some((name.to_owned(), value.unwrap_or_else(|| default.trim_matches(['"', '\'']).to_owned())))
+                })),
+                ("FROM", _) => {
+                    let image = substituted(words.next().unwrap_or_default(), &known);
+                    let stage = words.next().filter(|word| word.eq_ignore_ascii_case("as")).and(words.next());
+                    froms.push((image, stage.map(str::to_owned)));
+                }
+                _ => {}
+            }
+        }
+        froms
+    }
+
+    /// The first line that a builder without `BuildKit` would misread, and what stands there.
+    pub(super) fn needs(&self, engine: Kind) -> Option<(usize, &'static str)> {
+        let found = self.instructions.iter().filter(|found| matches!(found.keyword.as_str(), "RUN" | "COPY" | "ADD"));
+        found.into_iter().find_map(|found| {
+            let flag = |name: &str| {
+                found
+                    .text
+                    .split_whitespace()
+                    .skip(1)
+                    .take_while(|word| word.starts_with("--"))
+                    .any(|word| word.starts_with(name))
+            };
+            let what = match engine {
+                Kind::Podman { knows_heredocs } => (!knows_heredocs && found.has_heredoc).then_some("a heredoc"),
+                Kind::Docker if found.has_heredoc => Some("a heredoc"),
+                Kind::Docker if flag("--mount") => Some("RUN --mount"),
+                Kind::Docker if flag("--link") => Some("COPY --link"),
+                Kind::Docker if flag("--chmod") => Some("COPY --chmod"),
+                Kind::Docker => None,
+            };
+            Some((found.line, what?))
+        })
     }
 
     fn stage_named(&self, name: &str) -> Option<usize> {
@@ -207,7 +272,8 @@ CMD ["/app"]
         assert_eq!(file.step(None, 4, 4).unwrap().line, 18);
         assert_eq!(file.step(None, 9, 9).unwrap().line, 18);
         assert_eq!(file.step(Some("other"), 1, 1), None);
-        assert_eq!(file.nth(2).unwrap().line, 3);
+        assert_eq!(file.nth(None, 2).unwrap().line, 3);
+        assert_eq!(file.nth(Some(1), 2).unwrap().line, 16);
     }
 
     #[test]
@@ -218,5 +284,30 @@ CMD ["/app"]
         };
         assert_eq!(found(&[]), ["docker.io", "ghcr.io", "quay.io", "reg.example.com:5000"]);
         assert_eq!(found(&[("BASE", "10.0.0.1:5000/x")]), ["10.0.0.1:5000", "docker.io", "ghcr.io", "quay.io"]);
+    }
+
+    #[test]
+    fn the_bases_of_a_build_are_its_images_and_not_its_stages() {
+        let text = "ARG BASE=a:1\nFROM $BASE AS one\nFROM scratch\nFROM One\nFROM --platform=linux/amd64 b\n";
+        let bases = |args: &[(&str, &str)]| {
+            let args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            Dockerfile::parse(text).bases(&args).into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(bases(&[]), ["a:1", "b"]);
+        assert_eq!(bases(&[("BASE", "c@sha256:1")]), ["b", "c@sha256:1"]);
+    }
+
+    #[test]
+    fn what_a_builder_would_misread_is_told_with_its_line() {
+        let needs = |text: &str, engine| Dockerfile::parse(text).needs(engine);
+        let podman = |knows_heredocs| Kind::Podman { knows_heredocs };
+        let heredoc = "FROM a\nRUN <<EOF\ntrue\nEOF\n";
+        assert_eq!(needs(heredoc, Kind::Docker), Some((2, "a heredoc")));
+        assert_eq!(needs(heredoc, podman(false)), Some((2, "a heredoc")));
+        assert_eq!(needs(heredoc, podman(true)), None);
+        let mount = "FROM a\n\nRUN --mount=type=cache,target=/c make --mount\nRUN echo --mount\n";
+        assert_eq!(needs(mount, Kind::Docker), Some((3, "RUN --mount")));
+        assert_eq!(needs(mount, podman(false)), None);
+        assert_eq!(needs("FROM a\nRUN echo --mount\n", Kind::Docker), None);
     }
 }

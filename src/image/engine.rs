@@ -1,21 +1,31 @@
-//! The container engine: where it is, and the connection to it. It is found as Docker's own command finds it, and then at the
-//! usual places of Docker, Podman, Colima and `OrbStack`.
+//! The container engine: where it is, what it is, and the connection to it. It is found as Docker's own command finds it, and
+//! then at the usual places of Docker, Podman, Colima and `OrbStack`.
 
 use super::{
     Error,
     credentials::{self, DockerConfig},
+    dial::{Connection, Route},
     error::chain,
 };
 use crate::values::Digest;
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, errors::Error as EngineError, models::SystemVersion};
+use http_body_util::BodyExt;
+use hyper::{Request, StatusCode, client::conn::http1};
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioIo},
+};
 use serde::Deserialize;
 use std::{
+    io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-/// How long an engine may take to say that it is there.
+/// How long an engine may take to say that it is there, and how long one behind SSH may.
 const HELLO_LIMIT: Duration = Duration::from_secs(5);
+const HELLO_OVER_SSH_LIMIT: Duration = Duration::from_secs(30);
 /// How long it may take to begin an answer.
 const ANSWER_LIMIT_SECONDS: u64 = 120;
 /// How long a build may be silent before its first byte, since the context is sent before.
@@ -25,7 +35,29 @@ const BUILD_LIMIT: Duration = Duration::from_secs(24 * 3600);
 #[derive(Clone)]
 pub(super) struct Engine {
     pub docker: Docker,
+    pub kind: Kind,
+    /// What its machine is, such as `linux/amd64`.
+    pub platform: String,
     place: Place,
+    route: Route,
+}
+
+/// Whose engine it is, which decides what it can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Docker,
+    /// Podman builds with Buildah, which knows heredocs since its version 4.8.
+    Podman {
+        knows_heredocs: bool,
+    },
+}
+
+/// Why an engine did not make a connection into another one.
+#[derive(Debug)]
+pub(super) enum NoUpgrade {
+    /// It does not know of such a thing.
+    Unknown,
+    Failed(String),
 }
 
 /// Where an engine may be.
@@ -124,7 +156,7 @@ impl Engine {
         let mut looked = Vec::new();
         for place in places {
             match place.connect().await {
-                Ok(docker) => return Ok(Self { docker, place }),
+                Ok(engine) => return Ok(engine),
                 Err(reason) => looked.push(format!("  {} ({}): {reason}", place.address, place.origin)),
             }
         }
@@ -138,7 +170,7 @@ impl Engine {
 
     /// A connection of its own to the same engine, for cleaning up on another thread.
     pub(super) async fn again(&self) -> Option<Docker> {
-        self.place.connect().await.ok()
+        self.place.connect().await.ok().map(|engine| engine.docker)
     }
 
     /// The engine with time for a build.
@@ -146,39 +178,123 @@ impl Engine {
         self.docker.clone().with_timeout(BUILD_LIMIT)
     }
 
-    /// Whether ports that it publishes on 127.0.0.1 are on this machine.
-    pub(super) fn is_local(&self) -> bool {
-        let host = self.place.address.split_once("://").map_or("", |(_, host)| host);
-        self.place.address.starts_with("unix://") || host.starts_with("localhost") || host.starts_with("127.")
+    /// A connection to a port that is open on its machine.
+    pub(super) async fn reach(&self, at: SocketAddr) -> io::Result<Connection> {
+        self.route.reach(at).await
+    }
+
+    /// Whether the addresses of its containers are those of this machine's own networks.
+    pub(super) async fn is_beside_its_containers(&self) -> bool {
+        let is_rootless = |info: bollard::models::SystemInfo| {
+            info.security_options.unwrap_or_default().iter().any(|option| option.contains("rootless"))
+        };
+        cfg!(target_os = "linux")
+            && matches!(self.route, Route::Unix(_))
+            && self.docker.info().await.is_ok_and(|info| !is_rootless(info))
+    }
+
+    /// What the engine says of something, read as `T`. Podman's words for a container's state are not all Docker's, which
+    /// bollard's types insist on.
+    pub(super) async fn told<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, EngineError> {
+        let failed = |error: &dyn std::error::Error| io::Error::other(chain(error));
+        let connection = self.route.dial().await?;
+        let (mut sender, driver) = http1::handshake(TokioIo::new(connection)).await.map_err(|error| failed(&error))?;
+        tokio::spawn(driver);
+        let request = Request::get(path).header("Host", "engine").body(String::new());
+        let request = request.map_err(|error| failed(&error))?;
+        let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
+        let status_code = answer.status().as_u16();
+        let is_good = answer.status().is_success();
+        let body = answer.into_body().collect().await.map_err(|error| failed(&error))?.to_bytes();
+        if !is_good {
+            let message = String::from_utf8_lossy(&body).into_owned();
+            return Err(EngineError::DockerResponseServerError { status_code, message });
+        }
+        serde_json::from_slice(&body).map_err(|error| failed(&error).into())
+    }
+
+    /// A connection on which something else than the engine's API is spoken from now on (Docker Engine API, `/session`).
+    pub(super) async fn upgraded(&self, path: &str, headers: &[(&str, &str)]) -> Result<Connection, NoUpgrade> {
+        let failed = |error: &dyn std::error::Error| NoUpgrade::Failed(chain(error));
+        let connection = self.route.dial().await.map_err(|error| failed(&error))?;
+        let (mut sender, driver) = http1::handshake(TokioIo::new(connection)).await.map_err(|error| failed(&error))?;
+        tokio::spawn(driver.with_upgrades());
+        let mut request =
+            Request::post(path).header("Host", "engine").header("Connection", "Upgrade").header("Upgrade", "h2c");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(String::new()).map_err(|error| failed(&error))?;
+        let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
+        match answer.status() {
+            StatusCode::SWITCHING_PROTOCOLS => {}
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
+                return Err(NoUpgrade::Unknown);
+            }
+            status => return Err(NoUpgrade::Failed(format!("HTTP status {status}"))),
+        }
+        let upgraded = hyper::upgrade::on(answer).await.map_err(|error| failed(&error))?;
+        Ok(Connection::new(TokioIo::new(upgraded)))
     }
 }
 
 impl Place {
-    async fn connect(&self) -> Result<Docker, String> {
+    async fn connect(&self) -> Result<Engine, String> {
         crate::tls::choose_provider();
-        let limit = ANSWER_LIMIT_SECONDS;
-        let docker = if let Some(socket) = self.address.strip_prefix("unix://") {
-            if !Path::new(socket).exists() {
-                return Err("not there".to_owned());
-            }
-            Docker::connect_with_unix(&self.address, limit, API_DEFAULT_VERSION)
-        } else if self.address.starts_with("tcp://") || self.address.starts_with("http://") {
-            match &self.certificates {
-                Some(folder) => {
-                    let [ca, cert, key] = ["ca.pem", "cert.pem", "key.pem"].map(|file| folder.join(file));
-                    Docker::connect_with_ssl(&self.address, &key, &cert, &ca, limit, API_DEFAULT_VERSION)
-                }
-                None => Docker::connect_with_http(&self.address, limit, API_DEFAULT_VERSION),
-            }
-        } else {
-            return Err("addresses of this kind are not supported yet; unix:// and tcp:// are".to_owned());
-        };
-        let docker = docker.map_err(|error| chain(&error))?.with_request_modifier(url_safe_credentials);
-        match tokio::time::timeout(HELLO_LIMIT, docker.ping()).await {
-            Ok(Ok(_)) => Ok(docker),
-            Ok(Err(error)) => Err(chain(&error)),
-            Err(_) => Err(format!("no answer within {} s", HELLO_LIMIT.as_secs())),
+        if self.address.strip_prefix("unix://").is_some_and(|socket| !Path::new(socket).exists()) {
+            return Err("not there".to_owned());
         }
+        let route = Route::parse(&self.address, self.certificates.as_deref())?;
+        let limit = if matches!(route, Route::Ssh(_)) { HELLO_OVER_SSH_LIMIT } else { HELLO_LIMIT };
+        let docker = over(&route)?;
+        let version = match tokio::time::timeout(limit, docker.version()).await {
+            Ok(Ok(version)) => version,
+            Ok(Err(error)) => return Err(route.said().unwrap_or_else(|| chain(&error))),
+            Err(_) => return Err(route.said().unwrap_or_else(|| format!("no answer within {} s", limit.as_secs()))),
+        };
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        let platform = format!("{}/{}", part(&version.os), part(&version.arch));
+        Ok(Engine { docker, kind: Kind::of(&version), platform, place: self.clone(), route })
+    }
+}
+
+/// The engine's API over a route.
+fn over(route: &Route) -> Result<Docker, String> {
+    let dialled = route.clone();
+    let connector = tower::service_fn(move |_: hyper::Uri| {
+        let route = dialled.clone();
+        Box::pin(async move { route.dial().await.map(TokioIo::new) })
+    });
+    let client = Client::builder(TokioExecutor::new()).build(connector);
+    let transport = move |request: BollardRequest| {
+        let answer = client.request(request);
+        async move { answer.await.map_err(bollard::errors::Error::from) }
+    };
+    // The host is in no address that anybody looks up: the route leads there.
+    let docker = Docker::connect_with_custom_transport(
+        transport,
+        Some("http://engine"),
+        ANSWER_LIMIT_SECONDS,
+        API_DEFAULT_VERSION,
+    );
+    Ok(docker.map_err(|error| chain(&error))?.with_request_modifier(url_safe_credentials))
+}
+
+impl Kind {
+    /// What people call it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "Docker's classic builder",
+            Self::Podman { .. } => "Podman",
+        }
+    }
+
+    fn of(version: &SystemVersion) -> Self {
+        let parts = version.components.as_deref().unwrap_or_default();
+        let Some(podman) = parts.iter().find(|part| part.name.starts_with("Podman")) else { return Self::Docker };
+        let mut numbers = podman.version.split(['.', '-']).map(|number| number.parse::<u32>().unwrap_or(0));
+        let numbers = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        Self::Podman { knows_heredocs: numbers >= (4, 8) }
     }
 }
 

@@ -30,6 +30,51 @@ pub enum Error {
         source: bollard::errors::Error,
     },
 
+    /// The engine ended, or was cut off.
+    #[error("the container engine went away while {doing}: {reason}")]
+    #[diagnostic(code(environment), help("start it again, and then try again; nothing was published"))]
+    EngineGone {
+        /// What it was asked for, as a participle.
+        doing: String,
+        /// How that was seen.
+        reason: String,
+    },
+
+    /// The engine's disk is full.
+    #[error("the container engine has no space left: {reason}")]
+    #[diagnostic(code(environment), help("`docker system prune` frees what no container uses"))]
+    EngineFull {
+        /// In its words.
+        reason: String,
+    },
+
+    /// The engine cannot do what the Dockerfile or the configuration asks for.
+    #[error("{place}: {what} needs BuildKit, which this engine ({engine}) does not have")]
+    #[diagnostic(code(environment), help("use Docker 20.10 or newer, or write it without"))]
+    NeedsBuildKit {
+        /// `Dockerfile:12`, or a key of the configuration.
+        place: String,
+        /// What asks for it.
+        what: String,
+        /// Which engine.
+        engine: String,
+    },
+
+    /// What was built is for other machines than it should be.
+    #[error("the image is for {found}, not for {wanted}: a base image of {dockerfile} is there for {found} alone")]
+    #[diagnostic(
+        code(check),
+        help("choose a base image that is there for {wanted}, or say with `platform` what the cluster's nodes are")
+    )]
+    Platform {
+        /// The Dockerfile's path.
+        dockerfile: String,
+        /// What it is.
+        found: String,
+        /// What the configuration says.
+        wanted: String,
+    },
+
     /// The commit has no Dockerfile where the configuration says.
     #[error("the commit has no file {path}")]
     #[diagnostic(code(config), help("commit it, or name another one with `dockerfile` in .gitops-hooks.yaml"))]
@@ -38,15 +83,74 @@ pub enum Error {
         path: String,
     },
 
-    /// A submodule lies in the context.
-    #[error("{path} is a submodule, which an image cannot be built from yet")]
+    /// A submodule lies in the context whose files are not here.
+    #[error("{path} {reason}")]
     #[diagnostic(
-        code(config),
-        help("leave it out with a line in .dockerignore, or copy its files into the repository")
+        code(environment),
+        help("`git submodule update --init --recursive` brings it; or leave it out with a line in .dockerignore")
     )]
     Submodule {
         /// From the root of the repository.
         path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A file of Git LFS is not here and cannot be fetched.
+    #[error("{path} is kept by Git LFS and cannot be read: {reason}")]
+    #[diagnostic(code(environment), help("`git lfs pull` fetches it and says what is wrong"))]
+    Lfs {
+        /// From the root of its repository.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// The files of a build could not be read or written.
+    #[error("cannot read the build context")]
+    #[diagnostic(code(environment), help("`git fsck` tells whether the repository is sound"))]
+    Unread {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// The command that makes artifacts failed.
+    #[error("`{command}` before the build failed: {reason}\n{tail}")]
+    #[diagnostic(code(check), help("it sees the commit's files alone: what it needs besides, it must fetch or make"))]
+    Before {
+        /// The command.
+        command: String,
+        /// How it ended.
+        reason: String,
+        /// The end of what it printed.
+        tail: String,
+    },
+
+    /// The command that makes artifacts did not make one.
+    #[error("`{command}` did not make {path}")]
+    #[diagnostic(code(check), help("`artifacts` are paths from the root of the repository"))]
+    NotMade {
+        /// The command.
+        command: String,
+        /// The path.
+        path: String,
+    },
+
+    /// The Dockerfile copies a file that no build of a commit can see.
+    #[error("{place}: {command}: {path} {why}")]
+    #[diagnostic(code(check), help("{next}"))]
+    NotCommitted {
+        /// `Dockerfile:12`.
+        place: String,
+        /// The instruction.
+        command: String,
+        /// From the root of the repository.
+        path: String,
+        /// Why it is not there.
+        why: &'static str,
+        /// What to do.
+        next: &'static str,
     },
 
     /// A line of `.dockerignore` that is no pattern.

@@ -107,16 +107,20 @@ fn part(fields: &[&[u8]]) -> Part {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::git::{EntryKind, TreeEntry};
+    use crate::{
+        git::EntryKind,
+        image::{contents::Origin, context::File},
+    };
 
     fn explained(dockerfile: &str, args: &[(&str, &str)], files: &[(&str, &str)]) -> Explanation {
         let args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let file = |(path, digit): &(&str, &str)| TreeEntry {
+        let file = |(path, digit): &(&str, &str)| File {
             path: (*path).into(),
             kind: EntryKind::File,
             oid: digit.repeat(40).parse().unwrap(),
+            origin: Origin::Git(0),
         };
-        let context: Vec<TreeEntry> = files.iter().map(file).collect();
+        let context: Vec<File> = files.iter().map(file).collect();
         let recipe = Recipe {
             dockerfile: dockerfile.as_bytes(),
             target: None,

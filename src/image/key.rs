@@ -1,10 +1,8 @@
 //! The key: a hash of all that a commit says about an image. Two laptops at one commit find the same key, and a commit that
 //! changes nothing of an image keeps it. Where the image is pushed to and how it is tried are no part of it.
 
-use crate::{
-    git::TreeEntry,
-    values::{Digest, Tag},
-};
+use super::context::File;
+use crate::values::{Digest, Tag};
 use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeMap, fmt};
 
@@ -20,7 +18,7 @@ pub(super) struct Recipe<'a> {
     pub platform: &'a str,
     pub args: &'a BTreeMap<String, String>,
     /// What the build may see, with paths from the context's root, in any order.
-    pub context: &'a [TreeEntry],
+    pub context: &'a [File],
 }
 
 impl Recipe<'_> {
@@ -34,7 +32,7 @@ impl Recipe<'_> {
         for (name, value) in self.args {
             take(&[b"arg", name.as_bytes(), value.as_bytes()]);
         }
-        let mut entries: Vec<&TreeEntry> = self.context.iter().collect();
+        let mut entries: Vec<&File> = self.context.iter().collect();
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         for entry in entries {
             take(&[b"entry", entry.kind.mode().as_bytes(), &entry.path, entry.oid.as_str().as_bytes()]);
@@ -91,13 +89,13 @@ impl fmt::Display for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::git::EntryKind;
+    use crate::{git::EntryKind, image::contents::Origin};
 
-    fn entry(path: &str, kind: EntryKind, digit: &str) -> TreeEntry {
-        TreeEntry { path: path.into(), kind, oid: digit.repeat(40).parse().unwrap() }
+    fn entry(path: &str, kind: EntryKind, digit: &str) -> File {
+        File { path: path.into(), kind, oid: digit.repeat(40).parse().unwrap(), origin: Origin::Git(0) }
     }
 
-    fn key(context: &[TreeEntry], args: &[(&str, &str)], target: Option<&str>) -> Key {
+    fn key(context: &[File], args: &[(&str, &str)], target: Option<&str>) -> Key {
         let args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let recipe =
             Recipe { dockerfile: b"FROM scratch\nCOPY . .\n", target, platform: "linux/amd64", args: &args, context };

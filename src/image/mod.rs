@@ -2,25 +2,37 @@
 //! built before under the same key is never built again, and no existing tag is ever overwritten. This room knows nothing
 //! of manifests or clusters.
 
+mod agent;
+mod answer;
+mod artifacts;
 mod ask;
 mod binary;
 mod build;
+mod classic;
+mod contents;
 mod context;
 mod credentials;
+mod dial;
 mod dockerfile;
 mod dockerignore;
 mod engine;
 mod error;
 mod explain;
+mod filesync;
 mod key;
 mod load;
+mod owner;
 mod progress;
 mod provenance;
 mod pull;
 mod push;
 mod registry;
+mod secret;
+mod session;
 mod shelf;
 mod smoke;
+mod solve;
+mod tarball;
 mod weight;
 
 pub use ask::{ask_engine, ask_registry};
@@ -42,10 +54,18 @@ use crate::{
 use build::{Build, Cache};
 use context::Context;
 use engine::Engine;
+use gix::bstr::BString;
 use provenance::Provenance;
 use push::Pushed;
 use registry::{Registry, has_platform};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tokio::sync::Semaphore;
 
 /// Which image of which commit.
 #[derive(Clone)]
@@ -89,6 +109,8 @@ pub enum Prepared {
         key: Key,
         /// The engine's name for it, `sha256:…`.
         id: String,
+        /// How much of it was there already: `4 of 6 steps cached`.
+        note: String,
     },
 }
 
@@ -150,6 +172,17 @@ pub async fn sees(request: &Request<'_>, folder: &RelativePath) -> Result<bool, 
     Ok(context(request).await?.paths().any(|path| folder.contains(&base.join(path))))
 }
 
+/// Builds of one process side by side: more would only share the same engine.
+static BUILDS: Semaphore = Semaphore::const_new(4);
+
+/// The paths that an image's build may see, from the root of its context.
+///
+/// # Errors
+/// As [`key`].
+pub async fn paths(request: &Request<'_>) -> Result<Vec<BString>, Error> {
+    Ok(context(request).await?.files.into_iter().map(|file| file.path).collect())
+}
+
 /// Builds an image and tries it, unless the registry has its key. Publishes nothing.
 ///
 /// When the future is dropped the build stops and the trial's container is removed, which may block for some seconds.
@@ -168,6 +201,8 @@ pub async fn prepare(request: &Request<'_>, intent: Intent, task: &Task) -> Resu
             return Ok(Prepared::AlreadyPublished { key, digest: found.digest });
         }
     }
+    task.message("waiting for other builds");
+    let _turn = BUILDS.acquire().await;
     let engine = Engine::connect().await?;
     task.message("building");
     let build = Build {
@@ -178,11 +213,13 @@ pub async fn prepare(request: &Request<'_>, intent: Intent, task: &Task) -> Resu
         labels: labels(request, &key),
         cache: if intent == Intent::Anew { Cache::Ignored } else { Cache::Used },
     };
-    let id = build.run(&engine, task).await?;
+    let build::Built { id, note, output } = build.run(&engine, task).await?;
     if let Some(smoke) = &request.image.smoke {
         smoke::run(&engine, request.name.as_str(), &id, request.image.platform.as_str(), smoke, task).await?;
     }
-    Ok(Prepared::Built { key, id })
+    // Not before the trial: where that fails, its log is what people look for.
+    task.output(&output);
+    Ok(Prepared::Built { key, id, note })
 }
 
 /// Pushes what [`prepare`] built, and gives it the commit's tag.
@@ -194,7 +231,7 @@ pub async fn publish(request: &Request<'_>, prepared: Prepared, task: &Task) -> 
     let mut note = None;
     let (key, digest, origin) = match prepared {
         Prepared::AlreadyPublished { key, digest } => (key, digest, Origin::Adopted),
-        Prepared::Built { key, id } => {
+        Prepared::Built { key, id, .. } => {
             let engine = Engine::connect().await?;
             match push::push(&engine, &registry, request, &key, &id, task).await? {
                 Pushed::Theirs(digest) => (key, digest, Origin::Adopted),
@@ -269,14 +306,26 @@ fn reference(request: &Request<'_>, digest: Digest) -> ImageRef {
 async fn context(request: &Request<'_>) -> Result<Context, Error> {
     let git_dir = request.repository.git_dir().to_owned();
     let (commit, image) = (request.commit.clone(), request.image.clone());
+    let given_up = GivenUp::default();
+    let seen = Arc::clone(&given_up.0);
     let read = tokio::task::spawn_blocking(move || {
         // A repository stays on its thread; opening it again takes a millisecond.
-        Context::read(&git::Repository::open(&git_dir)?, &commit, &image)
+        Context::read(&git::Repository::open(&git_dir)?, &commit, &image, &seen)
     });
     let read = read.await;
     read.unwrap_or_else(|error| {
         Err(Error::File { path: format!("commit {}", request.commit), source: std::io::Error::other(error) })
     })
+}
+
+/// Tells the thread that reads when nobody waits for it any more.
+#[derive(Default)]
+struct GivenUp(Arc<AtomicBool>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What is written on an image (OCI image specification, annotations). The commit is the one that built it: a later commit

@@ -18,6 +18,7 @@ pub(super) struct Trace {
     by_digest: HashMap<String, usize>,
     /// Lines of a classic builder that belong to no step yet.
     unfinished: String,
+    warnings: Vec<String>,
     /// Whether the engine sends `BuildKit`'s trace.
     pub is_buildkit: bool,
 }
@@ -28,6 +29,10 @@ struct Step {
     name: String,
     log: Vec<u8>,
     error: String,
+    /// Whether it was found done from an earlier build.
+    is_cached: bool,
+    /// When it began, in seconds and nanoseconds of the engine's clock.
+    began: Option<(i64, i32)>,
 }
 
 /// The step that failed.
@@ -52,10 +57,13 @@ impl Trace {
                 now = Some(vertex.name.clone());
             }
             step.name = vertex.name;
+            step.is_cached |= vertex.cached;
+            step.began = step.began.or(vertex.started.map(|began| (began.seconds, began.nanos)));
             if !vertex.error.is_empty() {
                 step.error = vertex.error;
             }
         }
+        self.warnings.extend(status.warnings.iter().map(|told| String::from_utf8_lossy(&told.short).into_owned()));
         for log in status.logs {
             self.step(&log.vertex).print(&log.msg);
         }
@@ -69,11 +77,12 @@ impl Trace {
         while let Some(end) = self.unfinished.find('\n') {
             let line: String = self.unfinished.drain(..=end).collect();
             let line = line.trim_end();
-            // Docker's own says "Step 2/5 : RUN x", Podman "STEP 2/5: RUN x".
-            if line.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("step ")) {
+            if is_step(line) {
                 now = Some(line.to_owned());
                 self.steps.push(Step { name: line.to_owned(), ..Step::default() });
             } else if let Some(step) = self.steps.last_mut() {
+                // Docker's own says "---> Using cache", Podman "--> Using cache 0123…".
+                step.is_cached |= line.contains("--> Using cache");
                 step.print(line.as_bytes());
                 step.print(b"\n");
             }
@@ -92,12 +101,30 @@ impl Trace {
     /// All that was printed, for those who asked to see it.
     pub(super) fn output(&self) -> Vec<u8> {
         let mut output = Vec::new();
-        for step in self.steps.iter().filter(|step| !step.name.starts_with("[internal]")) {
+        let mut steps: Vec<&Step> = self.steps.iter().filter(|step| !step.name.starts_with("[internal]")).collect();
+        // `BuildKit` names the last step first.
+        steps.sort_by_key(|step| step.began);
+        for step in steps {
             output.extend_from_slice(step.name.as_bytes());
             output.push(b'\n');
             output.extend_from_slice(&step.log);
         }
         output
+    }
+
+    /// The platform of a base image that is not there for the one that is built (`BuildKit`'s check
+    /// `InvalidBaseImagePlatform`).
+    pub(super) fn other_platform(&self) -> Option<String> {
+        let told = self.warnings.iter().find(|told| told.contains("InvalidBaseImagePlatform"))?;
+        let (_, rest) = told.split_once("pulled with platform \"")?;
+        rest.split('"').next().map(str::to_owned)
+    }
+
+    /// How many of the Dockerfile's steps were found done: `4 of 6 steps cached`.
+    pub(super) fn note(&self) -> String {
+        let steps: Vec<&Step> = self.steps.iter().filter(|step| step.is_of_the_dockerfile()).collect();
+        let cached = steps.iter().filter(|step| step.is_cached).count();
+        if steps.is_empty() { String::new() } else { format!("{cached} of {} steps cached", steps.len()) }
     }
 
     /// The base images that were used and the digests they had, as far as the engine names them.
@@ -114,9 +141,10 @@ impl Trace {
     pub(super) fn failed(&self, file: &Dockerfile, said: &str) -> Option<Failed> {
         if !self.is_buildkit {
             let step = self.steps.last()?;
-            let (_, rest) = step.name.split_once(' ')?;
+            let (stage, name) = staged(&step.name);
+            let (_, rest) = name.split_once(' ')?;
             let (numbers, text) = rest.split_once(':')?;
-            let instruction = file.nth(numbers.split_once('/')?.0.trim().parse().ok()?);
+            let instruction = file.nth(stage, numbers.split('/').next()?.trim().parse().ok()?);
             return Some(step.failed(instruction, text.trim(), said));
         }
         // When one fails the others are cancelled, which is not what went wrong.
@@ -132,7 +160,30 @@ impl Trace {
     }
 }
 
+/// Docker's own says `Step 2/5 : RUN x`, Podman `STEP 2/5: RUN x` or, with several stages, `[1/2] STEP 2/5: RUN x`.
+fn is_step(line: &str) -> bool {
+    staged(line).1.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("step "))
+}
+
+/// The stage that Podman names before a step, from 0, and the rest.
+fn staged(line: &str) -> (Option<usize>, &str) {
+    let named = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+    let stage = named.and_then(|(numbers, _)| numbers.split('/').next()?.parse::<usize>().ok()?.checked_sub(1));
+    match (stage, named) {
+        (Some(stage), Some((_, rest))) => (Some(stage), rest),
+        _ => (None, line),
+    }
+}
+
 impl Step {
+    fn is_of_the_dockerfile(&self) -> bool {
+        let classic = is_step(&self.name);
+        let numbered = self.name.strip_prefix('[').and_then(|name| name.split_once(']'));
+        let name = numbered.map_or("", |(place, _)| place);
+        let is_numbered = name.rsplit(' ').next().is_some_and(|number| number.contains('/'));
+        (classic || (is_numbered && name != "internal")) && !self.name.contains("FROM ")
+    }
+
     fn print(&mut self, bytes: &[u8]) {
         self.log.extend_from_slice(bytes);
         if self.log.len() > 2 * LOG_BYTES {
@@ -169,13 +220,22 @@ pub(super) fn reason(said: &str) -> String {
     if let Some((_, code)) = said.rsplit_once("did not complete successfully: ") {
         return code.replace("exit code: ", "exit code ");
     }
+    // BuildKit of Docker 20.10 repeats the whole command, which stands in the message anyway.
+    let failed = said.contains("executor failed running [");
+    if let (true, Some((_, code))) = (failed, said.rsplit_once("]: exit code: ")) {
+        return format!("exit code {code}");
+    }
     if let Some((_, code)) = said.rsplit_once("returned a non-zero code: ") {
         return format!("exit code {code}");
     }
     let said = said.strip_prefix("failed to solve: ").unwrap_or(said);
+    // Podman repeats the command, and "exit status" is Go's word.
+    if let (true, Some((_, code))) = (said.contains("building at STEP"), said.rsplit_once("exit status ")) {
+        return format!("exit code {code}");
+    }
     // A path that is not in the context comes wrapped in the names of cache entries.
     let wrapped = said.strip_prefix("failed to calculate checksum of ref ").and_then(|rest| rest.split_once(": "));
-    wrapped.map_or(said, |(_, rest)| rest).to_owned()
+    wrapped.map_or(said, |(_, rest)| rest).replace("\" not found: not found", "\": not found")
 }
 
 #[cfg(test)]
@@ -229,6 +289,18 @@ mod tests {
         let failed = trace.failed(&Dockerfile::parse(FILE), said).unwrap();
         assert_eq!((failed.line, failed.command.as_str()), (Some(3), "RUN pip install flask"));
         assert_eq!((failed.reason.as_str(), failed.tail.as_str()), ("exit code 3", " ---> Running\nno flask"));
+    }
+
+    #[test]
+    fn an_exit_code_is_told_alike_by_all_engines() {
+        for said in [
+            "process \"/bin/sh -c exit 7\" did not complete successfully: exit code: 7",
+            "executor failed running [/bin/sh -c exit 7]: exit code: 7",
+            "The command '/bin/sh -c exit 7' returned a non-zero code: 7",
+            "building at STEP \"RUN exit 7\": while running runtime: exit status 7",
+        ] {
+            assert_eq!(reason(said), "exit code 7");
+        }
     }
 
     #[test]

@@ -1,30 +1,35 @@
 //! The trial run: the image is started, asked once it listens, and removed, whatever happens. Its port is open on 127.0.0.1
-//! alone. What a killed process left behind is found by its label at the next run.
+//! alone, and it reaches no other machine unless the configuration says so. What a killed process left behind is found by its
+//! label at the next run.
 
-use super::{Error, engine::Engine};
+use super::{
+    Error,
+    answer::{Answer, ask},
+    engine::{Engine, Kind},
+    owner::Owner,
+    session::unique,
+};
 use crate::{config::Smoke, ui::Task};
 use bollard::{
     Docker,
     container::LogOutput,
-    models::{ContainerCreateBody, HostConfig, PortBinding},
+    exec::StartExecResults,
+    models::{ContainerCreateBody, ExecConfig, HostConfig, NetworkCreateRequest, PortBinding},
     query_parameters::{
-        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-        StartContainerOptions,
+        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder, LogsOptionsBuilder,
+        RemoveContainerOptionsBuilder, StartContainerOptions,
     },
 };
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
+use serde::Deserialize;
 use std::{
     collections::HashMap,
-    fmt, io,
-    str::FromStr,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 
-/// The label that says whose trial run a container is.
+/// The label that says whose trial run a container or network is.
 const LABEL: &str = "dev.gitops-hooks.smoke";
 /// How long one question may take.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
@@ -43,34 +48,68 @@ pub(super) async fn run(
     engine: &Engine,
     name: &str,
     image: &str,
-    platform: &str,
+    platforms: &str,
     smoke: &Smoke,
     task: &Task,
 ) -> Result<(), Error> {
     task.message("trying it");
     remove_leftovers(&engine.docker).await;
-    let container = Container::start(engine, image, platform, smoke).await?;
-    let judged = match tokio::time::timeout(smoke.timeout.duration(), container.wait_for_answer(smoke)).await {
+    let trial = Trial::new(engine, smoke).await;
+    trial.start(image, one_of(platforms, &engine.platform), smoke).await?;
+    let mut waiting = String::new();
+    let judged = tokio::time::timeout(smoke.timeout.duration(), trial.judge(smoke, &mut waiting)).await;
+    let judged = match judged {
         Ok(judged) => judged?,
-        Err(_) => Some(format!("did not answer GET {} within {}", smoke.path, smoke.timeout)),
+        Err(_) => Some(format!("{waiting} within {}", smoke.timeout)),
     };
     let failed = match judged {
         None => None,
         Some(reason) => {
-            let tail = container.log().await;
+            let tail = trial.log().await;
             task.output(tail.as_bytes());
             Some(Error::Smoke { name: name.to_owned(), reason, tail })
         }
     };
-    container.remove().await;
+    trial.remove().await;
     failed.map_or(Ok(()), Err)
 }
 
-/// A container that is removed when it is dropped, also where the run was given up in the middle.
-struct Container {
+/// The platform that is tried: the engine's own where the image is for it.
+fn one_of<'p>(platforms: &'p str, own: &'p str) -> &'p str {
+    let mut all = platforms.split(',').map(str::trim);
+    if all.clone().any(|platform| platform == own) { own } else { all.next().unwrap_or(own) }
+}
+
+/// A container and its network, which are removed when it is dropped, also where the run was given up in the middle.
+struct Trial {
     engine: Engine,
+    /// Of both.
     name: String,
+    wall: Wall,
     state: State,
+}
+
+/// What is between the container and other machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wall {
+    /// Nothing: the configuration says so, or the engine cannot.
+    None,
+    /// A network that packets leave with a sender that nobody answers. Ports can be published.
+    Unanswered,
+    /// A network without a way out, and none in but from the engine's machine itself.
+    Internal,
+}
+
+impl Wall {
+    async fn of(engine: &Engine, smoke: &Smoke) -> Self {
+        match engine.kind {
+            _ if smoke.internet => Self::None,
+            Kind::Docker => Self::Unanswered,
+            // Published ports lead into no internal network of Podman's: the container itself must be in reach.
+            Kind::Podman { .. } if engine.is_beside_its_containers().await => Self::Internal,
+            Kind::Podman { .. } => Self::None,
+        }
+    }
 }
 
 #[derive(PartialEq)]
@@ -79,84 +118,156 @@ enum State {
     Removed,
 }
 
-impl Container {
-    async fn start(engine: &Engine, image: &str, platform: &str, smoke: &Smoke) -> Result<Self, Error> {
+impl Trial {
+    async fn new(engine: &Engine, smoke: &Smoke) -> Self {
+        let name = format!("gitops-hooks-smoke-{}", &unique()[..16]);
+        // From here on there may be something, even if the answer to the next call is never seen.
+        Self { engine: engine.clone(), name, wall: Wall::of(engine, smoke).await, state: State::MayExist }
+    }
+
+    async fn start(&self, image: &str, platform: &str, smoke: &Smoke) -> Result<(), Error> {
         let failed = |source| Error::Engine { doing: "starting the image".to_owned(), source };
-        let owner = Owner::this_process();
-        let nanoseconds =
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let name = format!("gitops-hooks-smoke-{}-{nanoseconds}", owner.pid);
-        let port = format!("{}/tcp", smoke.port);
-        let loopback = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: None };
+        let docker = &self.engine.docker;
+        let labels = HashMap::from([(LABEL.to_owned(), Owner::this_process().to_string())]);
+        if let Some(network) = network(&self.name, &labels, self.wall) {
+            docker.create_network(network).await.map_err(failed)?;
+        }
+        let port = smoke.port.map(|port| format!("{port}/tcp"));
+        let loopback = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) };
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
             env: Some(smoke.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
-            labels: Some(HashMap::from([(LABEL.to_owned(), owner.to_string())])),
-            exposed_ports: Some(vec![port.clone()]),
+            labels: Some(labels),
+            exposed_ports: port.clone().map(|port| vec![port]),
             host_config: Some(HostConfig {
-                port_bindings: Some(HashMap::from([(port, Some(vec![loopback]))])),
+                port_bindings: port
+                    .filter(|_| self.wall != Wall::Internal)
+                    .map(|port| HashMap::from([(port, Some(vec![loopback]))])),
+                network_mode: (self.wall != Wall::None).then(|| self.name.clone()),
+                tmpfs: Some(smoke.tmpfs.iter().map(|folder| (folder.clone(), String::new())).collect()),
                 ..HostConfig::default()
             }),
             ..ContainerCreateBody::default()
         };
-        // From here on there may be a container, even if the answer to the next call is never seen.
-        let container = Self { engine: engine.clone(), name, state: State::MayExist };
-        let options = CreateContainerOptionsBuilder::new().name(&container.name).platform(platform).build();
-        engine.docker.create_container(Some(options), body).await.map_err(failed)?;
-        engine.docker.start_container(&container.name, None::<StartContainerOptions>).await.map_err(failed)?;
-        Ok(container)
+        let options = CreateContainerOptionsBuilder::new().name(&self.name).platform(platform).build();
+        docker.create_container(Some(options), body).await.map_err(failed)?;
+        docker.start_container(&self.name, None::<StartContainerOptions>).await.map_err(failed)
     }
 
-    /// `None` once the answer is right; else why it never will be.
-    async fn wait_for_answer(&self, smoke: &Smoke) -> Result<Option<String>, Error> {
+    /// `None` once all is right; else why it never will be. What it waits for stands in `waiting`.
+    async fn judge(&self, smoke: &Smoke, waiting: &mut String) -> Result<Option<String>, Error> {
         let mut wrong_since = None;
         loop {
-            let port = match self.state(smoke.port.get()).await? {
-                Running::Ended(code) => return Ok(Some(format!("ended with exit code {code} before it answered"))),
-                Running::At(port) => port,
+            let (state, at) = self.state(smoke).await?;
+            if !state.running {
+                let code = state.exit_code;
+                return Ok(Some(format!("ended with exit code {code} before it answered")));
+            }
+            let health = state.health.unwrap_or_default();
+            let tried = match health.status.as_str() {
+                "unhealthy" => {
+                    let last = health.log.unwrap_or_default().pop().unwrap_or_default().output;
+                    let said = last.trim().lines().last().unwrap_or_default();
+                    return Ok(Some(
+                        format!("its own health check fails: {said}").trim_end_matches([':', ' ']).to_owned(),
+                    ));
+                }
+                "starting" => Tried::NotYet("was not healthy".to_owned()),
+                "healthy" => self.answers(smoke, at).await?,
+                _ if smoke.port.is_none() && smoke.run.is_none() => {
+                    let what =
+                        "nothing says when it is right: give `smoke` a `port` or `run`, or the image a HEALTHCHECK";
+                    return Ok(Some(what.to_owned()));
+                }
+                _ => self.answers(smoke, at).await?,
             };
-            if let Some(port) = port
-                && let Ok(Ok(status)) = tokio::time::timeout(ASK_LIMIT, ask(port, &smoke.path)).await
-            {
-                if status == smoke.expect.code() {
-                    return Ok(None);
+            match tried {
+                Tried::Right => return Ok(None),
+                Tried::NotYet(what) => *waiting = what,
+                Tried::Wrong(what) => {
+                    let since = *wrong_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() > WRONG_LIMIT.min(smoke.timeout.duration() / 2) {
+                        return Ok(Some(what));
+                    }
+                    *waiting = what;
                 }
-                let since = *wrong_since.get_or_insert_with(Instant::now);
-                if since.elapsed() > WRONG_LIMIT.min(smoke.timeout.duration() / 2) {
-                    return Ok(Some(format!("GET {} answered {status}, not {}", smoke.path, smoke.expect)));
-                }
-            } else if port.is_some() && !self.engine.is_local() {
-                return Ok(Some("the engine is on another machine, where its port cannot be asked".to_owned()));
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    async fn state(&self, port: u16) -> Result<Running, Error> {
-        let seen = self.engine.docker.inspect_container(&self.name, None).await;
-        let seen = seen.map_err(|source| Error::Engine { doing: "watching the image".to_owned(), source })?;
-        let state = seen.state.unwrap_or_default();
-        if state.running != Some(true) {
-            return Ok(Running::Ended(state.exit_code.unwrap_or_default()));
+    /// Asks the port, and then runs the command.
+    async fn answers(&self, smoke: &Smoke, at: Option<SocketAddr>) -> Result<Tried, Error> {
+        if smoke.port.is_some() {
+            let none = || Tried::NotYet(format!("did not answer GET {}", smoke.path));
+            let Some(at) = at else { return Ok(none()) };
+            let connection = match self.engine.reach(at).await {
+                Ok(connection) => connection,
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(Tried::Wrong(error.to_string())),
+                Err(_) => return Ok(none()),
+            };
+            let body_wanted = smoke.body.is_some();
+            let asked = tokio::time::timeout(ASK_LIMIT, ask(connection, &smoke.path, body_wanted)).await;
+            let Ok(Ok(Answer { status, body })) = asked else { return Ok(none()) };
+            if status != smoke.expect.code() {
+                return Ok(Tried::Wrong(format!("GET {} answered {status}, not {}", smoke.path, smoke.expect)));
+            }
+            if let Some(wanted) = &smoke.body
+                && !String::from_utf8_lossy(&body).contains(wanted)
+            {
+                return Ok(Tried::Wrong(format!("GET {} answered {status} without {wanted:?} in it", smoke.path)));
+            }
         }
-        let bound = seen.network_settings.and_then(|network| network.ports);
-        let bound = bound.and_then(|mut ports| ports.remove(&format!("{port}/tcp")).flatten());
-        let port = bound.and_then(|bindings| bindings.into_iter().find_map(|binding| binding.host_port?.parse().ok()));
-        Ok(Running::At(port))
+        let Some(command) = &smoke.run else { return Ok(Tried::Right) };
+        let (code, said) = self.exec(command).await?;
+        if code == 0 {
+            return Ok(Tried::Right);
+        }
+        let said = said.trim().lines().last().unwrap_or_default();
+        Ok(Tried::Wrong(
+            format!("`{command}` ended with exit code {code}: {said}").trim_end_matches([':', ' ']).to_owned(),
+        ))
+    }
+
+    async fn exec(&self, command: &str) -> Result<(i64, String), Error> {
+        let failed = |source| Error::Engine { doing: "running a command in the image".to_owned(), source };
+        let docker = &self.engine.docker;
+        let config = ExecConfig {
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            cmd: Some(["sh", "-c", command].map(str::to_owned).to_vec()),
+            ..ExecConfig::default()
+        };
+        let id = docker.create_exec(&self.name, config).await.map_err(failed)?.id;
+        let said = match docker.start_exec(&id, None).await.map_err(failed)? {
+            StartExecResults::Attached { output, .. } => gathered(output).await,
+            StartExecResults::Detached => String::new(),
+        };
+        let ended = docker.inspect_exec(&id).await.map_err(failed)?;
+        Ok((ended.exit_code.unwrap_or(-1), said))
+    }
+
+    /// The container's state, and where its port is open on the engine's machine, once the engine has seen to it.
+    async fn state(&self, smoke: &Smoke) -> Result<(Seen, Option<SocketAddr>), Error> {
+        let told = self.engine.told::<Container>(&format!("/containers/{}/json", self.name)).await;
+        let told = told.map_err(|source| Error::Engine { doing: "watching the image".to_owned(), source })?;
+        let network = told.network_settings;
+        let at = if self.wall == Wall::Internal {
+            let own = network.networks.unwrap_or_default().remove(&self.name);
+            let address = own.and_then(|own| own.ip_address.parse::<IpAddr>().ok());
+            address.and_then(|address| Some(SocketAddr::new(address, smoke.port?.get())))
+        } else {
+            let mut ports = network.ports.unwrap_or_default();
+            let bound = smoke.port.and_then(|port| ports.remove(&format!("{port}/tcp")).flatten()).unwrap_or_default();
+            let port = bound.into_iter().find_map(|binding| binding.host_port.parse().ok());
+            port.map(|port| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))
+        };
+        Ok((told.state, at))
     }
 
     async fn log(&self) -> String {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(LOG_LINES).build();
-        let mut told = self.engine.docker.logs(&self.name, Some(options));
-        let mut log = String::new();
-        while let Some(Ok(piece)) = told.next().await {
-            if let LogOutput::StdOut { message } | LogOutput::StdErr { message } | LogOutput::Console { message } =
-                piece
-            {
-                log.push_str(&String::from_utf8_lossy(&message));
-            }
-        }
-        log
+        gathered(self.engine.docker.logs(&self.name, Some(options))).await
     }
 
     async fn remove(mut self) {
@@ -165,7 +276,7 @@ impl Container {
     }
 }
 
-impl Drop for Container {
+impl Drop for Trial {
     fn drop(&mut self) {
         if self.state == State::Removed {
             return;
@@ -188,118 +299,120 @@ impl Drop for Container {
     }
 }
 
-enum Running {
-    Ended(i64),
-    /// The port on 127.0.0.1, once the engine has bound it.
-    At(Option<u16>),
+/// What became of one look at the container.
+enum Tried {
+    Right,
+    /// It did not answer yet: what to say if it never does.
+    NotYet(String),
+    /// It answered something else.
+    Wrong(String),
 }
 
-/// Removes a container with its anonymous volumes. That it is gone already is as good.
+/// What an engine says of a container, as far as it matters here.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Container {
+    state: Seen,
+    network_settings: Network,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Seen {
+    running: bool,
+    exit_code: i64,
+    health: Option<Health>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Health {
+    status: String,
+    log: Option<Vec<Checked>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Checked {
+    output: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Network {
+    ports: Option<HashMap<String, Option<Vec<Bound>>>>,
+    networks: Option<HashMap<String, Joined>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Bound {
+    host_port: String,
+}
+
+#[derive(Deserialize)]
+struct Joined {
+    #[serde(rename = "IPAddress", default)]
+    ip_address: String,
+}
+
+fn network(name: &str, labels: &HashMap<String, String>, wall: Wall) -> Option<NetworkCreateRequest> {
+    let (internal, options) = match wall {
+        Wall::None => return None,
+        Wall::Unanswered => {
+            let masquerade = "com.docker.network.bridge.enable_ip_masquerade".to_owned();
+            (None, Some(HashMap::from([(masquerade, "false".to_owned())])))
+        }
+        Wall::Internal => (Some(true), None),
+    };
+    Some(NetworkCreateRequest {
+        name: name.to_owned(),
+        driver: Some("bridge".to_owned()),
+        internal,
+        options,
+        labels: Some(labels.clone()),
+        ..NetworkCreateRequest::default()
+    })
+}
+
+async fn gathered(mut output: impl Stream<Item = Result<LogOutput, bollard::errors::Error>> + Unpin) -> String {
+    let mut log = String::new();
+    while let Some(Ok(piece)) = output.next().await {
+        if let LogOutput::StdOut { message } | LogOutput::StdErr { message } | LogOutput::Console { message } = piece {
+            log.push_str(&String::from_utf8_lossy(&message));
+        }
+    }
+    log
+}
+
+/// Removes a container with its anonymous volumes, and its network. That they are gone already is as good.
 async fn remove(docker: &Docker, name: &str) {
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
     let _ = docker.remove_container(name, Some(options)).await;
+    let _ = docker.remove_network(name).await;
 }
 
 /// Removes what processes of this machine left that are no more. Best effort: the run itself does not depend on it.
 async fn remove_leftovers(docker: &Docker) {
     let filters = HashMap::from([("label", vec![LABEL])]);
-    let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     let this = Owner::this_process();
-    for container in docker.list_containers(Some(options)).await.unwrap_or_default() {
-        let owner = container.labels.and_then(|labels| labels.get(LABEL)?.parse::<Owner>().ok());
-        if let (Some(id), Some(owner)) = (container.id, owner)
-            && owner.host == this.host
-            && !owner.is_alive()
-        {
-            remove(docker, &id).await;
+    let is_left = |labels: Option<HashMap<String, String>>| {
+        let owner = labels.and_then(|labels| labels.get(LABEL)?.parse::<Owner>().ok());
+        owner.is_some_and(|owner| owner.host == this.host && !owner.is_alive())
+    };
+    let all = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+    for container in docker.list_containers(Some(all)).await.unwrap_or_default() {
+        if let (Some(id), true) = (container.id, is_left(container.labels)) {
+            let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+            let _ = docker.remove_container(&id, Some(options)).await;
         }
     }
-}
-
-/// A process, told apart from another one that got the same number later.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Owner {
-    pid: u32,
-    /// When it started, in ticks since the machine did; 0 where the system does not tell.
-    start: u64,
-    host: String,
-}
-
-impl Owner {
-    fn this_process() -> Self {
-        let pid = std::process::id();
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Self { pid, start: started(pid).unwrap_or(0), host }
-    }
-
-    fn is_alive(&self) -> bool {
-        let Some(pid) = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw) else { return false };
-        let exists = match rustix::process::test_kill_process(pid) {
-            Ok(()) => true,
-            Err(error) => error != rustix::io::Errno::SRCH,
-        };
-        exists && (self.start == 0 || started(self.pid).is_none_or(|start| start == self.start))
-    }
-}
-
-/// The 22nd field of `/proc/<pid>/stat` (`proc_pid_stat(5)`); the second may contain anything, but ends with the last `)`.
-fn started(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.pid, self.start, self.host)
-    }
-}
-
-impl FromStr for Owner {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let mut parts = text.splitn(3, ' ');
-        let mut next = || parts.next().ok_or(());
-        let (pid, start, host) = (next()?, next()?, next()?);
-        Ok(Self { pid: pid.parse().map_err(drop)?, start: start.parse().map_err(drop)?, host: host.to_owned() })
-    }
-}
-
-/// One GET; the answer's status. HTTP/1.0, so that the server closes when it is done and sends nothing in chunks.
-async fn ask(port: u16, path: &str) -> io::Result<u16> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    let request = format!(
-        "GET {} HTTP/1.0\r\nHost: localhost:{port}\r\nUser-Agent: gitops-hooks\r\nAccept: */*\r\n\r\n",
-        request_path(path)
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    // The status line is all that matters, and short.
-    (&mut stream)
-        .take(64)
-        .read_to_end(&mut answer)
-        .await
-        .or_else(|error| if answer.is_empty() { Err(error) } else { Ok(0) })?;
-    status(&answer).ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
-fn status(answer: &[u8]) -> Option<u16> {
-    let line = std::str::from_utf8(answer.split(|byte| *byte == b'\r').next()?).ok()?;
-    line.strip_prefix("HTTP/")?.split(' ').nth(1)?.parse().ok()
-}
-
-/// A path as a request line takes it: with a leading slash, and no space or control character that would end it.
-fn request_path(path: &str) -> String {
-    use fmt::Write;
-    let mut written = if path.starts_with('/') { String::new() } else { "/".to_owned() };
-    for byte in path.bytes() {
-        if byte.is_ascii_graphic() {
-            written.push(char::from(byte));
-        } else {
-            let _ = write!(written, "%{byte:02X}");
+    let all = ListNetworksOptionsBuilder::new().filters(&filters).build();
+    for network in docker.list_networks(Some(all)).await.unwrap_or_default() {
+        if let (Some(id), true) = (network.id, is_left(network.labels)) {
+            let _ = docker.remove_network(&id).await;
         }
     }
-    written
 }
 
 #[cfg(test)]
@@ -307,24 +420,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_owner_is_alive_until_its_process_ends() {
-        let this = Owner::this_process();
-        assert_eq!(this.to_string().parse(), Ok(this.clone()));
-        assert!(this.is_alive());
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let pid = child.id();
-        child.wait().unwrap();
-        assert!(!Owner { pid, ..this.clone() }.is_alive());
-        if cfg!(target_os = "linux") {
-            assert!(!Owner { start: this.start + 1, ..this }.is_alive(), "the same number, but another process");
-        }
-    }
-
-    #[test]
-    fn a_status_is_read_and_a_path_stays_one() {
-        assert_eq!(status(b"HTTP/1.1 204 No Content\r\nX: y\r\n"), Some(204));
-        assert_eq!(status(b"SSH-2.0-OpenSSH\r\n"), None);
-        assert_eq!(request_path("health check\r\nX: y"), "/health%20check%0D%0AX:%20y");
-        assert_eq!(request_path("/a?b=c"), "/a?b=c");
+    fn the_engines_own_platform_is_tried_where_the_image_has_it() {
+        assert_eq!(one_of("linux/amd64,linux/arm64", "linux/arm64"), "linux/arm64");
+        assert_eq!(one_of("linux/amd64", "linux/arm64"), "linux/amd64");
     }
 }

@@ -228,7 +228,10 @@ struct NotBuilt(String);
 pub(super) fn told(prepared: &image::Prepared) -> String {
     match prepared {
         image::Prepared::AlreadyPublished { digest, .. } => format!("the registry has it, sha256:{}", digest.short()),
-        image::Prepared::Built { key, .. } => format!("built, key {}", &key.as_str()[..12]),
+        image::Prepared::Built { key, note, .. } => {
+            let note = if note.is_empty() { String::new() } else { format!(", {note}") };
+            format!("built{note}, key {}", &key.as_str()[..12])
+        }
     }
 }
 

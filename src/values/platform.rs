@@ -1,7 +1,8 @@
 use super::{Invalid, serde_as_text};
 use std::{fmt, str::FromStr};
 
-/// What an image runs on, as `os/architecture[/variant]` with the names of the OCI image specification, which are Go's.
+/// What an image runs on, as `os/architecture[/variant]` with the names of the OCI image specification, which are Go's. An
+/// image for several has commas between them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Platform(Box<str>);
 
@@ -45,6 +46,12 @@ impl Platform {
         &self.0
     }
 
+    /// Whether there is more than one.
+    #[must_use]
+    pub fn is_several(&self) -> bool {
+        self.0.contains(',')
+    }
+
     /// What most clusters' nodes are.
     #[must_use]
     pub fn usual() -> Self {
@@ -56,16 +63,24 @@ impl FromStr for Platform {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let mut parts = text.splitn(3, '/');
-        let (system, architecture, variant) = (parts.next(), parts.next(), parts.next());
-        let found = |known: &[(&str, &[&str])], first: Option<&str>, second: &str| {
-            known.iter().any(|(name, of_it)| Some(*name) == first && of_it.contains(&second))
-        };
-        let sound = architecture.is_some_and(|architecture| found(KNOWN, system, architecture))
-            && variant.is_none_or(|variant| found(VARIANTS, architecture, variant));
+        let names: Vec<&str> = text.split(',').map(str::trim).collect();
         let expected = "a platform such as linux/amd64, linux/arm64 or linux/arm/v7 (os/architecture[/variant])";
-        if sound { Ok(Self(text.into())) } else { Err(Invalid::new(expected, text)) }
+        if names.iter().all(|name| is_known(name)) {
+            Ok(Self(names.join(",").into()))
+        } else {
+            Err(Invalid::new(expected, text))
+        }
     }
+}
+
+fn is_known(name: &str) -> bool {
+    let mut parts = name.splitn(3, '/');
+    let (system, architecture, variant) = (parts.next(), parts.next(), parts.next());
+    let found = |known: &[(&str, &[&str])], first: Option<&str>, second: &str| {
+        known.iter().any(|(name, of_it)| Some(*name) == first && of_it.contains(&second))
+    };
+    architecture.is_some_and(|architecture| found(KNOWN, system, architecture))
+        && variant.is_none_or(|variant| found(VARIANTS, architecture, variant))
 }
 
 impl fmt::Display for Platform {
@@ -85,9 +100,18 @@ mod tests {
         for text in ["linux/amd64", "linux/arm/v7", "linux/arm64/v8", "windows/amd64", "linux/s390x"] {
             assert_eq!(text.parse::<Platform>().unwrap().as_str(), text);
         }
-        for text in
-            ["linux/potato", "linux", "amd64", "linux/x86_64", "linux/arm/v9", "linux/amd64/", "Linux/amd64", ""]
-        {
+        assert_eq!("linux/amd64, linux/arm64".parse::<Platform>().unwrap().as_str(), "linux/amd64,linux/arm64");
+        for text in [
+            "linux/amd64,",
+            "linux/potato",
+            "linux",
+            "amd64",
+            "linux/x86_64",
+            "linux/arm/v9",
+            "linux/amd64/",
+            "Linux/amd64",
+            "",
+        ] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }
     }

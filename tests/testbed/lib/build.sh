@@ -13,6 +13,7 @@ BUILDS=(
 	"pause|1 second|pause image"
 	"busybox|1 second|base image busybox"
 	"python|20 seconds|base image python"
+	"engines|10 seconds|Docker 20.10 and Podman 4.3 of Debian"
 	"coredns|1 minute|coredns %coredns/github.com/coredns/coredns"
 	"kubernetes|6 minutes|kubernetes %kubernetes/k8s.io/kubernetes"
 )

@@ -10,6 +10,13 @@ write_environment() {
 			printf 'GITOPS_HOOKS_TEST_BASE_PYTHON=%s/base/python:3.11\n' "$REGISTRY"
 			printf 'GITOPS_HOOKS_TEST_BASE_BUSYBOX=%s/base/busybox:1\n' "$REGISTRY"
 		fi
+		if runs docker20; then
+			printf 'GITOPS_HOOKS_TEST_DOCKER20=unix://%s\n' "$DOCKER20_SOCKET"
+			printf 'GITOPS_HOOKS_TEST_DOCKER20_TLS=tcp://%s\n' "$DOCKER20_TLS"
+			printf 'GITOPS_HOOKS_TEST_DOCKER20_CERTS=%s\n' "$DOCKER20_CERTS"
+			printf 'GITOPS_HOOKS_TEST_DOCKER20_PROGRAMS=%s\n' "$OLDER"
+		fi
+		if runs podman; then printf 'GITOPS_HOOKS_TEST_PODMAN=unix://%s\n' "$PODMAN_SOCKET"; fi
 		if [[ $CLUSTER ]]; then
 			printf 'KUBECONFIG=%s\nGITOPS_HOOKS_TEST_REGISTRY=%s\n' "$CLUSTER" "$REGISTRY"
 		fi

@@ -61,21 +61,24 @@ network_down() {
 our_links() {
 	local link
 	((EUID == 0)) || return 0
-	for link in "$BRIDGE" "$ENGINE_BRIDGE"; do
+	for link in "$BRIDGE" "$ENGINE_BRIDGE" "$DOCKER20_BRIDGE"; do
 		[[ -e /sys/class/net/$link ]] || continue
 		[[ ! -d /sys/class/net/$link/brif ]] || ls "/sys/class/net/$link/brif"
 		printf '%s\n' "$link"
 	done
-	ip -oneline -4 address show to "$ENGINE_POOL" 2>/dev/null | while read -r _ link _; do
-		[[ ! -d /sys/class/net/$link/brif ]] || ls "/sys/class/net/$link/brif"
-		printf '%s\n' "$link"
+	local pool
+	for pool in "$ENGINE_POOL" "$DOCKER20_POOL" "$PODMAN_POOL" "$PODMAN_NET"; do
+		ip -oneline -4 address show to "$pool" 2>/dev/null | while read -r _ link _; do
+			[[ ! -d /sys/class/net/$link/brif ]] || ls "/sys/class/net/$link/brif"
+			printf '%s\n' "$link"
+		done
 	done
 }
 
 # A pattern of our rules: a chain or an address of ours is in them. dockerd's
 # chains are ours when the engine was, which has to be asked while state/ is there.
 our_rules() {
-	local pattern="GHBED|KUBE-|CNI-|10\.(88|89|90)\.|$BRIDGE|$ENGINE_BRIDGE"
+	local pattern="GHBED|KUBE-|CNI-|NETAVARK|10\.(88|89|90|91|94|95)\.|$BRIDGE|$ENGINE_BRIDGE"
 	[[ ! -e $STATE/docker ]] || pattern+='|DOCKER'
 	printf '%s' "${OUR_RULES:-$pattern}"
 }

@@ -3,7 +3,7 @@
 # and proof that nothing of it is left.
 
 # Every program that may run.
-PROGRAMS=(coredns kube-controller-manager kube-scheduler kubelet kube-proxy dockerd containerd
+PROGRAMS=(coredns kube-controller-manager kube-scheduler kubelet kube-proxy dockerd docker20 podman containerd
 	kube-apiserver etcd gitserver sshd registry-tls registry-auth registry-open)
 
 teardown() {
@@ -18,7 +18,7 @@ teardown() {
 		kill "${pids[@]}" 2>/dev/null || true
 	fi
 	stop kubelet kube-proxy
-	stop dockerd
+	stop dockerd docker20 podman
 	stop containerd
 	# Told to end, the API server first waits for its clients, and nothing of what
 	# it knows is kept.

@@ -1,0 +1,207 @@
+//! What a commit does not have and a command makes of it (`before`, `artifacts`): a build can copy it, and its content is part
+//! of the key. The command sees the commit's files alone, in a folder of its own, and runs once for each tree: what it made is
+//! kept beside the clone's records.
+
+use super::Error;
+use crate::{
+    config,
+    git::{self, EntryKind, Repository},
+    values::{Digest, Oid, RelativePath},
+};
+use gix::bstr::BString;
+use rustix::process::{Pid, Signal, kill_process_group};
+use sha2::{Digest as _, Sha256};
+use std::{
+    fs::{self, File},
+    io::{self, Read, Seek},
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+/// How long a command may take.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+const PAUSE: Duration = Duration::from_millis(20);
+/// How many trees' artifacts are kept for an image.
+const KEPT: usize = 3;
+/// The most that is shown of what a failed command printed: its end.
+const TAIL_BYTES: u64 = 4096;
+
+/// A file that was made.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// From the root of the repository.
+    pub path: BString,
+    pub kind: EntryKind,
+    /// What stands for its content: the SHA-256, shortened to the length of git's names.
+    pub oid: Oid,
+    pub file: PathBuf,
+}
+
+/// What an image's artifacts are at a commit or tree. Ends soon after `given_up` is set.
+pub(super) fn made(
+    repository: &Repository,
+    treeish: &Oid,
+    image: &config::Image,
+    given_up: &AtomicBool,
+) -> Result<Vec<Made>, Error> {
+    let Some(before) = &image.before else { return Ok(Vec::new()) };
+    let tree =
+        repository.git().args(["rev-parse", "--verify", "--quiet", &format!("{treeish}^{{tree}}")]).run()?.line();
+    let paths: Vec<&str> = image.artifacts.iter().map(RelativePath::as_str).collect();
+    let shelf =
+        repository.state_dir().join("artifacts").join(Digest::of(image.repository.to_string().as_bytes()).short());
+    let kept = shelf.join(Digest::of(format!("{tree}\n{before}\n{}", paths.join("\n")).as_bytes()).hex());
+    if !kept.is_dir() {
+        let failed = |source| Error::File { path: shelf.display().to_string(), source };
+        fs::create_dir_all(&shelf).map_err(failed)?;
+        let scratch = tempfile::Builder::new().prefix("gitops-hooks-before-").tempdir().map_err(failed)?;
+        let files = check_out(repository, &tree, scratch.path())?;
+        run(before, &files, scratch.path(), given_up)?;
+        let new = tempfile::Builder::new().prefix(".new-").tempdir_in(&shelf).map_err(failed)?;
+        for path in paths {
+            let from = files.join(path);
+            if fs::symlink_metadata(&from).is_err() {
+                return Err(Error::NotMade { command: before.clone(), path: path.to_owned() });
+            }
+            copy(&from, &new.path().join(path)).map_err(failed)?;
+        }
+        let new = new.keep();
+        if fs::rename(&new, &kept).is_err() {
+            // Whoever was quicker has made the same.
+            let _ = fs::remove_dir_all(&new);
+        }
+        prune(&shelf);
+    }
+    let mut made = Vec::new();
+    list(&kept, &kept, &mut made)?;
+    Ok(made)
+}
+
+/// The tree's files, as git would check them out.
+fn check_out(repository: &Repository, tree: &str, folder: &Path) -> Result<PathBuf, Error> {
+    let files = folder.join("files");
+    let git = || repository.git().env("GIT_INDEX_FILE", folder.join("index"));
+    git().args(["read-tree", tree]).run()?;
+    let prefix = format!("--prefix={}/", files.display());
+    git().args(["checkout-index", "--all", "--quiet", &prefix]).run()?;
+    Ok(files)
+}
+
+fn run(before: &str, files: &Path, folder: &Path, given_up: &AtomicBool) -> Result<(), Error> {
+    let failed = |reason: String, tail: String| Error::Before { command: before.to_owned(), reason, tail };
+    let plain = |error: io::Error| failed(error.to_string(), String::new());
+    let mut output = File::options()
+        .create(true)
+        .truncate(true)
+        .read(true)
+        .write(true)
+        .open(folder.join("output"))
+        .map_err(plain)?;
+    let mut shell = Command::new("sh");
+    git::scrub(&mut shell).args(["-c", before]).current_dir(files).process_group(0).stdin(Stdio::null());
+    shell.stdout(output.try_clone().map_err(plain)?).stderr(output.try_clone().map_err(plain)?);
+    let mut child = shell.spawn().map_err(plain)?;
+    let deadline = Instant::now() + LIMIT;
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(plain)? {
+            break Some(status);
+        }
+        if given_up.load(Ordering::Relaxed) || Instant::now() > deadline {
+            if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+            let _ = child.wait();
+            break None;
+        }
+        std::thread::sleep(PAUSE);
+    };
+    if status.is_some_and(|status| status.success()) {
+        return Ok(());
+    }
+    let length = output.metadata().map_or(0, |found| found.len());
+    let mut tail = String::new();
+    let _ = output.seek(io::SeekFrom::Start(length.saturating_sub(TAIL_BYTES)));
+    let _ = output.read_to_string(&mut tail);
+    let reason = match status.map(|status| status.code()) {
+        Some(Some(code)) => format!("exit code {code}"),
+        Some(None) => "it was killed".to_owned(),
+        None => format!("it took more than {} minutes", LIMIT.as_secs() / 60),
+    };
+    Err(failed(reason, tail))
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if let Some(above) = to.parent() {
+        fs::create_dir_all(above)?;
+    }
+    let found = fs::symlink_metadata(from)?;
+    if found.is_symlink() {
+        return std::os::unix::fs::symlink(fs::read_link(from)?, to);
+    }
+    if found.is_dir() {
+        fs::create_dir_all(to)?;
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            copy(&entry.path(), &to.join(entry.file_name()))?;
+        }
+        return Ok(());
+    }
+    fs::copy(from, to).map(|_| ())
+}
+
+fn list(root: &Path, folder: &Path, made: &mut Vec<Made>) -> Result<(), Error> {
+    let failed = |source| Error::File { path: folder.display().to_string(), source };
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        let found = fs::symlink_metadata(&file).map_err(failed)?;
+        if found.is_dir() {
+            list(root, &file, made)?;
+            continue;
+        }
+        let mut hasher = Sha256::new();
+        let kind = if found.is_symlink() {
+            hasher.update(fs::read_link(&file).map_err(failed)?.as_os_str().as_bytes());
+            EntryKind::Link
+        } else {
+            io::copy(&mut File::open(&file).map_err(failed)?, &mut HashWriter(&mut hasher)).map_err(failed)?;
+            if found.permissions().mode() & 0o100 != 0 { EntryKind::Executable } else { EntryKind::File }
+        };
+        let path = file.strip_prefix(root).unwrap_or(&file).as_os_str().as_bytes().into();
+        let oid = Digest::finish(hasher).hex()[..40].parse::<Oid>();
+        let oid = oid.map_err(|error: crate::values::Invalid| failed(io::Error::other(error)))?;
+        made.push(Made { path, kind, oid, file });
+    }
+    Ok(())
+}
+
+struct HashWriter<'h>(&'h mut Sha256);
+
+impl io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Keeps the newest. One that goes is made again where it is needed.
+fn prune(shelf: &Path) {
+    let Ok(entries) = fs::read_dir(shelf) else { return };
+    let mut all: Vec<_> = entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            Some((fs::metadata(&path).ok()?.modified().ok()?, path))
+        })
+        .filter(|(_, path)| !path.file_name().is_some_and(|name| name.as_bytes().starts_with(b".new-")))
+        .collect();
+    all.sort();
+    for (_, path) in all.iter().rev().skip(KEPT) {
+        let _ = fs::remove_dir_all(path);
+    }
+}
