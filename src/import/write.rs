@@ -151,7 +151,7 @@ fn comment(out: &mut String, indent: usize, text: &str) {
 
 /// What YAML allows in a line and an editor shows as itself.
 fn is_printable(c: char) -> bool {
-    !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+    !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
 /// A scalar on a line of its own: plain where nothing could read it as anything else, else in double quotes.
