@@ -324,8 +324,8 @@ fn a_builder_that_would_misread_the_dockerfile_is_not_asked() {
 
 #[test]
 fn a_base_for_another_architecture_is_told() {
-    // Docker 20.10 pulls nothing from a registry without TLS for a build.
-    on_each("a_base_for_another_architecture_is_told", &["docker", "podman"], |_| {
+    // Docker 20.10 pulls nothing from a registry without TLS for a build, and Podman takes the base for what was asked for.
+    on_each("a_base_for_another_architecture_is_told", &["docker"], |_| {
         let source = Source::new("", "");
         let repository = source.image().repository.clone();
         let binary = source.folder.path().join("binary");
@@ -478,7 +478,12 @@ fn rules() -> impl Strategy<Value = Vec<String>> {
         1 => "\\*[abc]", 1 => Just("**a".to_owned()), 1 => Just("a**".to_owned()), 1 => Just(String::new())
     ];
     let pattern = prop::collection::vec(part, 1..4).prop_map(|parts| parts.join("/"));
-    let rule = ("!?", "/?", pattern, "/?").prop_map(|(not, lead, pattern, end)| format!("{not}{lead}{pattern}{end}"));
+    // Older commands do not look into a folder that is left out for a `!` with `*` in it; those of today do.
+    let plain = prop::collection::vec("[abc]{1,2}", 1..4).prop_map(|parts| format!("!{}", parts.join("/")));
+    let rule = prop_oneof![
+        3 => ("/?", pattern, "/?").prop_map(|(lead, pattern, end)| format!("{lead}{pattern}{end}")),
+        1 => plain,
+    ];
     prop::collection::vec(rule, 0..6)
 }
 
