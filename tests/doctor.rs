@@ -130,7 +130,10 @@ fn an_environment_whose_remotes_answer_is_well_but_for_the_cluster() {
     let folder = tempfile::tempdir().unwrap();
     let registry = server("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let context = delivering(&registry, manifests(folder.path()).to_str().unwrap());
-    let engine = server("HTTP/1.1 200 OK\r\nApi-Version: 1.44\r\nContent-Length: 2\r\n\r\nOK");
+    let engine = server(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 68\r\nConnection: close\r\n\r\n\
+         {\"Version\":\"29.0.0\",\"ApiVersion\":\"1.44\",\"Os\":\"linux\",\"Arch\":\"amd64\"}",
+    );
     let done = TestContext::run(doctor(&context, &[]).env("DOCKER_HOST", format!("tcp://{engine}")));
     finds(&done, 0, "! cluster", "no cluster answers", "kubectl get nodes");
     for line in ["✓ engine  tcp://", "✓ manifests of staging  ", "✓ upstream of staging  origin/main", "✓ outbox  "]
