@@ -10,7 +10,7 @@ fn a_crash_is_told_with_the_last_lines_of_its_log_and_stops_nothing_else() {
     // Never ready: without a probe Kubernetes calls a container ready for as long as it takes to crash.
     let crash = app(1).replace(
         "command: [sleep, '3600']",
-        "readinessProbe: {exec: {command: ['false']}}, command: [sh, -c, 'echo starting; echo no database at db:5432 >&2; exit 3']",
+        "readinessProbe: {exec: {command: ['false']}}, command: [sh, -c, 'echo starting; echo no database at db:5432; exit 3']",
     );
     let commit = bed.commit(&[("app.yaml", &crash), ("b.yaml", &map("b", "1"))]);
     let _sync = bed.running();
