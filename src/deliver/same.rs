@@ -1,7 +1,7 @@
 //! Code and manifests in one repository. A delivery's commit then stands on a branch of the source: it is known by what it
 //! changes, the references and the state alone, never by what it says, so that no message gets anything past the checks.
 
-use super::{Error, State, Target, manifests};
+use super::{Error, State, Target, render};
 use crate::{
     git::{ChangeKind, EntryKind, Repository},
     manifest::{self, File, Images, Wanted},
@@ -53,10 +53,12 @@ fn is_delivery(repository: &Repository, targets: &[&Target<'_>], parent: &Oid, c
         let Some(target) = targets.iter().find(|target| target.environment.manifests.path.contains(path)) else {
             return Ok(false);
         };
-        let state = State::path(&target.environment.manifests.path);
+        let manifests = &target.environment.manifests;
+        let state = State::path(&manifests.path);
         let Some(text) = repository.file(commit, &state)? else { return Ok(false) };
         let Ok(after) = State::parse(&state, &text) else { return Ok(false) };
-        if path == state {
+        // What is rendered is data of the cluster's, which no check and no image sees.
+        if path == state || manifests.render && path == manifests.path.join(render::FILE) {
             continue;
         }
         let (Some(before), Some(now)) = (repository.file(parent, path)?, repository.file(commit, path)?) else {
@@ -67,9 +69,8 @@ fn is_delivery(repository: &Repository, targets: &[&Target<'_>], parent: &Oid, c
             .iter()
             .map(|(image, running)| Wanted { image: image.clone(), reference: running.reference.clone() })
             .collect();
-        let manifests = &target.environment.manifests;
         let below = path.strip_prefix(manifests.path.as_str()).unwrap_or(path).trim_start_matches('/');
-        let file = File { path, form: manifests::form(manifests, below), bytes: &before };
+        let file = File { path, form: super::manifests::form(manifests, below), bytes: &before };
         let known = wanted.iter().map(|wanted| (wanted.image.clone(), wanted.reference.repository.clone())).collect();
         match manifest::patch(&file, &Images::new(&wanted, &known)) {
             Ok(patched) if *patched.bytes == *now => {}

@@ -75,6 +75,23 @@ fn a_delivery_is_known_by_what_it_changes_and_never_by_what_it_says() {
 }
 
 #[test]
+fn what_a_delivery_has_rendered_is_a_part_of_it_where_that_is_asked_for() {
+    let (bed, clone, tip) = together(super::bed::REPOSITORY, false);
+    let plain = text(&bed, super::bed::REPOSITORY);
+    let rendering = plain.replace("path: deploy/staging}", "path: deploy/staging, render: true}");
+    let (plain, rendering) = (config::parse("c.yaml", &plain).unwrap(), config::parse("c.yaml", &rendering).unwrap());
+    let images = |tip: &Oid| vec![("web".parse().unwrap(), built(tip))];
+    clone.act(&plain, "staging", Switch::Refused, super::bed::follow(&tip), images).unwrap();
+    git(&clone.folder, &["pull", "--quiet", "--ff-only"]);
+    fs::write(clone.folder.join("deploy/staging/.gitops-hooks/rendered.yaml"), "kind: List\n").unwrap();
+    git(&clone.folder, &["add", "."]);
+    git(&clone.folder, &["commit", "--quiet", "--amend", "--no-edit"]);
+    let delivery = git(&clone.folder, &["rev-parse", "HEAD"]);
+    assert_eq!(source_of(&clone, &rendering, &delivery), tip);
+    assert_eq!(source_of(&clone, &plain, &delivery).as_str(), delivery.trim(), "nothing renders here");
+}
+
+#[test]
 fn manifests_that_an_image_is_built_from_are_refused() {
     let (bed, clone, _) = together(super::bed::REPOSITORY, false);
     let root = text(&bed, super::bed::REPOSITORY).replace(", context: app", "");
