@@ -54,7 +54,7 @@ pub enum Changed {
 pub fn fix(fixers: &Plan, context: &Context<'_>) -> Result<Fixed, Error> {
     let place = Place::scratch(context)?;
     let mut report = run::execute(fixers, Work::new(), context, Some(&place), Groups::default())?;
-    if run::verdict(context.hook, &report.entries).is_err() {
+    if super::verdict(context.hook, &report.entries).is_err() {
         return Ok(Fixed { report, changed: Changed::No });
     }
     if let Some(signal) = context.interrupt.signal() {
@@ -63,7 +63,7 @@ pub fn fix(fixers: &Plan, context: &Context<'_>) -> Result<Fixed, Error> {
     let (repository, before) = (context.repository, &context.snapshot.tree);
     let after = git::Repository::tree_of_work_tree(place.folder())?;
     if after == *before {
-        run::record(fixers, &mut report.entries, Some(&place), context)?;
+        super::passed::record(fixers, &mut report.entries, Some(&place), context)?;
         return Ok(Fixed { report, changed: Changed::No });
     }
     let carried = repository.carry(before, &after, place.folder())?;

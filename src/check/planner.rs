@@ -24,7 +24,7 @@ pub fn plan(steps: &[Step], context: &Context<'_>) -> Result<Plan, Error> {
     let facts = Facts { context, records: Records::of(context.repository), entries: OnceCell::new() };
     let planned =
         steps.iter().enumerate().map(|(at, step)| facts.planned(at, step, steps)).collect::<Result<_, _>>()?;
-    let whole = super::run::whole(context.hook, steps, &context.snapshot.tree);
+    let whole = super::passed::whole(context.hook, steps, &context.snapshot.tree);
     Ok(Plan { entries: in_order(planned), whole })
 }
 

@@ -2,18 +2,17 @@
 //! recorded once it is certain that the snapshot was still there afterwards.
 
 use super::{
-    Context, Error, Failures, Kind,
+    Context, Error, Failures,
     groups::Groups,
+    outcome::{Outcome, Report, Reported},
+    passed::record,
     place::Place,
     plan::{Action, Decision, Input, Plan, Planned, RunReason, SkipReason},
     process::{self, End, Shell},
-    record::{Found, Key, KeyBuilder, Record, Records},
 };
 use crate::{
-    config::Step,
-    git::Repository,
     ui::{self, Task},
-    values::{Globs, HookName, Oid},
+    values::HookName,
 };
 use std::{
     collections::HashMap,
@@ -36,54 +35,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// How long work that was handed in may take to stop after a signal.
 const WORK_GRACE: Duration = Duration::from_secs(10);
 
-/// What became of a plan.
-#[derive(Debug)]
-pub struct Report {
-    /// Each step, in the plan's order.
-    pub entries: Vec<Reported>,
-    /// Why nothing was recorded, if so.
-    pub unrecorded: Option<String>,
-}
-
-/// What became of a step.
-#[derive(Debug, Clone)]
-pub struct Reported {
-    /// Its place in the configuration's list for the hook.
-    pub step: usize,
-    /// What people call it.
-    pub label: String,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// How long it ran.
-    pub duration: Duration,
-    /// The record that says that it passed.
-    pub record: Option<Key>,
-}
-
-/// How a step ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It did what it should.
-    Passed,
-    /// It failed, and why.
-    Failed(String),
-    /// It was not run, and had no need to.
-    Skipped(String),
-    /// It was not run because another step failed or the run was ended.
-    Withheld(String),
-}
-
-/// Nothing where every step passed or had no need to run.
-///
-/// # Errors
-/// [`Error::Failed`] with the steps that failed.
-pub fn verdict(hook: HookName, entries: &[Reported]) -> Result<(), Error> {
-    let failed = entries.iter().filter(|entry| matches!(entry.outcome, Outcome::Failed(_)));
-    let steps: Vec<String> = failed.map(|entry| entry.label.clone()).collect();
-    if steps.is_empty() { Ok(()) } else { Err(Error::Failed { hook, steps }) }
-}
-
-/// Runs a plan. That steps failed is no error here: [`verdict`] says it.
+/// Runs a plan. That steps failed is no error here: [`verdict`](super::verdict) says it.
 ///
 /// # Errors
 /// A signal, a scratch tree that cannot be made, work that is missing.
@@ -400,12 +352,6 @@ impl<'a> Runner<'a> {
     }
 }
 
-impl Outcome {
-    fn is_unmet(&self) -> bool {
-        matches!(self, Self::Failed(_) | Self::Withheld(_))
-    }
-}
-
 fn reported(entry: &Planned, outcome: Outcome) -> Reported {
     let record = match &entry.decision {
         Decision::Skip(SkipReason::Passed { record, .. }) => Some(record.clone()),
@@ -429,97 +375,6 @@ fn first_failure(ends: impl Iterator<Item = std::io::Result<End>>, limit: Durati
         Err(error) => Some(format!("it could not be run: {error}")),
     });
     failures.find_map(|failure| failure).map_or(Outcome::Passed, Outcome::Failed)
-}
-
-impl End {
-    /// Why it did not pass, if so.
-    pub(super) fn failure(self, limit: Duration) -> Option<String> {
-        match self {
-            Self::Exited(0) => None,
-            Self::Exited(code) => Some(format!("exit code {code}")),
-            Self::Signalled(signal) => Some(format!("killed by signal {signal}")),
-            Self::TimedOut => Some(format!("stopped after its time limit of {}", ui::seconds(limit))),
-            Self::Interrupted => Some("interrupted".to_owned()),
-        }
-    }
-}
-
-/// Records each command that passed and, where all did, the hook as a whole.
-pub(super) fn record(
-    plan: &Plan,
-    entries: &mut [Reported],
-    place: Option<&Place>,
-    context: &Context<'_>,
-) -> Result<(), Error> {
-    if !context.judges() {
-        return Ok(());
-    }
-    let records = Records::of(context.repository);
-    let new = |step: Option<String>, command: Option<String>, duration: Duration| Record {
-        hook: context.hook.to_string(),
-        step,
-        command,
-        tree: context.snapshot.tree.clone(),
-        commit: match &context.snapshot.kind {
-            Kind::Commit(commit) => Some(commit.clone()),
-            Kind::Index => None,
-        },
-        place: place.map(|place| place.name().to_owned()),
-        passed_at: jiff::Timestamp::now(),
-        seconds: duration.as_secs_f64(),
-    };
-    let mut kept = Vec::new();
-    for (planned, ended) in plan.entries.iter().zip(entries.iter_mut()) {
-        if let (Outcome::Passed, Some(key), Action::Command { written, .. }) =
-            (&ended.outcome, &planned.key, &planned.action)
-        {
-            kept.push((key.clone(), new(Some(planned.label.clone()), Some(written.clone()), ended.duration)));
-            ended.record = Some(key.clone());
-        }
-    }
-    let proven = plan.entries.iter().zip(entries.iter()).all(|(planned, ended)| {
-        let left_out = matches!(planned.decision, Decision::Skip(SkipReason::LeftOut(_)));
-        planned.action == Action::Work || (!left_out && !ended.outcome.is_unmet())
-    });
-    // Only of a push is it asked whether its hook has passed (`passed`).
-    if context.hook == HookName::PrePush
-        && proven
-        && matches!(records.find(&plan.whole), Found::Nothing | Found::Unreadable(_))
-    {
-        kept.push((plan.whole.clone(), new(None, None, entries.iter().map(|entry| entry.duration).sum())));
-    }
-    records.keep(&kept)
-}
-
-/// Whether the records say that every command of a hook passed, or had no need to run, on this commit's tree with these
-/// steps as they are written.
-///
-/// # Errors
-/// A commit that cannot be read.
-pub fn passed(repository: &Repository, hook: HookName, steps: &[Step], commit: &Oid) -> Result<bool, Error> {
-    let key = whole(hook, steps, &repository.tree_of(commit)?);
-    Ok(matches!(Records::of(repository).find(&key), Found::Record(_)))
-}
-
-/// What a hook's passing as a whole is called: its commands as they are written, and the tree.
-pub(super) fn whole(hook: HookName, steps: &[Step], tree: &Oid) -> Key {
-    let mut key = KeyBuilder::new("hook");
-    key.field("hook", hook.as_str().as_bytes());
-    key.field("tree", tree.as_str().as_bytes());
-    for step in steps {
-        let Some(run) = &step.run else { continue };
-        key.field("run", run.written().as_bytes());
-        for (name, value) in &step.env {
-            key.field("env", name.as_bytes());
-            key.field("value", value.as_bytes());
-        }
-        for (name, globs) in [("files", &step.files), ("inputs", &step.inputs)] {
-            for pattern in globs.iter().flat_map(Globs::written) {
-                key.field(name, pattern.as_bytes());
-            }
-        }
-    }
-    key.finish()
 }
 
 /// An error, its causes and what to do next, for a step's line.

@@ -1,0 +1,94 @@
+//! What a run leaves in the records: that a command passed on its inputs, and that a hook passed as a whole. Both are written
+//! here and asked for here; how records are stored is `record.rs`'s.
+
+use super::{
+    Context, Error, Kind,
+    outcome::{Outcome, Reported},
+    place::Place,
+    plan::{Action, Decision, Plan, SkipReason},
+    record::{Found, Key, KeyBuilder, Record, Records},
+};
+use crate::{
+    config::Step,
+    git::Repository,
+    values::{Globs, HookName, Oid},
+};
+use std::time::Duration;
+
+/// Records each command that passed and, where all did, the hook as a whole.
+pub(super) fn record(
+    plan: &Plan,
+    entries: &mut [Reported],
+    place: Option<&Place>,
+    context: &Context<'_>,
+) -> Result<(), Error> {
+    if !context.judges() {
+        return Ok(());
+    }
+    let records = Records::of(context.repository);
+    let new = |step: Option<String>, command: Option<String>, duration: Duration| Record {
+        hook: context.hook.to_string(),
+        step,
+        command,
+        tree: context.snapshot.tree.clone(),
+        commit: match &context.snapshot.kind {
+            Kind::Commit(commit) => Some(commit.clone()),
+            Kind::Index => None,
+        },
+        place: place.map(|place| place.name().to_owned()),
+        passed_at: jiff::Timestamp::now(),
+        seconds: duration.as_secs_f64(),
+    };
+    let mut kept = Vec::new();
+    for (planned, ended) in plan.entries.iter().zip(entries.iter_mut()) {
+        if let (Outcome::Passed, Some(key), Action::Command { written, .. }) =
+            (&ended.outcome, &planned.key, &planned.action)
+        {
+            kept.push((key.clone(), new(Some(planned.label.clone()), Some(written.clone()), ended.duration)));
+            ended.record = Some(key.clone());
+        }
+    }
+    let proven = plan.entries.iter().zip(entries.iter()).all(|(planned, ended)| {
+        let left_out = matches!(planned.decision, Decision::Skip(SkipReason::LeftOut(_)));
+        planned.action == Action::Work || (!left_out && !ended.outcome.is_unmet())
+    });
+    // Only of a push is it asked whether its hook has passed (`passed`).
+    if context.hook == HookName::PrePush
+        && proven
+        && matches!(records.find(&plan.whole), Found::Nothing | Found::Unreadable(_))
+    {
+        kept.push((plan.whole.clone(), new(None, None, entries.iter().map(|entry| entry.duration).sum())));
+    }
+    records.keep(&kept)
+}
+
+/// Whether the records say that every command of a hook passed, or had no need to run, on this commit's tree with these
+/// steps as they are written.
+///
+/// # Errors
+/// A commit that cannot be read.
+pub fn passed(repository: &Repository, hook: HookName, steps: &[Step], commit: &Oid) -> Result<bool, Error> {
+    let key = whole(hook, steps, &repository.tree_of(commit)?);
+    Ok(matches!(Records::of(repository).find(&key), Found::Record(_)))
+}
+
+/// What a hook's passing as a whole is called: its commands as they are written, and the tree.
+pub(super) fn whole(hook: HookName, steps: &[Step], tree: &Oid) -> Key {
+    let mut key = KeyBuilder::new("hook");
+    key.field("hook", hook.as_str().as_bytes());
+    key.field("tree", tree.as_str().as_bytes());
+    for step in steps {
+        let Some(run) = &step.run else { continue };
+        key.field("run", run.written().as_bytes());
+        for (name, value) in &step.env {
+            key.field("env", name.as_bytes());
+            key.field("value", value.as_bytes());
+        }
+        for (name, globs) in [("files", &step.files), ("inputs", &step.inputs)] {
+            for pattern in globs.iter().flat_map(Globs::written) {
+                key.field(name, pattern.as_bytes());
+            }
+        }
+    }
+    key.finish()
+}
