@@ -3,16 +3,19 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "context/again.rs"]
+mod again;
 #[path = "context/images.rs"]
 mod images;
 #[path = "context/testbed.rs"]
 mod testbed;
 
+use again::{again, inside};
 use gitops_hooks::{
     image::{self, Error, Prepared, Transport},
     values::Digest,
 };
-use images::{Source, bed, busybox, engine, inside, memory, run};
+use images::{Source, bed, busybox, engine, memory, run};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -598,12 +601,8 @@ fn an_engine_behind_tls_is_used_with_its_certificates() {
 }
 
 fn inside_told(test: &str, host: &str) -> String {
-    let mut again = Command::new(std::env::current_exe().unwrap());
-    again
-        .args(["--exact", test, "--nocapture"])
-        .env("GITOPS_HOOKS_TEST_INSIDE", test)
-        .env("GITOPS_HOOKS_TEST_BARE", "1");
-    let output = again.env("DOCKER_HOST", host).output().unwrap();
+    let variables = [("GITOPS_HOOKS_TEST_BARE", Some("1")), ("DOCKER_HOST", Some(host))];
+    let output = again(test, &variables).output().unwrap();
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 

@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "context/again.rs"]
+mod again;
 #[path = "context/testbed.rs"]
 mod testbed;
 
+use again::inside;
 use gitops_hooks::{
     config, git,
     image::{self, Error, ExtraFile, Intent, Origin, Prepared, Request, Transport},
@@ -38,26 +41,6 @@ fn bed(name: &str) -> Option<String> {
 /// A registry, and that there is an engine.
 fn open_registry() -> Option<String> {
     bed("DOCKER_HOST").and_then(|_| bed("GITOPS_HOOKS_TEST_REGISTRY"))
-}
-
-/// Runs one test of this file again in a process of its own with other variables: those of a running process are not changed.
-/// `true` in that process.
-fn inside(test: &str, variables: &[(&str, Option<&str>)]) -> bool {
-    if std::env::var("GITOPS_HOOKS_TEST_INSIDE").as_deref() == Ok(test) {
-        return true;
-    }
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture"]).env("GITOPS_HOOKS_TEST_INSIDE", test);
-    for (name, value) in variables {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}{said}", String::from_utf8_lossy(&output.stdout));
-    false
 }
 
 /// A source repository with one image.

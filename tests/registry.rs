@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "context/again.rs"]
+mod again;
 #[path = "registry/proxy.rs"]
 mod proxy;
 #[path = "registry/source.rs"]
@@ -10,6 +12,7 @@ mod source;
 #[path = "context/testbed.rs"]
 mod testbed;
 
+use again::{again, inside};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gitops_hooks::{
     image::{self, Error, ExtraFile, Intent, Origin, Prepared, Transport},
@@ -27,30 +30,6 @@ use std::{
     time::{Duration, Instant},
 };
 use testbed::value as bed;
-
-/// Runs one test of this file again in a process of its own with other variables: those of a running process are not changed.
-/// `true` in that process.
-fn inside(test: &str, variables: &[(&str, Option<&str>)]) -> bool {
-    if std::env::var("GITOPS_HOOKS_TEST_INSIDE").as_deref() == Ok(test) {
-        return true;
-    }
-    let output = again(test, variables).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}{said}", String::from_utf8_lossy(&output.stdout));
-    false
-}
-
-fn again(test: &str, variables: &[(&str, Option<&str>)]) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture"]).env("GITOPS_HOOKS_TEST_INSIDE", test);
-    for (name, value) in variables {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command
-}
 
 /// The digest of a tag, as the registry tells anybody.
 fn digest_of(registry: &str, path: &str, tag: &Tag) -> Option<Digest> {

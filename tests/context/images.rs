@@ -8,7 +8,6 @@ use gitops_hooks::{
 };
 use std::{
     path::Path,
-    process::Command,
     sync::atomic::{AtomicUsize, Ordering},
 };
 use tempfile::TempDir;
@@ -97,26 +96,6 @@ pub fn busybox() -> String {
 /// The value of a variable of the test bed.
 pub fn bed(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// Runs one test of this file again in a process of its own with other variables: those of a running process are not changed.
-/// `true` in that process.
-pub fn inside(test: &str, variables: &[(&str, Option<&str>)]) -> bool {
-    if std::env::var("GITOPS_HOOKS_TEST_INSIDE").as_deref() == Ok(test) {
-        return true;
-    }
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture"]).env("GITOPS_HOOKS_TEST_INSIDE", test);
-    for (name, value) in variables {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{variables:?}\n{}{said}", String::from_utf8_lossy(&output.stdout));
-    false
 }
 
 /// The engine that the process talks to.
