@@ -1,6 +1,6 @@
-//! The same commits made in two clones: one with the hooks of lefthook, pre-commit or prek, one with ours after `import` of
-//! their configuration. What passes, what fails and what fixers change must be the same. The rivals and the tools that the
-//! configurations call come from `PyPI`, once, into the user's cache folder (`tests/bench/rivals.py`).
+//! The same commits made in two clones: one with the hooks of lefthook, pre-commit, prek or husky with lint-staged, one with
+//! ours after `import` of their configuration. What passes, what fails and what fixers change must be the same. The rivals and
+//! the tools that the configurations call come from `PyPI` and npm, once, into the user's cache folder (`tests/bench/rivals.py`).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -60,6 +60,9 @@ impl Clone {
                 clone.context.write(path, text);
             }
         }
+        let modules = rivals().with_file_name("node_modules");
+        std::os::unix::fs::symlink(modules, clone.context.work.join("node_modules")).unwrap();
+        std::fs::write(clone.context.work.join(".git/info/exclude"), "/node_modules\n").unwrap();
         clone.must("git", &["add", "."]);
         clone.must("git", &["commit", "-q", "-m", "feat: begin"]);
         match whose {
@@ -97,6 +100,7 @@ impl Clone {
             self.context.write(path, text);
         }
         for path in change.removes {
+            assert!(self.context.work.join(path).exists(), "{:?} lost {path}", self.whose);
             std::fs::remove_file(self.context.work.join(path)).unwrap();
         }
         let attempt = || {
@@ -263,4 +267,22 @@ fn what_pre_commit_lets_through_ours_lets_through() {
 #[test]
 fn what_prek_lets_through_ours_lets_through() {
     compare_pre_commit("prek");
+}
+
+#[test]
+fn what_husky_and_lint_staged_let_through_ours_lets_through() {
+    let config: &[(&str, &str)] = &[
+        ("ruff.toml", RUFF),
+        (
+            "package.json",
+            r#"{"scripts": {"prepare": "husky"}, "lint-staged": {
+                "!(*_[0-9]).py": ["ruff check -q --fix", "ruff format -q"],
+                "*.py": "sh -c '! grep -n FIXME \"$@\"' --",
+                "docs/**/!(*.svg)": ["sed -i 's/[[:space:]]*$//'", "sh -c '! grep -nE \"^(<<<<<<<|>>>>>>>) \" \"$@\"' --"]
+            }}"#,
+        ),
+        (".husky/pre-commit", "lint-staged\n"),
+        (".husky/commit-msg", "grep -Eq '^(feat|docs): ' \"$1\"\n"),
+    ];
+    compare(config, &["npm", "run", "prepare"]);
 }

