@@ -42,5 +42,6 @@ testbed-down:
 # Static, so that it runs FROM scratch. The target is named so that the flag does not reach build scripts. At a fixed
 # address, because a hook starts at every commit, and moving a binary of this size costs more than the rest of its start.
 release:
+	GITOPS_HOOKS_COMMIT="$$(git log -1 --date=format:%Y-%m-%d --format='%h %cd' 2>/dev/null)" \
 	RUSTFLAGS="-C target-feature=+crt-static" cargo rustc --release --locked --target $(HOST) --bin gitops-hooks -- \
 		-C relocation-model=static

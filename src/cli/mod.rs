@@ -23,13 +23,14 @@ mod sync;
 use crate::{
     config as config_room, git, pipeline,
     ui::{Progress, Verbosity},
+    values::Version,
 };
 use clap::{Args, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// A CI/CD pipeline with no CI server: git hooks that check, build and deliver, and one pod that applies.
 #[derive(Debug, Parser)]
-#[command(name = "gitops-hooks", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "gitops-hooks", version = Version::long(), propagate_version = true, disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -238,7 +238,8 @@ decode_as_text!(
     crate::values::Platform,
     crate::values::RemoteUrl,
     crate::values::Repository,
-    crate::values::Span
+    crate::values::Span,
+    crate::values::Version
 );
 
 /// Says what stands at a node that should be something else.

@@ -7,7 +7,7 @@ use super::{
     step, validate,
 };
 use crate::{
-    values::{HookName, RelativePath},
+    values::{HookName, RelativePath, Version},
     yaml::{self, Node, Place, Position, Value},
 };
 use std::collections::HashMap;
@@ -158,6 +158,10 @@ impl Layers {
         if let Some((at, _)) = self.layers.iter().enumerate().find(|(_, layer)| layer.whose == Whose::OnePersons) {
             root = joined(root, self.root(at, &mut problems));
         }
+        // Before anything else: what a newer version has brought is a mistake to this one.
+        if let Some(problem) = root.as_ref().and_then(needs_newer) {
+            return Err(self.invalid(vec![problem]));
+        }
         let config = root.as_ref().and_then(|root| {
             let config = Config::decode(root, &mut problems)?;
             validate::validate(root, &config, &mut problems);
@@ -221,6 +225,16 @@ impl Layers {
         };
         InvalidConfig { mistakes: problems.into_iter().map(mistake).collect(), more }
     }
+}
+
+/// That the configuration was written for a newer version of this program.
+fn needs_newer(root: &Node<'_>) -> Option<Problem> {
+    let (node, ours) = (root.get("min_version")?, Version::of_this_program());
+    let wanted = node.as_str()?.parse::<Version>().ok().filter(|wanted| *wanted > ours)?;
+    let message = format!(
+        "this configuration needs gitops-hooks {wanted} or newer, and this is {ours}; put the newer one in its place"
+    );
+    Some(Problem { place: node.place.clone(), message })
 }
 
 /// The root of a file that holds one document.

@@ -152,6 +152,22 @@ scratch:
     }
 
     #[test]
+    fn what_a_newer_version_brought_is_no_mistake_of_its_own() {
+        assert_eq!(
+            mistakes("hooks:\n  pre-dream: []\nmin_version: '999.1'\n"),
+            [format!(
+                "c.yaml:3:14: this configuration needs gitops-hooks 999.1.0 or newer, and this is {}; put the newer one in its place",
+                crate::values::Version::of_this_program()
+            )]
+        );
+        assert!(parse("c.yaml", "min_version: 0.0.1\n").is_ok());
+        assert_eq!(
+            mistakes("min_version: new\n"),
+            ["c.yaml:1:14: expected a version such as 0.2 or 0.2.1, found \"new\""]
+        );
+    }
+
+    #[test]
     fn what_only_the_whole_shows_is_told_too() {
         let text = "hooks:\n  pre-push:\n    - run: a\n      needs: [b]\n    - name: b\n      run: b\n      needs: [a]\n    - image: nowhere\n    - name: c\n    - name: d\n      run: x\n      image: nowhere\n    - run: d\n      needs: [typo]\n";
         let found = mistakes(text);

@@ -6,13 +6,15 @@ use super::{
 };
 use crate::values::{
     EnvironmentName, Globs, HookName, HttpStatus, ImageName, Namespace, Platform, RelativePath, RemoteUrl, Repository,
-    Span,
+    Span, Version,
 };
 use std::{collections::BTreeMap, num::NonZeroU16};
 
 object! {
     /// The configuration of gitops-hooks: hooks, then images, then environments.
     Config, "the configuration" {
+        /// The oldest version of this program that understands this file; an older one asks to be replaced.
+        min_version: Option<Version>,
         /// Files of this repository that are read first: what stands here is laid over them.
         extends: Vec<RelativePath>,
         /// For each of git's client-side hooks, the steps that it runs.

@@ -6,11 +6,14 @@ use super::{
     hooks::Hooks,
     side_by_side::{Job, within},
 };
-use crate::git::Version;
+use crate::{git::Version, values};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-const OURS: &str = concat!("gitops-hooks ", env!("CARGO_PKG_VERSION"));
+/// What this program answers to `--version`.
+fn this_program() -> String {
+    format!("gitops-hooks {}", values::Version::long())
+}
 
 pub(super) fn git() -> Vec<Finding> {
     vec![match Version::of_git() {
@@ -66,9 +69,9 @@ async fn version(program: PathBuf) -> Option<String> {
 }
 
 fn judge_path(program: &Path, on_path: Option<&Path>) -> Finding {
-    let shown = program.display();
+    let (shown, ours) = (program.display(), this_program());
     match on_path {
-        Some(found) if same(found, program) => Finding::fine("program", format!("{OURS}, {shown}")),
+        Some(found) if same(found, program) => Finding::fine("program", format!("{ours}, {shown}")),
         Some(found) => Finding::warning(
             "program",
             format!("this is {shown}, and the one on the PATH is {}", found.display()),
@@ -76,7 +79,7 @@ fn judge_path(program: &Path, on_path: Option<&Path>) -> Finding {
         ),
         None => Finding::warning(
             "program",
-            format!("{OURS}, {shown}, is not on the PATH"),
+            format!("{ours}, {shown}, is not on the PATH"),
             format!("add {} to the PATH; hooks find it without", word(program.parent().unwrap_or(program))),
         ),
     }
@@ -84,13 +87,13 @@ fn judge_path(program: &Path, on_path: Option<&Path>) -> Finding {
 
 /// A program that hooks call and that is not the one that runs. `said` is its answer to `--version`.
 fn judge_called(called: &Path, program: &Path, said: Option<&str>) -> Finding {
-    let shown = called.display();
-    let next = format!("`{} install` lets hooks call this program, {OURS}", word(program));
+    let (shown, ours) = (called.display(), this_program());
+    let next = format!("`{} install` lets hooks call this program, {ours}", word(program));
     match said {
-        Some(OURS) => Finding::fine("program of the hooks", format!("{OURS}, {shown}")),
+        Some(said) if said == ours => Finding::fine("program of the hooks", format!("{ours}, {shown}")),
         Some(other) if other.starts_with("gitops-hooks ") => {
             let other: String = other.chars().take(60).collect();
-            Finding::warning("program of the hooks", format!("{shown} is {other}; this is {OURS}"), next)
+            Finding::warning("program of the hooks", format!("{shown} is {other}; this is {ours}"), next)
         }
         _ => Finding::environment("program of the hooks", format!("{shown} does not say its version"), next),
     }
@@ -127,7 +130,8 @@ mod tests {
     #[test]
     fn a_program_of_another_version_is_worth_a_look_and_one_that_is_none_is_wrong() {
         let state = |said| judge_called(Path::new("/a"), Path::new("/b"), said).state;
-        assert_eq!(state(Some(OURS)), State::Fine);
+        let ours = this_program();
+        assert_eq!(state(Some(&ours)), State::Fine);
         assert_eq!(state(Some("gitops-hooks 0.0.1")), State::Warning);
         assert_eq!(state(Some("hello")), State::Environment);
         assert_eq!(state(None), State::Environment);

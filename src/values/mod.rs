@@ -16,6 +16,7 @@ mod quotes;
 mod reference;
 mod relative_path;
 mod remote_url;
+mod version;
 
 pub use closest::closest;
 pub use command::{Command, InvalidCommand, List, Piece};
@@ -32,6 +33,7 @@ pub use quotes::{Quotes, Within};
 pub use reference::{ImageRef, Repository, Tag};
 pub use relative_path::RelativePath;
 pub use remote_url::RemoteUrl;
+pub use version::Version;
 
 use std::{borrow::Cow, fmt};
 
