@@ -2,12 +2,13 @@
 # make test    every test; sets up what is missing
 # make soak    the tests that get better with time, at length: an hour or two
 # make bench   size, start time, speed and safety beside the rivals, yq and sed
+# make dist    what is published: the program, a Debian package, the sync's image, what they are made of, sums
 # make testbed, make testbed-down    the engine, registries, Kubernetes and git server that tests use
 
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 RELEASE := target/$(HOST)/release/gitops-hooks
 
-.PHONY: demo clean-demo test soak bench testbed testbed-down release
+.PHONY: demo clean-demo test soak bench testbed testbed-down release dist
 
 demo: release
 	tests/demo/run $(RELEASE)
@@ -41,7 +42,13 @@ testbed-down:
 
 # Static, so that it runs FROM scratch. The target is named so that the flag does not reach build scripts. At a fixed
 # address, because a hook starts at every commit, and moving a binary of this size costs more than the rest of its start.
+# Without tables for unwinding, which nothing does here, and without this machine's paths.
 release:
 	GITOPS_HOOKS_COMMIT="$$(git log -1 --date=format:%Y-%m-%d --format='%h %cd' 2>/dev/null)" \
-	RUSTFLAGS="-C target-feature=+crt-static" cargo rustc --release --locked --target $(HOST) --bin gitops-hooks -- \
-		-C relocation-model=static
+	RUSTFLAGS="-C target-feature=+crt-static -C force-unwind-tables=no --remap-path-prefix=$(CURDIR)=. \
+		--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo" \
+	cargo rustc --release --locked --target $(HOST) --bin gitops-hooks -- -C relocation-model=static
+
+# What is published of a version, in target/dist.
+dist: release
+	templates/package/build $(RELEASE)

@@ -1,6 +1,5 @@
 //! `gitops-hooks completions` and the hidden `man`: what shells and manual pages are told, made of the command line itself.
 
-use clap::CommandFactory;
 use miette::{IntoDiagnostic, Result};
 use std::path::PathBuf;
 
@@ -17,7 +16,7 @@ pub(super) struct Man {
 }
 
 pub(super) fn print(arguments: &Completions) -> Result<()> {
-    let mut command = super::Arguments::command();
+    let mut command = super::examples::command();
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut command, name, &mut script);
@@ -26,5 +25,5 @@ pub(super) fn print(arguments: &Completions) -> Result<()> {
 }
 
 pub(super) fn write_pages(arguments: &Man) -> Result<()> {
-    clap_mangen::generate_to(super::Arguments::command(), &arguments.folder).into_diagnostic()
+    clap_mangen::generate_to(super::examples::command(), &arguments.folder).into_diagnostic()
 }

@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod deliver;
 mod doctor;
+mod examples;
 mod exit;
 mod history;
 mod hook;
@@ -25,10 +26,10 @@ use crate::{
     ui::{Progress, Verbosity},
     values::Version,
 };
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
-/// A CI/CD pipeline with no CI server: git hooks that check, build and deliver, and one pod that applies.
+/// A CI/CD pipeline with no CI server: git hooks check, build and deliver, and one pod applies.
 #[derive(Debug, Parser)]
 #[command(name = "gitops-hooks", version = Version::long(), propagate_version = true, disable_help_subcommand = true)]
 struct Arguments {
@@ -39,6 +40,10 @@ struct Arguments {
 }
 
 impl Arguments {
+    fn read() -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&examples::command().try_get_matches()?)
+    }
+
     fn of(hook: hook::Arguments) -> Self {
         Self { command: Command::Hook(hook), global: Global { quiet: false, verbose: false } }
     }
@@ -73,7 +78,7 @@ impl Global {
 enum Command {
     /// Write a configuration that fits this repository.
     Init(init::Arguments),
-    /// Make a configuration of another hook manager's: lefthook's, pre-commit's, husky's.
+    /// Make a configuration of lefthook's, pre-commit's, prek's or husky's.
     Import(import::Arguments),
     /// Put the hooks in place, after showing what they will run.
     Install(install::Arguments),
@@ -87,13 +92,13 @@ enum Command {
     Diff(deliver::Diff),
     /// Make an environment run exactly what runs in the one before it.
     Promote(operate::Promote),
-    /// Make an environment run what ran there before, and keep newer commits away until it is released.
+    /// Make an environment run what ran there before, until it is released.
     Rollback(operate::Rollback),
-    /// Keep newer commits away from an environment, with a reason that everybody sees.
+    /// Keep newer commits away from an environment, for a reason that all see.
     Hold(operate::Hold),
     /// Let newer commits in again, and deliver what waited.
     Release(operate::Release),
-    /// Show what ran in an environment: who brought it, when, from which commit, and what became of it.
+    /// Show what ran in an environment: who brought it, when, from which commit.
     History(history::Arguments),
     /// What the hooks call.
     #[command(hide = true)]
@@ -103,14 +108,14 @@ enum Command {
     Image(image::Command),
     /// Show each environment from commit to pods.
     Status(status::Arguments),
-    /// Say what is wrong with this clone's set-up, and what to do about it.
+    /// Say what is wrong with this clone's set-up, and the next step.
     Doctor(doctor::Arguments),
-    /// Show what the sync would do with what the manifest repository has now.
+    /// Show what the sync would do to the cluster now.
     Plan(plan::Arguments),
-    /// Put the sync of an environment into the cluster, steer it, or take it away.
+    /// Put the sync into the cluster, steer it, or take it away.
     #[command(subcommand)]
     Cluster(cluster::Command),
-    /// Make the cluster what the repository says. Runs in the pod that `cluster install` makes.
+    /// Make the cluster what the repository says, in the pod of `cluster install`.
     Sync(sync::Arguments),
     /// Check the configuration, or print its schema.
     #[command(subcommand)]
@@ -125,7 +130,7 @@ enum Command {
 /// Runs the program and gives its exit code: 0 done, 1 a check failed, 2 usage or configuration, 3 the environment.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match hook::called_by_git().map_or_else(Arguments::try_parse, |hook| Ok(Arguments::of(hook))) {
+    let arguments = match hook::called_by_git().map_or_else(Arguments::read, |hook| Ok(Arguments::of(hook))) {
         Ok(arguments) => arguments,
         Err(error) => {
             // A closed standard output must not turn `--help` into a panic.

@@ -1,21 +1,22 @@
-//! An image FROM scratch that holds one static binary, made and pushed without an engine. The same binary gives the same
-//! bytes everywhere, so that it is pushed once.
+//! An image FROM scratch that holds one static binary, made without an engine, and pushed or written to a file. The same
+//! binary gives the same bytes everywhere, so that it is pushed once.
 
 use super::{
     Error, Transport,
     registry::{OCI_MANIFEST, Registry},
 };
 use crate::values::{Digest, ImageRef, Repository, Tag};
+use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
 use std::{
     collections::BTreeSet,
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
 /// The media types of what an image is made of (OCI image specification).
 const IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-const IMAGE_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+const IMAGE_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// Where the binary lies in the image, and what is started.
 const BINARY: &str = "gitops-hooks";
@@ -71,6 +72,45 @@ pub async fn push_binary(
     Ok(ImageRef { digest: Some(there), ..named(tag) })
 }
 
+/// Writes the same image into a file, which `docker load`, `ctr images import` and `skopeo` read: an OCI layout as a tar, with
+/// the list that engines from before OCI layouts ask for.
+///
+/// # Errors
+/// The binary cannot be read, or the file cannot be written.
+pub async fn save_binary(to: &Path, name: &ImageRef, binary: &Path, platform: &str) -> Result<(), Error> {
+    let parts = make(binary, platform, &[]).await?;
+    let archive = archive(&parts, name).and_then(|bytes| std::fs::write(to, bytes));
+    archive.map_err(|source| Error::File { path: to.display().to_string(), source })
+}
+
+/// An OCI image layout (image-layout.md of the OCI image specification) as `docker save` writes it.
+fn archive(Parts { layer, config, manifest }: &Parts, name: &ImageRef) -> io::Result<Vec<u8>> {
+    let tag = name.tag.as_ref().map_or("latest", Tag::as_str);
+    let blob = |bytes: &[u8]| format!("blobs/sha256/{}", Digest::of(bytes).hex());
+    let index = json!({
+        "schemaVersion": 2,
+        "manifests": [{
+            "mediaType": OCI_MANIFEST,
+            "digest": Digest::of(manifest),
+            "size": manifest.len(),
+            "annotations": {
+                "io.containerd.image.name": name.to_string(),
+                "org.opencontainers.image.ref.name": tag,
+            },
+        }],
+    });
+    let list = json!([{ "Config": blob(config), "RepoTags": [name.to_string()], "Layers": [blob(layer)] }]);
+    let file = |path: String, bytes: &[u8]| ExtraFile { path, bytes: bytes.to_vec(), mode: 0o644 };
+    tarred(&[
+        file(blob(layer), layer),
+        file(blob(config), config),
+        file(blob(manifest), manifest),
+        file("index.json".to_owned(), &serde_json::to_vec(&index)?),
+        file("manifest.json".to_owned(), &serde_json::to_vec(&list)?),
+        file("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#),
+    ])
+}
+
 /// The three things that make an image.
 #[derive(Debug, PartialEq, Eq)]
 struct Parts {
@@ -94,21 +134,23 @@ async fn make(binary: &Path, platform: &str, extra_files: &[ExtraFile]) -> Resul
 }
 
 fn pack(files: &[ExtraFile], platform: &str) -> io::Result<Parts> {
-    let layer = layer(files)?;
+    let tar = tarred(files)?;
     let mut parts = platform.split('/');
     let (os, architecture) = (parts.next().unwrap_or("linux"), parts.next().unwrap_or("amd64"));
     let mut config = json!({
         "architecture": architecture,
         "os": os,
         "config": { "User": USER, "Entrypoint": [format!("/{BINARY}")], "WorkingDir": "/" },
-        // Not compressed, the layer is its own diff: one hash for both.
-        "rootfs": { "type": "layers", "diff_ids": [Digest::of(&layer)] },
+        "rootfs": { "type": "layers", "diff_ids": [Digest::of(&tar)] },
         "history": [{ "created_by": "gitops-hooks cluster install" }],
     });
     if let Some(variant) = parts.next() {
         config["variant"] = variant.into();
     }
     let config = serde_json::to_vec(&config)?;
+    let mut layer = GzEncoder::new(Vec::new(), Compression::default());
+    layer.write_all(&tar)?;
+    let layer = layer.finish()?;
     let manifest = serde_json::to_vec(&json!({
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
@@ -119,7 +161,7 @@ fn pack(files: &[ExtraFile], platform: &str) -> io::Result<Parts> {
 }
 
 /// A tar of the files in the order of their paths, folders before what they hold, all of it at time 0 and owned by root.
-fn layer(files: &[ExtraFile]) -> io::Result<Vec<u8>> {
+fn tarred(files: &[ExtraFile]) -> io::Result<Vec<u8>> {
     let mut sorted: Vec<&ExtraFile> = files.iter().collect();
     sorted.sort_by(|a, b| a.path.cmp(&b.path));
     let mut tar = tar::Builder::new(Vec::new());
@@ -167,7 +209,7 @@ mod tests {
         assert_eq!(made, pack(&turned, "linux/arm64").unwrap());
         assert_ne!(made.config, pack(&files, "linux/amd64").unwrap().config);
 
-        let mut archive = tar::Archive::new(made.layer.as_slice());
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(made.layer.as_slice()));
         let entries: Vec<_> = archive
             .entries()
             .unwrap()
@@ -202,6 +244,8 @@ mod tests {
             (&config["os"], &config["architecture"], &config["variant"]),
             (&json!("linux"), &json!("arm"), &json!("v7"))
         );
-        assert_eq!(config["rootfs"]["diff_ids"][0], Digest::of(&made.layer).as_str());
+        let mut tar = Vec::new();
+        std::io::copy(&mut flate2::read::GzDecoder::new(made.layer.as_slice()), &mut tar).unwrap();
+        assert_eq!(config["rootfs"]["diff_ids"][0], Digest::of(&tar).as_str());
     }
 }

@@ -36,7 +36,7 @@ mod tarball;
 mod weight;
 
 pub use ask::{ask_engine, ask_registry};
-pub use binary::{ExtraFile, push_binary};
+pub use binary::{ExtraFile, push_binary, save_binary};
 pub use error::Error;
 pub use explain::{Difference, Explanation, Part};
 pub use key::Key;

@@ -26,6 +26,24 @@ pub(super) struct Wish {
     pub(super) image_pull_secret: Option<String>,
 }
 
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Save {
+    /// The file, a tar of an OCI layout.
+    file: PathBuf,
+    /// The repository that the image is named after.
+    #[arg(long, value_name = "REPOSITORY", default_value = "gitops-hooks")]
+    repository: Repository,
+}
+
+/// Writes the image of the sync into a file.
+pub(super) async fn save(arguments: &Save, progress: &Progress) -> Result<()> {
+    let (path, platform) = this_program()?;
+    let name = ImageRef { repository: arguments.repository.clone(), tag: Some(version_tag()?), digest: None };
+    image::save_binary(&arguments.file, &name, &path, platform.as_str()).await?;
+    progress.line(&format!("{name} for {}: {}", platform.as_str(), arguments.file.display()));
+    Ok(())
+}
+
 /// Where the image of the sync goes: beside the first image of the environment, where the user can push for sure.
 fn sync_repository(wish: &Wish, config: &Config, environment: &Environment) -> Result<Repository> {
     if let Some(repository) = &wish.repository {
@@ -75,12 +93,17 @@ impl Source {
 
 /// This program as what an image is made of.
 fn program(repository: Repository) -> Result<Source> {
+    let (path, platform) = this_program()?;
+    Ok(Source::Program { path, platform, repository })
+}
+
+fn this_program() -> Result<(PathBuf, cluster::Platform)> {
     let path =
         std::env::current_exe().map_err(|source| cluster::Error::File { path: "this program".into(), source })?;
     // A program that was replaced while it runs is shown as `NAME (deleted)`; its bytes are still there.
     let path = if path.exists() { path } else { Path::new("/proc/self/exe").to_owned() };
     let platform = cluster::check_static(&path)?;
-    Ok(Source::Program { path, platform, repository })
+    Ok((path, platform))
 }
 
 /// Pushes the image where it is made here, and gives its reference.

@@ -27,6 +27,8 @@ pub(super) enum Command {
     Resume(steer::Target),
     /// Let it look at the manifest repository now, and try again what was refused.
     Reconcile(steer::Target),
+    /// Write the image of the sync into a file, for `docker load` and nodes that pull from no registry.
+    Image(image::Save),
     /// Take the sync of an environment away. Its workloads stay.
     Uninstall(Uninstall),
 }
@@ -55,6 +57,7 @@ pub(super) fn run(command: &Command, verbosity: Verbosity) -> Result<()> {
         Command::Suspend(arguments) => super::block_on(steer::suspend(arguments, &progress)),
         Command::Resume(arguments) => super::block_on(steer::resume(arguments, &progress)),
         Command::Reconcile(arguments) => super::block_on(steer::reconcile(arguments, &progress)),
+        Command::Image(arguments) => super::block_on(image::save(arguments, &progress)),
         Command::Uninstall(arguments) => super::block_on(uninstall(arguments, &progress)),
     }
 }

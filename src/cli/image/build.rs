@@ -9,12 +9,6 @@ use miette::Result;
 use serde_json::json;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  gitops-hooks image build                  every image of HEAD, as a push would
-  gitops-hooks image build web --load       have it in the engine, to run it
-  gitops-hooks image build --at v1.2        of another commit
-  gitops-hooks image build --refresh        does it still build on the base images of today?")]
 pub(in crate::cli) struct Arguments {
     /// The images, as the configuration names them; all of them without a name.
     images: Vec<ImageName>,

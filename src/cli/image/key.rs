@@ -13,11 +13,6 @@ use serde_json::{Value, json};
 const SHOWN: usize = 20;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  gitops-hooks image key                          the key of each image at HEAD
-  gitops-hooks image key web --explain            what it holds
-  gitops-hooks image key web origin/main HEAD     why is it built again?")]
 pub(in crate::cli) struct Arguments {
     /// The image, as the configuration names it; all of them without a name.
     image: Option<ImageName>,

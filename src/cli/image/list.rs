@@ -9,11 +9,6 @@ use miette::Result;
 use serde_json::json;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  gitops-hooks image list                   the last 20 of each image
-  gitops-hooks image list web -n 100
-  gitops-hooks image list --json | jq -r '.images[].published[] | select(.runs_in != []) | .commit'")]
 pub(in crate::cli) struct Arguments {
     /// The images, as the configuration names them; all of them without a name.
     images: Vec<ImageName>,

@@ -12,11 +12,7 @@ use serde_json::json;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 An image goes when every commit that has it is older than what each environment runs now, and none of the last deliveries \
-of any environment names it. The registry frees the space in its own time.
-
-Examples:
-  gitops-hooks image prune                  what would go, and what stays
-  gitops-hooks image prune web --yes        remove it")]
+of any environment names it. The registry frees the space in its own time.")]
 pub(in crate::cli) struct Arguments {
     /// The images, as the configuration names them; all of them without a name.
     images: Vec<ImageName>,
