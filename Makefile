@@ -8,6 +8,12 @@
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 RELEASE := target/$(HOST)/release/gitops-hooks
 
+# Static, so that it runs FROM scratch; without tables for unwinding, which nothing does here, and without this machine's
+# paths. The target is named below so that these do not reach build scripts. The program itself is linked at a fixed address:
+# a hook starts at every commit, and moving a binary of this size costs more than the rest of its start.
+FLAGS := -C target-feature=+crt-static -C force-unwind-tables=no --remap-path-prefix=$(CURDIR)=. \
+	--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
+
 .PHONY: demo clean-demo test soak bench testbed testbed-down release dist
 
 demo: release
@@ -29,7 +35,7 @@ soak:
 
 # With the servers of the test bed, where it is up.
 bench: release
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target $(HOST) --features bench --bin bench-patch
+	RUSTFLAGS="$(FLAGS)" cargo build --release --locked --target $(HOST) --features bench --bin bench-patch
 	set -a; env="$${GITOPS_HOOKS_TESTBED:-$${XDG_CACHE_HOME:-$$HOME/.cache}/gitops-hooks/testbed}/env"; \
 		[ ! -r "$$env" ] || . "$$env"; set +a; tests/bench/run $(RELEASE)
 	tests/bench/safety $(RELEASE)
@@ -40,14 +46,9 @@ testbed:
 testbed-down:
 	tests/testbed/down
 
-# Static, so that it runs FROM scratch. The target is named so that the flag does not reach build scripts. At a fixed
-# address, because a hook starts at every commit, and moving a binary of this size costs more than the rest of its start.
-# Without tables for unwinding, which nothing does here, and without this machine's paths.
 release:
-	GITOPS_HOOKS_COMMIT="$$(git log -1 --date=format:%Y-%m-%d --format='%h %cd' 2>/dev/null)" \
-	RUSTFLAGS="-C target-feature=+crt-static -C force-unwind-tables=no --remap-path-prefix=$(CURDIR)=. \
-		--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo" \
-	cargo rustc --release --locked --target $(HOST) --bin gitops-hooks -- -C relocation-model=static
+	GITOPS_HOOKS_COMMIT="$$(git log -1 --date=format:%Y-%m-%d --format='%h %cd' 2>/dev/null)" RUSTFLAGS="$(FLAGS)" \
+		cargo rustc --release --locked --target $(HOST) --bin gitops-hooks -- -C relocation-model=static
 
 # What is published of a version, in target/dist.
 dist: release
