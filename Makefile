@@ -28,6 +28,7 @@ test:
 # SEED=number repeats a sequence that failed.
 soak:
 	SOAK=1 cargo test --locked --test kills --test faults --test manifest -- --nocapture
+	older=$$(tests/older) && GITOPS_HOOKS_TEST_OLDER=$$older cargo test --locked --test versions
 	tests/fuzz/run 600
 	tests/testbed/up
 	set -a; . "$${GITOPS_HOOKS_TESTBED:-$${XDG_CACHE_HOME:-$$HOME/.cache}/gitops-hooks/testbed}/env"; set +a; \

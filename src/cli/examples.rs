@@ -1,6 +1,7 @@
 //! Examples, which stand first in the help of each command. A test reads each as the command line that it is.
 
 use clap::{Command, CommandFactory};
+use std::fmt::Write as _;
 
 /// About, examples, usage, then the rest.
 const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
@@ -147,7 +148,7 @@ fn shown(examples: &[(&str, &str)]) -> String {
         let line = format!("gitops-hooks {line}");
         let gap =
             if line.len() > WIDEST + 13 { format!("\n  {:width$}", "", width = width + 13) } else { String::new() };
-        text.push_str(&format!("\n  {line:width$}{gap}  # {meaning}", width = width + 13));
+        let _ = write!(text, "\n  {line:width$}{gap}  # {meaning}", width = width + 13);
     }
     text
 }
