@@ -17,6 +17,16 @@ fn mistakes(context: &TestContext) -> Vec<String> {
 }
 
 #[test]
+fn a_repository_with_capitals_is_told_what_is_wrong_with_it() {
+    let context = TestContext::new();
+    context.write(".gitops-hooks.yaml", "images:\n  web:\n    repository: registry.example.com/Team/App\n");
+    context.write("Dockerfile", "FROM scratch\n");
+    let told = mistakes(&context);
+    assert!(told.len() == 1 && told[0].starts_with(".gitops-hooks.yaml:3:17: "), "{told:?}");
+    assert!(told[0].contains("in lower case"), "{told:?}");
+}
+
+#[test]
 fn paths_that_lead_nowhere_are_told_at_their_places() {
     let context = TestContext::new();
     context.write(

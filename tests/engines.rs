@@ -5,34 +5,28 @@
 
 #[path = "context/again.rs"]
 mod again;
+#[path = "engines/away.rs"]
+mod away;
+#[path = "engines/ignored.rs"]
+mod ignored;
 #[path = "context/images.rs"]
 mod images;
+#[path = "engines/reached.rs"]
+mod reached;
 #[path = "context/testbed.rs"]
 mod testbed;
 
-use again::{again, inside};
+use again::{again, inside, passes_again};
 use gitops_hooks::{
     image::{self, Error, Prepared, Transport},
     values::Digest,
 };
 use images::{Source, bed, busybox, engine, memory, run};
-use proptest::{
-    prelude::*,
-    test_runner::{Config, TestRunner},
-};
 use std::{
-    collections::{BTreeSet, HashMap},
-    io,
-    os::unix::{
-        fs::{PermissionsExt, symlink},
-        net::{UnixListener, UnixStream},
-    },
-    path::{Path, PathBuf},
+    collections::HashMap,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
     process::{Child, Command, Stdio},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
     time::Duration,
 };
 
@@ -61,10 +55,14 @@ fn on_each(test: &str, wanted: &[&str], body: impl Fn(&str)) {
 const ALL: &[&str] = &["docker", "docker20", "podman"];
 const BUILDKIT: &[&str] = &["docker", "docker20"];
 
-/// What trials have left.
+/// What trials of this process have left: containers and networks.
 async fn left() -> (usize, usize) {
+    left_by(std::process::id()).await
+}
+
+async fn left_by(process: u32) -> (usize, usize) {
     let label = HashMap::from([("label", vec!["dev.gitops-hooks.smoke"])]);
-    let this = format!("{} ", std::process::id());
+    let this = format!("{process} ");
     let is_ours = |labels: Option<HashMap<String, String>>| {
         labels.is_some_and(|labels| labels["dev.gitops-hooks.smoke"].starts_with(&this))
     };
@@ -185,6 +183,90 @@ fn the_containers_own_health_check_counts() {
 }
 
 #[test]
+fn what_a_killed_trial_left_is_removed_by_the_next_one() {
+    const TEST: &str = "what_a_killed_trial_left_is_removed_by_the_next_one";
+    on_each(TEST, ALL, |_| {
+        let dockerfile = format!("FROM {}\nCMD sleep 300\n", busybox());
+        if std::env::var("GITOPS_HOOKS_TEST_VICTIM").is_ok() {
+            // Until it is killed.
+            let _ = Source::new("    smoke: { port: 8080, timeout: 300s }\n", &dockerfile).build();
+            return;
+        }
+        let mut victim = again(TEST, &[("GITOPS_HOOKS_TEST_VICTIM", Some("1"))]);
+        let mut victim = victim.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let pid = victim.id();
+        run(async {
+            while left_by(pid).await != (1, 1) {
+                assert!(victim.try_wait().unwrap().is_none(), "it ended before its trial began");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        assert_eq!(run(left_by(pid)), (1, 1), "nobody was there to remove them");
+        Source::new("    smoke: { run: 'true', timeout: 60s }\n", &dockerfile).build().unwrap();
+        assert_eq!(run(left_by(pid)), (0, 0));
+    });
+}
+
+#[test]
+fn what_was_tried_at_this_commit_is_not_built_and_tried_again() {
+    on_each("what_was_tried_at_this_commit_is_not_built_and_tried_again", ALL, |_| {
+        let smoke = "    smoke: { run: 'true', timeout: 60s }\n";
+        let mut source = Source::new(smoke, &format!("FROM {}\nCOPY a /\nCMD sleep 100\n", busybox()));
+        source.write("a", &source.yaml);
+        let commit = source.commit("one");
+        let built = |source: &Source, commit: &_| match run(source.prepare(commit)).unwrap() {
+            Prepared::Built { id, note, .. } => (id, note),
+            other => panic!("{other:?}"),
+        };
+        let tried = |(_, note): &(String, String)| note == "and tried before";
+        let first = built(&source, &commit);
+        assert!(!tried(&first), "{first:?}");
+        let again = built(&source, &commit);
+        assert!(tried(&again) && again.0 == first.0, "{again:?}");
+        // Another trial, another commit, an engine that has forgotten it: each is a reason.
+        source.yaml = source.yaml.replace("timeout: 60s", "timeout: 50s");
+        assert!(!tried(&built(&source, &commit)));
+        let other = source.commit("two");
+        assert!(!tried(&built(&source, &other)));
+        let (id, _) = built(&source, &other);
+        let force = bollard::query_parameters::RemoveImageOptionsBuilder::new().force(true).build();
+        run(engine().remove_image(&id, Some(force), None)).unwrap();
+        assert!(!tried(&built(&source, &other)));
+    });
+}
+
+#[test]
+fn what_a_commit_does_not_have_is_told_by_name_with_the_way_out() {
+    on_each("what_a_commit_does_not_have_is_told_by_name_with_the_way_out", ALL, |_| {
+        let copies = |path: &str| format!("FROM {}\nCOPY {path} /x/\n", busybox());
+        let told = |source: &Source| {
+            let error = source.build().unwrap_err();
+            let help = miette::Diagnostic::help(&error).unwrap().to_string();
+            (error.to_string(), help)
+        };
+        let source = Source::new("", &copies("dist"));
+        source.write(".gitignore", "dist/\n");
+        source.write("dist/app.js", "1");
+        let (text, help) = told(&source);
+        assert_eq!(text, "Dockerfile:2: COPY dist /x/: dist is ignored by git, so that no commit has it");
+        assert!(help.contains("`before: ") && help.contains("`artifacts: "), "{help}");
+
+        let made =
+            Source::new("    before: mkdir dist && echo 1 > dist/app.js\n    artifacts: [dist]\n", &copies("dist"));
+        made.write(".gitignore", "dist/\n");
+        made.build().unwrap();
+
+        let left_out = Source::new("", &copies("notes"));
+        left_out.write(".dockerignore", "notes\n");
+        left_out.write("notes", "1");
+        let (text, help) = told(&left_out);
+        assert!(text.ends_with("notes is left out by .dockerignore") && help.contains("`!`"), "{text} {help}");
+    });
+}
+
+#[test]
 fn what_fails_is_told_alike_by_every_engine() {
     on_each("what_fails_is_told_alike_by_every_engine", ALL, |engine| {
         let step = format!(
@@ -232,11 +314,7 @@ fn a_secret_is_used_and_stays_nowhere() {
         let source = Source::new(more, &dockerfile);
         let variables = [("GITOPS_HOOKS_TEST_ENGINE_SECRET", Some("env-secret-value"))];
         if std::env::var("GITOPS_HOOKS_TEST_ENGINE_SECRET").is_err() {
-            let mut again = Command::new(std::env::current_exe().unwrap());
-            again.args(["--exact", "a_secret_is_used_and_stays_nowhere", "--nocapture"]);
-            let output = again.envs(variables.map(|(name, value)| (name, value.unwrap()))).output().unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            return;
+            return passes_again("a_secret_is_used_and_stays_nowhere", &variables);
         }
         source.write(".gitignore", ".secret\n");
         source.write(".secret", "file-secret-value\n");
@@ -288,12 +366,8 @@ fn a_step_may_use_the_ssh_agent_where_the_configuration_says_so() {
             while !socket.exists() {
                 std::thread::sleep(Duration::from_millis(10));
             }
-            let mut again = Command::new(std::env::current_exe().unwrap());
-            again.args(["--exact", "a_step_may_use_the_ssh_agent_where_the_configuration_says_so", "--nocapture"]);
-            again.env("SSH_AUTH_SOCK", &socket).env("GITOPS_HOOKS_TEST_AGENT", "1");
-            let output = again.output().unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            return;
+            let variables = [("SSH_AUTH_SOCK", socket.to_str()), ("GITOPS_HOOKS_TEST_AGENT", Some("1"))];
+            return passes_again("a_step_may_use_the_ssh_agent_where_the_configuration_says_so", &variables);
         }
         let dockerfile =
             format!("FROM {}\nRUN --mount=type=ssh test -S \"$SSH_AUTH_SOCK\" # {}\n", busybox(), std::process::id());
@@ -307,11 +381,8 @@ fn a_step_may_use_the_ssh_agent_where_the_configuration_says_so() {
 fn a_builder_that_would_misread_the_dockerfile_is_not_asked() {
     on_each("a_builder_that_would_misread_the_dockerfile_is_not_asked", &["docker20", "podman"], |engine| {
         if engine == "docker20" && std::env::var("DOCKER_BUILDKIT").is_err() {
-            let mut again = Command::new(std::env::current_exe().unwrap());
-            again.args(["--exact", "a_builder_that_would_misread_the_dockerfile_is_not_asked", "--nocapture"]);
-            let output = again.env("DOCKER_BUILDKIT", "0").output().unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            return;
+            let classic = [("DOCKER_BUILDKIT", Some("0"))];
+            return passes_again("a_builder_that_would_misread_the_dockerfile_is_not_asked", &classic);
         }
         let plain = Source::new("", &format!("FROM {}\nCOPY a /\nRUN cat /a\n", busybox()));
         plain.write("a", "1");
@@ -327,8 +398,8 @@ fn a_builder_that_would_misread_the_dockerfile_is_not_asked() {
 
 #[test]
 fn a_base_for_another_architecture_is_told() {
-    // Docker 20.10 pulls nothing from a registry without TLS for a build, and Podman takes the base for what was asked for.
-    on_each("a_base_for_another_architecture_is_told", &["docker"], |_| {
+    // Docker 20.10 pulls nothing from a registry without TLS for a build.
+    on_each("a_base_for_another_architecture_is_told", &["docker", "podman"], |_| {
         let source = Source::new("", "");
         let repository = source.image().repository.clone();
         let binary = source.folder.path().join("binary");
@@ -341,80 +412,6 @@ fn a_base_for_another_architecture_is_told() {
             told.contains("arm64") || told.contains("no match for platform") || told.contains("does not match"),
             "{told}"
         );
-    });
-}
-
-/// A socket that leads to the engine until it is cut.
-struct Cut {
-    path: PathBuf,
-    open: Arc<Mutex<Vec<UnixStream>>>,
-    ended: Arc<AtomicBool>,
-    _folder: tempfile::TempDir,
-}
-
-impl Cut {
-    fn before(engine: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("engine.sock");
-        let listener = UnixListener::bind(&path).unwrap();
-        let (open, ended) = (Arc::<Mutex<Vec<UnixStream>>>::default(), Arc::<AtomicBool>::default());
-        let engine = engine.strip_prefix("unix://").unwrap().to_owned();
-        let (kept, cut) = (Arc::clone(&open), Arc::clone(&ended));
-        std::thread::spawn(move || {
-            for near in listener.incoming() {
-                let near = near.unwrap();
-                if cut.load(Ordering::SeqCst) {
-                    continue;
-                }
-                let far = UnixStream::connect(&engine).unwrap();
-                kept.lock().unwrap().extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
-                for (mut from, mut to) in [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)] {
-                    std::thread::spawn(move || {
-                        let _ = io::copy(&mut from, &mut to);
-                        let _ = to.shutdown(std::net::Shutdown::Write);
-                    });
-                }
-            }
-        });
-        Self { path, open, ended, _folder: folder }
-    }
-
-    fn cut(&self) {
-        self.ended.store(true, Ordering::SeqCst);
-        for stream in self.open.lock().unwrap().drain(..) {
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-        }
-    }
-}
-
-#[test]
-fn an_engine_that_goes_away_in_a_build_is_told() {
-    on_each("an_engine_that_goes_away_in_a_build_is_told", ALL, |engine| {
-        let marker = std::env::var("GITOPS_HOOKS_TEST_CUT").ok();
-        let Some(marker) = marker else {
-            let host = std::env::var("DOCKER_HOST").unwrap();
-            let cut = Cut::before(&host);
-            let marker = tempfile::tempdir().unwrap();
-            let mut again = Command::new(std::env::current_exe().unwrap());
-            again.args(["--exact", "an_engine_that_goes_away_in_a_build_is_told", "--nocapture"]);
-            again
-                .env("DOCKER_HOST", format!("unix://{}", cut.path.display()))
-                .env("GITOPS_HOOKS_TEST_CUT", marker.path());
-            let mut again = again.stderr(Stdio::piped()).spawn().unwrap();
-            while !marker.path().join("building").exists() && again.try_wait().unwrap().is_none() {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            std::thread::sleep(Duration::from_secs(3));
-            cut.cut();
-            let output = again.wait_with_output().unwrap();
-            assert!(output.status.success(), "{engine}: {}", String::from_utf8_lossy(&output.stderr));
-            return;
-        };
-        let source = Source::new("", &format!("FROM {}\nRUN sleep 120 # {}\n", busybox(), std::process::id()));
-        std::fs::write(Path::new(&marker).join("building"), "").unwrap();
-        let told = source.build().unwrap_err();
-        let code = miette::Diagnostic::code(&told).unwrap().to_string();
-        assert_eq!(code, "environment", "{told}");
     });
 }
 
@@ -466,242 +463,9 @@ fn memory_does_not_grow_with_the_context() {
         source.commit("one");
         source.write("yaml", &source.yaml);
         // A process of its own: this one had the bytes.
-        let mut again = Command::new(std::env::current_exe().unwrap());
-        again.args(["--exact", "memory_does_not_grow_with_the_context", "--nocapture"]);
-        let output = again.env("GITOPS_HOOKS_TEST_MEMORY", source.folder.path()).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let folder = [("GITOPS_HOOKS_TEST_MEMORY", source.folder.path().to_str())];
+        passes_again("memory_does_not_grow_with_the_context", &folder);
     });
-}
-
-/// `.dockerignore` rules as people write them, and worse.
-fn rules() -> impl Strategy<Value = Vec<String>> {
-    let part = prop_oneof![
-        3 => "[abc]", 2 => Just("*".to_owned()), 1 => Just("**".to_owned()), 1 => "[abc]\\*", 1 => Just("?".to_owned()),
-        1 => Just("[ab]".to_owned()), 1 => Just("[^a]".to_owned()), 1 => Just("..".to_owned()), 1 => Just(".".to_owned()),
-        1 => "\\*[abc]", 1 => Just("**a".to_owned()), 1 => Just("a**".to_owned()), 1 => Just(String::new())
-    ];
-    let pattern = prop::collection::vec(part, 1..4).prop_map(|parts| parts.join("/"));
-    // Older commands do not look into a folder that is left out for a `!` with `*` in it; those of today do.
-    let plain = prop::collection::vec("[abc]{1,2}", 1..4).prop_map(|parts| format!("!{}", parts.join("/")));
-    let rule = prop_oneof![
-        3 => ("/?", pattern, "/?").prop_map(|(lead, pattern, end)| format!("{lead}{pattern}{end}")),
-        1 => plain,
-    ];
-    prop::collection::vec(rule.prop_filter("read in two ways", |rule| !compares_only_the_end(rule)), 0..6)
-}
-
-/// `**a` at the beginning is any path that ends with `a` for Docker of today, and was the name `a` in any folder for older ones.
-fn compares_only_the_end(rule: &str) -> bool {
-    let mut parts = Vec::new();
-    for part in rule.split('/').filter(|part| !matches!(*part, "" | ".")) {
-        match part {
-            ".." if parts.pop().is_none() && !rule.starts_with('/') => return false,
-            ".." => {}
-            part => parts.push(part),
-        }
-    }
-    parts.first().is_some_and(|first| first.len() > 2 && first.starts_with("**"))
-}
-
-/// The paths of small trees: a name is never a file and a folder.
-fn paths() -> impl Strategy<Value = BTreeSet<String>> {
-    let path = prop::collection::vec("[abc]{1,2}", 1..4).prop_map(|parts| parts.join("/"));
-    prop::collection::btree_set(path, 1..8).prop_map(|paths| {
-        let is_folder = |path: &String| paths.iter().any(|other| other.starts_with(&format!("{path}/")));
-        paths.iter().filter(|path| !is_folder(path)).cloned().collect()
-    })
-}
-
-/// What Docker's own command gives the engine of a folder: it is the one that leaves out, for every engine.
-fn dockers_choice(source: &Source, programs: &str) -> Result<BTreeSet<String>, String> {
-    let dockerfile = format!("FROM {}\nCOPY . /ctx/\nRUN cd /ctx && echo listed $(find . -type f) listed\n", busybox());
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), dockerfile).unwrap();
-    let mut build = Command::new(Path::new(programs).join("usr/bin/docker"));
-    build.args(["build", "--no-cache", "--force-rm", "-f"]).arg(file.path()).arg(source.folder.path());
-    // Its older builder says what a step prints as it is.
-    let output = build.env("DOCKER_BUILDKIT", "0").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-    }
-    let listed = said.lines().find_map(|line| line.strip_prefix("listed")?.strip_suffix("listed")).unwrap_or_default();
-    let paths = listed.split_whitespace().map(|path| path.trim_start_matches("./").to_owned());
-    Ok(paths.filter(|path| !path.starts_with(".git/") && !path.starts_with(".dockerfile.")).collect())
-}
-
-#[test]
-fn dockerignore_leaves_out_what_docker_leaves_out() {
-    on_each("dockerignore_leaves_out_what_docker_leaves_out", &["docker20"], |_| {
-        let programs = bed("GITOPS_HOOKS_TEST_DOCKER20_PROGRAMS").unwrap();
-        let cases = if std::env::var_os("SOAK").is_some() { 600 } else { 25 };
-        let mut runner =
-            TestRunner::new(Config { cases, max_shrink_iters: 40, failure_persistence: None, ..Config::default() });
-        runner
-            .run(&(paths(), rules()), |(paths, rules)| {
-                let source = Source::new("", "FROM scratch\n");
-                source.write(".dockerignore", rules.join("\n"));
-                for path in &paths {
-                    source.write(path, path);
-                }
-                let commit = source.commit("one");
-                let ours = image_paths(&source, &commit);
-                let theirs = dockers_choice(&source, &programs);
-                match (ours, theirs) {
-                    (Ok(ours), Ok(theirs)) => prop_assert_eq!(ours, theirs, "{:?} of {:?}", rules, paths),
-                    (Err(_), Err(_)) => {}
-                    // Docker of today takes `!/` for the root of the context, and this one refused it.
-                    (_, Err(said)) if said.contains("illegal exclusion pattern") => {}
-                    // An engine that fails for want of any file to copy has chosen none.
-                    (Ok(ours), Err(_)) if ours.is_empty() => {}
-                    (ours, theirs) => prop_assert!(false, "{rules:?} of {paths:?}: {ours:?} and {theirs:?}"),
-                }
-                Ok(())
-            })
-            .unwrap();
-    });
-}
-
-/// The paths that our build may see.
-fn image_paths(source: &Source, commit: &gitops_hooks::values::Oid) -> Result<BTreeSet<String>, String> {
-    let (name, image) = ("web".parse().unwrap(), source.image());
-    let request = image::Request {
-        repository: &source.repository,
-        commit: commit.clone(),
-        name: &name,
-        image: &image,
-        source: None,
-    };
-    let paths = run(image::paths(&request)).map_err(|error| error.to_string())?;
-    Ok(paths.iter().map(ToString::to_string).collect())
-}
-
-#[test]
-fn an_engine_behind_tls_is_used_with_its_certificates() {
-    const TEST: &str = "an_engine_behind_tls_is_used_with_its_certificates";
-    let (Some(host), Some(certificates)) =
-        (bed("GITOPS_HOOKS_TEST_DOCKER20_TLS"), bed("GITOPS_HOOKS_TEST_DOCKER20_CERTS"))
-    else {
-        return testbed::skipped("needs docker20 of the test bed");
-    };
-    let variables = [
-        ("DOCKER_HOST", Some(host.as_str())),
-        ("DOCKER_TLS_VERIFY", Some("1")),
-        ("DOCKER_CERT_PATH", Some(certificates.as_str())),
-    ];
-    if !inside(TEST, &variables) {
-        // Without them the engine is not spoken to.
-        let told = inside_told(TEST, &host);
-        assert!(told.contains("no container engine answers"), "{told}");
-        // A context says the same.
-        let config = tempfile::tempdir().unwrap();
-        context(config.path(), "remote", &host, Some(Path::new(&certificates)));
-        inside(
-            TEST,
-            &[("DOCKER_HOST", None), ("DOCKER_CONFIG", config.path().to_str()), ("DOCKER_CONTEXT", Some("remote"))],
-        );
-        return;
-    }
-    if std::env::var("GITOPS_HOOKS_TEST_BARE").is_ok() {
-        eprintln!("{}", Source::new("", "FROM scratch\n").build().unwrap_err());
-        std::process::exit(1);
-    }
-    let smoke = "    smoke: { port: 8080, path: /, expect: 404, timeout: 30s }\n";
-    let dockerfile = format!("FROM {}\nCOPY a /\nCMD httpd -f -p 8080 -h /\n", busybox());
-    let source = Source::new(smoke, &dockerfile);
-    source.write("a", "1");
-    source.build().unwrap();
-}
-
-fn inside_told(test: &str, host: &str) -> String {
-    let variables = [("GITOPS_HOOKS_TEST_BARE", Some("1")), ("DOCKER_HOST", Some(host))];
-    let output = again(test, &variables).output().unwrap();
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// A docker context, as `docker context create` writes it.
-fn context(config: &Path, name: &str, host: &str, certificates: Option<&Path>) {
-    let id = Digest::of(name.as_bytes()).hex().to_owned();
-    let meta = config.join("contexts/meta").join(&id);
-    std::fs::create_dir_all(&meta).unwrap();
-    let text = serde_json::json!({ "Name": name, "Metadata": {}, "Endpoints": { "docker": { "Host": host, "SkipTLSVerify": false } } });
-    std::fs::write(meta.join("meta.json"), text.to_string()).unwrap();
-    if let Some(certificates) = certificates {
-        let tls = config.join("contexts/tls").join(&id).join("docker");
-        std::fs::create_dir_all(&tls).unwrap();
-        for file in ["ca.pem", "cert.pem", "key.pem"] {
-            std::fs::copy(certificates.join(file), tls.join(file)).unwrap();
-        }
-    }
-}
-
-/// A real sshd for one user, and an `ssh` that knows the way to it.
-struct Remote {
-    _sshd: Ended,
-    folder: tempfile::TempDir,
-    port: u16,
-}
-
-impl Remote {
-    fn with(engine: &str, programs: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        for key in ["host", "laptop"] {
-            let keygen =
-                Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path(key)).status();
-            assert!(keygen.unwrap().success());
-        }
-        std::fs::copy(path("laptop.pub"), path("authorized")).unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        std::fs::create_dir_all("/run/sshd").unwrap();
-        let config = format!(
-            "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\nSetEnv DOCKER_HOST={engine} PATH={programs}/usr/bin:/usr/bin:/bin\n",
-            path("host").display(),
-            path("authorized").display()
-        );
-        std::fs::write(path("sshd_config"), config).unwrap();
-        let sshd =
-            Command::new("/usr/sbin/sshd").arg("-D").arg("-f").arg(path("sshd_config")).stderr(Stdio::null()).spawn();
-        let sshd = Ended(sshd.unwrap());
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let known = std::fs::read_to_string(path("host.pub")).unwrap();
-        std::fs::write(path("known"), format!("[127.0.0.1]:{port} {known}")).unwrap();
-        std::fs::create_dir(path("bin")).unwrap();
-        let script = format!(
-            "#!/bin/sh\nexec /usr/bin/ssh -F none -i {} -o UserKnownHostsFile={} \"$@\"\n",
-            path("laptop").display(),
-            path("known").display()
-        );
-        std::fs::write(path("bin/ssh"), script).unwrap();
-        std::fs::set_permissions(path("bin/ssh"), std::fs::Permissions::from_mode(0o755)).unwrap();
-        Self { _sshd: sshd, folder, port }
-    }
-}
-
-#[test]
-fn an_engine_behind_ssh_builds_and_tries() {
-    const TEST: &str = "an_engine_behind_ssh_builds_and_tries";
-    let (Some(engine), Some(programs)) =
-        (bed("GITOPS_HOOKS_TEST_DOCKER20"), bed("GITOPS_HOOKS_TEST_DOCKER20_PROGRAMS"))
-    else {
-        return testbed::skipped("needs docker20 of the test bed");
-    };
-    if std::env::var("GITOPS_HOOKS_TEST_INSIDE").is_err() {
-        let remote = Remote::with(&engine, &programs);
-        let path = format!("{}:{}", remote.folder.path().join("bin").display(), std::env::var("PATH").unwrap());
-        let user = rustix::process::geteuid().as_raw();
-        let user = if user == 0 { "root".to_owned() } else { std::env::var("USER").unwrap() };
-        let host = format!("ssh://{user}@127.0.0.1:{}", remote.port);
-        inside(TEST, &[("DOCKER_HOST", Some(&host)), ("PATH", Some(&path))]);
-        return;
-    }
-    let smoke = "    smoke: { port: 8080, path: /, expect: 404, timeout: 60s }\n";
-    let dockerfile = format!("FROM {}\nCOPY a /\nCMD httpd -f -p 8080 -h /\n", busybox());
-    let source = Source::new(smoke, &dockerfile);
-    source.write("a", "1");
-    source.build().unwrap();
 }
 
 #[test]

@@ -3,11 +3,25 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod context;
+#[path = "registry/proxy.rs"]
+#[allow(dead_code, reason = "each test file uses a part of this")]
+mod proxy;
 #[path = "context/testbed.rs"]
 mod testbed;
 
 use context::TestContext;
+use proxy::{Fate, Proxy};
 use serde_json::Value;
+use std::{
+    collections::HashMap,
+    os::unix::process::CommandExt,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 use testbed::value as bed;
 
 /// A source with one image and one environment, and the manifest repository beside it.
@@ -200,4 +214,133 @@ fn an_image_built_by_hand_is_in_the_engine_and_not_on_the_registry() {
     let anew = story.json(&["image", "build", "--refresh", "--json"]);
     assert_ne!(anew["images"][0]["id"], first, "nothing comes from the cache");
     assert_eq!(anew["images"][0]["key"], built["images"][0]["key"]);
+}
+
+/// The trials of processes that are no more.
+async fn left_behind() -> Vec<String> {
+    let docker = bollard::Docker::connect_with_defaults().unwrap();
+    let label = HashMap::from([("label", vec!["dev.gitops-hooks.smoke"])]);
+    let all = bollard::query_parameters::ListContainersOptionsBuilder::new().all(true).filters(&label).build();
+    let containers = docker.list_containers(Some(all)).await.unwrap().into_iter().filter_map(|found| found.labels);
+    let all = bollard::query_parameters::ListNetworksOptionsBuilder::new().filters(&label).build();
+    let networks = docker.list_networks(Some(all)).await.unwrap().into_iter().filter_map(|found| found.labels);
+    let owners = containers.chain(networks).map(|labels| labels["dev.gitops-hooks.smoke"].clone());
+    let is_dead = |owner: &String| !std::path::Path::new("/proc").join(owner.split(' ').next().unwrap()).exists();
+    owners.filter(is_dead).collect()
+}
+
+#[test]
+fn ctrl_c_at_any_moment_leaves_nothing_running_and_nothing_half_published() {
+    let Some(story) = Story::new() else { return };
+    let context = &story.context;
+    let unique = format!("0.9{}", std::process::id());
+    let base = bed("GITOPS_HOOKS_TEST_BASE_BUSYBOX").unwrap();
+    let configuration = context.read(".gitops-hooks.yaml");
+    let trial = "    smoke: { run: 'sleep 1', timeout: 60s }\n    args:";
+    context.write(".gitops-hooks.yaml", &configuration.replace("    args:", trial));
+    context.write("Dockerfile", &format!("FROM {base}\nCOPY a /\nRUN sleep {unique}\nCMD sleep 100\n"));
+    context.must(&["install", "--yes"]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let dead_before = runtime.block_on(left_behind());
+    let soak = std::env::var_os("SOAK").is_some();
+    let moments: Vec<u64> = if soak { (1..60).map(|n| n * 100).collect() } else { vec![100, 600, 1500, 2500, 4000] };
+    let mut stopped = 0;
+    for (number, moment) in moments.into_iter().enumerate() {
+        context.write("a", &format!("{number} of {}", story.path));
+        context.git(&["commit", "-qam", &format!("change {number}")]);
+        let head = context.git(&["rev-parse", "HEAD"]).trim().to_owned();
+        let mut push = context.command("git");
+        push.args(["push", "-q", "-u", "origin", "main"]).process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut push = push.spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(moment));
+        let group = rustix::process::Pid::from_raw(i32::try_from(push.id()).unwrap()).unwrap();
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::INT);
+        let is_pushed = push.wait().unwrap().success();
+        stopped += usize::from(!is_pushed);
+        let began = std::time::Instant::now();
+        let is_left = || {
+            let steps = std::process::Command::new("pgrep").args(["-f", &format!("^sleep {unique}")]).output().unwrap();
+            let all = runtime.block_on(left_behind());
+            !steps.stdout.is_empty() || all.iter().any(|owner| !dead_before.contains(owner))
+        };
+        while is_left() {
+            assert!(began.elapsed() < Duration::from_secs(60), "something still runs");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        // A tag that is there names something whole.
+        for tag in story.tags() {
+            let pulled = runtime.block_on(async {
+                let docker = bollard::Docker::connect_with_defaults().unwrap();
+                let name = format!("{}/{}", story.registry, story.path);
+                let image = bollard::query_parameters::CreateImageOptionsBuilder::new().from_image(&name).tag(&tag);
+                let told = docker.create_image(Some(image.build()), None, None);
+                futures_util::StreamExt::collect::<Vec<_>>(told).await
+            });
+            let is_image = !tag.starts_with("sha256-");
+            assert!(!is_image || pulled.iter().all(Result::is_ok), "{tag}: {pulled:?}");
+        }
+        assert!(!is_pushed || story.tags().contains(&format!("git-{head}")));
+    }
+    assert!(stopped > 0, "every push was over before it was stopped");
+    story.push(100);
+}
+
+/// Many services in one repository, pushed through a proxy that counts.
+#[test]
+fn of_many_images_only_those_that_changed_are_looked_at_further() {
+    const SERVICES: usize = 20;
+    let Some(story) = Story::new() else { return };
+    let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, seen) = (Arc::clone(&open), Arc::clone(&most));
+    let proxy = Proxy::to(&story.registry, move |asked, _| {
+        if asked.is("HEAD", "/manifests/git-") {
+            seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(30));
+            now.fetch_sub(1, Ordering::SeqCst);
+        }
+        Fate::Pass
+    });
+    let context = &story.context;
+    let names: Vec<String> = (0..SERVICES).map(|number| format!("s{number}")).collect();
+    let mut configuration = "hooks:\n  pre-push:\n".to_owned();
+    configuration.extend(names.iter().map(|name| format!("    - image: {name}\n")));
+    configuration += "images:\n";
+    for name in &names {
+        configuration += &format!(
+            "  {name}:\n    repository: {}/{}/{name}\n    plain_http: true\n    context: {name}\n    dockerfile: {name}/Dockerfile\n",
+            proxy.address, story.path
+        );
+        context.write(&format!("{name}/Dockerfile"), "FROM scratch\nCOPY a /\n");
+        context.write(&format!("{name}/a"), &format!("{name} of {}", story.path));
+    }
+    let manifests = context.beside("manifests.git");
+    configuration += &format!(
+        "environments:\n  staging:\n    branch: main\n    manifests: {{ url: \"{}\", branch: main, path: staging }}\n    images: [{}]\n",
+        manifests.display(),
+        names.join(", ")
+    );
+    context.write(".gitops-hooks.yaml", &configuration);
+    context.git(&["add", "."]);
+    context.git(&["commit", "-qm", "services"]);
+    context.must(&["install", "--yes"]);
+    let first = context.try_git(&["push", "-u", "origin", "main"]);
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    assert!(first.stderr.matches("pushed, sha256:").count() == SERVICES, "{}", first.stderr);
+
+    let before = proxy.asked().len();
+    context.write("s7/a", &format!("changed in {}", story.path));
+    context.git(&["commit", "-qam", "one of them"]);
+    let second = context.try_git(&["push", "origin", "main"]);
+    assert_eq!(second.code, Some(0), "{}", second.stderr);
+    assert_eq!(second.stderr.matches("the registry has it").count(), SERVICES - 1, "{}", second.stderr);
+    assert_eq!(second.stderr.matches("pushed, sha256:").count(), 1, "{}", second.stderr);
+    let asked = proxy.asked().split_off(before);
+    for name in names.iter().filter(|name| *name != "s7") {
+        let of: Vec<_> = asked.iter().filter(|asked| asked.path.contains(&format!("/{name}/"))).collect();
+        // The commit before, the key, and the new tag: asked for, written, read back.
+        assert!(of.iter().all(|asked| asked.path.contains("/manifests/")), "{name}: {of:?}");
+        assert!(of.len() <= 5, "{name}: {of:?}");
+    }
+    let most = most.load(Ordering::SeqCst);
+    assert!((2..=8).contains(&most), "{most} at a time");
 }

@@ -5,6 +5,8 @@
 
 #[path = "context/again.rs"]
 mod again;
+#[path = "registry/certified.rs"]
+mod certified;
 #[path = "registry/proxy.rs"]
 mod proxy;
 #[path = "registry/source.rs"]
@@ -14,6 +16,7 @@ mod testbed;
 
 use again::{again, inside};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use certified::Certified;
 use gitops_hooks::{
     image::{self, Error, ExtraFile, Intent, Origin, Prepared, Transport},
     values::{Digest, ImageRef, Oid, Repository, Tag},
@@ -448,6 +451,38 @@ fn an_image_without_the_platform_is_not_taken_for_the_keys() {
 }
 
 #[test]
+fn an_image_for_several_platforms_is_published_as_one_list() {
+    let Some(registry) = open_registry() else { return };
+    let mut source = Source::new(&registry);
+    source.yaml += "    platform: linux/amd64,linux/arm64\n";
+    source.write("Dockerfile", "FROM scratch\nARG TARGETARCH\nCOPY a-$TARGETARCH /a\n");
+    source.write("a-amd64", format!("one {}", source.path));
+    source.write("a-arm64", format!("other {}", source.path));
+    let commit = source.commit("one");
+    run(async {
+        let built = source.prepare(&commit, Intent::WillPublish).await.unwrap();
+        let new = source.publish(&commit, built).await.unwrap();
+        assert_eq!((new.origin, &new.note), (Origin::Built, &None));
+        let digest = new.reference.digest.unwrap();
+        let address = format!("http://{registry}/v2/{}/manifests/{digest}", source.path);
+        let (_, body) = curl(&["-H", "Accept: application/vnd.oci.image.index.v1+json", &address]);
+        let list: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let mut found: Vec<&str> = list["manifests"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|one| one["platform"]["architecture"].as_str())
+            .collect();
+        found.retain(|name| *name != "unknown");
+        found.sort_unstable();
+        assert_eq!(found, ["amd64", "arm64"], "{list}");
+
+        let again = source.prepare(&commit, Intent::WillPublish).await.unwrap();
+        assert!(matches!(again, Prepared::AlreadyPublished { .. }), "{again:?}");
+    });
+}
+
+#[test]
 fn layers_that_the_registry_has_elsewhere_are_not_sent_again() {
     let Some(registry) = open_registry() else { return };
     let proxy = Proxy::to(&registry, |_, _| Fate::Pass);
@@ -545,6 +580,39 @@ fn an_authority_of_ones_own_is_found_where_docker_keeps_it() {
         }
         return;
     }
+}
+
+#[test]
+fn a_registry_that_wants_a_certificate_of_ones_own_is_shown_it() {
+    let this = "a_registry_that_wants_a_certificate_of_ones_own_is_shown_it";
+    let Some(user) = bed("GITOPS_HOOKS_TEST_USER") else { return };
+    if let Ok(address) = std::env::var("GITOPS_HOOKS_TEST_PROXY") {
+        let repository: Repository = format!("{address}/test/certified").parse().unwrap();
+        let extra = [ExtraFile { path: "x".to_owned(), bytes: noise(100), mode: 0o644 }];
+        let (tag, binary) = ("1.0".parse().unwrap(), Path::new("/bin/true"));
+        let pushed = run(image::push_binary(&repository, Transport::Tls, &tag, binary, "linux/amd64", &extra));
+        if std::env::var("GITOPS_HOOKS_TEST_TRUSTED").is_ok() {
+            pushed.unwrap();
+        } else {
+            let (text, code) = told(&pushed.unwrap_err());
+            assert_eq!(code, "environment");
+            assert!(text.to_lowercase().contains("certificate"), "{text}");
+        }
+        return;
+    }
+    let door =
+        Certified::before(&bed("GITOPS_HOOKS_TEST_REGISTRY_TLS").unwrap(), &bed("GITOPS_HOOKS_TEST_CA").unwrap());
+    let auth = STANDARD.encode(format!("{user}:{}", bed("GITOPS_HOOKS_TEST_PASSWORD").unwrap()));
+    let config = docker_config(&door.address, &serde_json::json!({ "auth": auth }));
+    let certificates = config.path().join("certs.d").join(&door.address);
+    std::fs::create_dir_all(&certificates).unwrap();
+    std::fs::copy(door.file("ca.crt"), certificates.join("ca.crt")).unwrap();
+    let folder = ("DOCKER_CONFIG", config.path().to_str());
+    let address = ("GITOPS_HOOKS_TEST_PROXY", Some(door.address.as_str()));
+    inside(this, &[folder, address]);
+    std::fs::copy(door.file("client.crt"), certificates.join("client.cert")).unwrap();
+    std::fs::copy(door.file("client.key"), certificates.join("client.key")).unwrap();
+    inside(this, &[folder, address, ("GITOPS_HOOKS_TEST_TRUSTED", Some("yes"))]);
 }
 
 #[test]

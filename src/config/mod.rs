@@ -145,7 +145,7 @@ scratch:
                 "c.yaml:5:16: expected a time such as 30s, 10m or 1h 30m, at most 24h, found \"soon\"",
                 "c.yaml:8:3: \"Web\" is no name: use up to 63 lower-case letters, digits and dashes, starting and ending with a letter or digit",
                 "c.yaml:8:8: an image needs the key \"repository\"",
-                "c.yaml:10:17: expected an image repository such as registry.example.com/team/app, found \"Team/App\"",
+                "c.yaml:10:17: expected an image repository in lower case, such as registry.example.com/team/app, found \"Team/App\"",
                 "c.yaml:11:14: unknown key \"pot\" in a smoke run; did you mean \"port\"?",
             ]
         );
@@ -204,7 +204,7 @@ scratch:
                 "c.yaml:3:36: expected a time such as 30s, 10m or 1h 30m, at most 24h, found \"soon\"",
                 "c.yaml:3:53: no step \"typo\" in this hook; known here: a, b, wep",
                 "c.yaml:5:14: no image \"wep\"; did you mean \"web\"?",
-                "c.yaml:7:21: expected an image repository such as registry.example.com/team/app, found \"Team/App\"",
+                "c.yaml:7:21: expected an image repository in lower case, such as registry.example.com/team/app, found \"Team/App\"",
                 "c.yaml:10:12: an environment needs the key \"manifests\"",
                 "c.yaml:10:41: no image \"nope\"; add it under `images`",
             ]

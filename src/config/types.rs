@@ -46,6 +46,8 @@ object! {
         /// What `before` makes for the build, as paths from the root of the repository. Its content counts as if it were
         /// committed.
         artifacts: Vec<RelativePath>,
+        /// How long `before` may take.
+        timeout: Span = Span::seconds(1800),
         /// Build arguments. They are no place for secrets: they stay in the image.
         args: BTreeMap<String, String>,
         /// Secrets for `RUN --mount=type=secret,id=NAME`. They are read when a step asks for one, and stay in no layer.

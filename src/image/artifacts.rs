@@ -2,16 +2,17 @@
 //! of the key. The command sees the commit's files alone, in a folder of its own, and runs once for each tree: what it made is
 //! kept beside the clone's records.
 
-use super::Error;
+use super::{Error, context::submodule};
 use crate::{
     config,
     git::{self, EntryKind, Repository},
-    values::{Digest, Oid, RelativePath},
+    values::{Digest, Oid, RelativePath, Span},
 };
 use gix::bstr::BString;
 use rustix::process::{Pid, Signal, kill_process_group};
 use sha2::{Digest as _, Sha256};
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{self, Read, Seek},
     os::unix::{ffi::OsStrExt, fs::PermissionsExt, process::CommandExt},
@@ -21,8 +22,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a command may take.
-const LIMIT: Duration = Duration::from_secs(30 * 60);
 const PAUSE: Duration = Duration::from_millis(20);
 /// How many trees' artifacts are kept for an image.
 const KEPT: usize = 3;
@@ -58,8 +57,9 @@ pub(super) fn made(
         let failed = |source| Error::File { path: shelf.display().to_string(), source };
         fs::create_dir_all(&shelf).map_err(failed)?;
         let scratch = tempfile::Builder::new().prefix("gitops-hooks-before-").tempdir().map_err(failed)?;
-        let files = check_out(repository, &tree, scratch.path())?;
-        run(before, &files, scratch.path(), given_up)?;
+        let files = scratch.path().join("files");
+        check_out(repository, treeish, &files, scratch.path())?;
+        run(before, image.timeout, &files, scratch.path(), given_up)?;
         let new = tempfile::Builder::new().prefix(".new-").tempdir_in(&shelf).map_err(failed)?;
         for path in paths {
             let from = files.join(path);
@@ -80,17 +80,24 @@ pub(super) fn made(
     Ok(made)
 }
 
-/// The tree's files, as git would check them out.
-fn check_out(repository: &Repository, tree: &str, folder: &Path) -> Result<PathBuf, Error> {
-    let files = folder.join("files");
-    let git = || repository.git().env("GIT_INDEX_FILE", folder.join("index"));
-    git().args(["read-tree", tree]).run()?;
+/// The files of a commit or tree as git would check them out, those of its submodules at the commits that it names. Without
+/// one of them the command would make something else than on a laptop that has it.
+fn check_out(repository: &Repository, treeish: &Oid, files: &Path, scratch: &Path) -> Result<(), Error> {
+    let index = tempfile::Builder::new().prefix("index-").tempdir_in(scratch);
+    let index = index.map_err(|source| Error::File { path: scratch.display().to_string(), source })?;
+    let git = || repository.git().env("GIT_INDEX_FILE", index.path().join("index"));
+    git().args(["read-tree", treeish.as_str()]).run()?;
     let prefix = format!("--prefix={}/", files.display());
     git().args(["checkout-index", "--all", "--quiet", &prefix]).run()?;
-    Ok(files)
+    for entry in repository.entries(treeish)?.iter().filter(|entry| entry.kind == EntryKind::Submodule) {
+        let inner = submodule(repository, treeish, entry)
+            .map_err(|reason| Error::Submodule { path: entry.path.to_string(), reason })?;
+        check_out(&inner, &entry.oid, &files.join(OsStr::from_bytes(&entry.path)), scratch)?;
+    }
+    Ok(())
 }
 
-fn run(before: &str, files: &Path, folder: &Path, given_up: &AtomicBool) -> Result<(), Error> {
+fn run(before: &str, limit: Span, files: &Path, folder: &Path, given_up: &AtomicBool) -> Result<(), Error> {
     let failed = |reason: String, tail: String| Error::Before { command: before.to_owned(), reason, tail };
     let plain = |error: io::Error| failed(error.to_string(), String::new());
     let mut output = File::options()
@@ -104,7 +111,7 @@ fn run(before: &str, files: &Path, folder: &Path, given_up: &AtomicBool) -> Resu
     git::scrub(&mut shell).args(["-c", before]).current_dir(files).process_group(0).stdin(Stdio::null());
     shell.stdout(output.try_clone().map_err(plain)?).stderr(output.try_clone().map_err(plain)?);
     let mut child = shell.spawn().map_err(plain)?;
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + limit.duration();
     let status = loop {
         if let Some(status) = child.try_wait().map_err(plain)? {
             break Some(status);
@@ -128,7 +135,7 @@ fn run(before: &str, files: &Path, folder: &Path, given_up: &AtomicBool) -> Resu
     let reason = match status.map(|status| status.code()) {
         Some(Some(code)) => format!("exit code {code}"),
         Some(None) => "it was killed".to_owned(),
-        None => format!("it took more than {} minutes", LIMIT.as_secs() / 60),
+        None => format!("it took more than {limit}; `timeout` of the image says how long it may"),
     };
     Err(failed(reason, tail))
 }
@@ -203,5 +210,51 @@ fn prune(shelf: &Path) {
     all.sort();
     for (_, path) in all.iter().rev().skip(KEPT) {
         let _ = fs::remove_dir_all(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::Git;
+
+    fn image(yaml: &str) -> config::Image {
+        let text = format!("images:\n  web:\n    repository: reg.example.com/app\n    artifacts: [made]\n{yaml}");
+        config::parse("c.yaml", &text).unwrap().images.into_values().next().unwrap()
+    }
+
+    fn committed(folder: &Path, more: impl Fn(&dyn Fn(&[&str]) -> String)) -> Oid {
+        let git = |args: &[&str]| Git::at(folder).args(args).run().unwrap().line();
+        git(&["init", "-q", "-b", "main"]);
+        fs::write(folder.join("a"), "committed").unwrap();
+        more(&git);
+        git(&["add", "."]);
+        git(&["-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "one"]);
+        Repository::open(folder).unwrap().commit("HEAD").unwrap()
+    }
+
+    #[test]
+    fn the_command_sees_the_files_of_submodules_at_their_commits() {
+        let (inner, outer) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        committed(inner.path(), |_| {});
+        let address = inner.path().display().to_string();
+        let commit = committed(outer.path(), |git| {
+            git(&["-c", "protocol.file.allow=always", "submodule", "add", "-q", &address, "lib/inner"]);
+            fs::write(outer.path().join("lib/inner/a"), "not committed").unwrap();
+        });
+        let repository = Repository::open(outer.path()).unwrap();
+        let image = image("    before: cat a lib/inner/a > made\n");
+        let made = made(&repository, &commit, &image, &AtomicBool::new(false)).unwrap();
+        assert_eq!(fs::read_to_string(&made[0].file).unwrap(), "committedcommitted");
+    }
+
+    #[test]
+    fn a_command_that_takes_too_long_is_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let commit = committed(folder.path(), |_| {});
+        let repository = Repository::open(folder.path()).unwrap();
+        let image = image("    before: sleep 100\n    timeout: 100ms\n");
+        let told = made(&repository, &commit, &image, &AtomicBool::new(false)).unwrap_err().to_string();
+        assert!(told.contains("it took more than 100ms; `timeout` of the image"), "{told}");
     }
 }

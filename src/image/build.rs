@@ -3,6 +3,7 @@
 use super::{
     Error,
     agent::Agent,
+    bases::LastBases,
     classic::{self, Unbuilt},
     context::Context,
     dockerfile::Dockerfile,
@@ -15,7 +16,7 @@ use super::{
     solve::{self, Order, Unsolved},
 };
 use crate::{config, git::Repository, ui::Task, values::Digest};
-use bollard::query_parameters::RemoveImageOptionsBuilder;
+use bollard::{models::ImageInspect, query_parameters::RemoveImageOptionsBuilder};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -69,7 +70,7 @@ impl Build<'_> {
             })?;
             (id, trace)
         };
-        self.is_for_its_platform(engine, &id, &trace).await?;
+        self.is_for_its_platform(engine, &file, &id, &trace).await?;
         Ok(Built { id, note: trace.note(), output: told.blotted(&trace.output()) })
     }
 
@@ -95,13 +96,19 @@ impl Build<'_> {
                 NoUpgrade::Failed(why) => why,
             })
         })?;
+        let last = LastBases::of(&self.repository.state_dir(), &self.shared_key());
+        let expected = base_labels(&last.read());
+        self.labels.extend(expected.clone());
         let (first, trace) = self.solved(engine, &session, file, told, &trouble, task).await?;
         self.cache = Cache::Used;
-        let bases = base_labels(&self.bases(engine, file, trace.bases()).await);
-        if bases.iter().all(|(name, value)| self.labels.get(name) == Some(value)) {
+        let used = self.bases(engine, file, trace.bases()).await;
+        let bases = base_labels(&used);
+        if bases == expected {
             return Ok((first, trace));
         }
+        last.keep(&used);
         // Only a build tells which bases it used. The second one finds all of its steps in the cache and writes them down.
+        self.labels.retain(|name, _| !expected.contains_key(name));
         self.labels.extend(bases);
         let (labelled, _) = self.solved(engine, &session, file, told, &trouble, task).await?;
         if labelled != first {
@@ -236,7 +243,13 @@ impl Build<'_> {
     }
 
     /// A base image of one architecture is taken for any: the cluster would be the first to tell.
-    async fn is_for_its_platform(&self, engine: &Engine, id: &str, trace: &Trace) -> Result<(), Error> {
+    async fn is_for_its_platform(
+        &self,
+        engine: &Engine,
+        file: &Dockerfile,
+        id: &str,
+        trace: &Trace,
+    ) -> Result<(), Error> {
         let wrong = |found: String| {
             let (dockerfile, wanted) = (self.image.dockerfile(), self.image.platform.to_string());
             Err(Error::Platform { dockerfile, found, wanted })
@@ -249,14 +262,24 @@ impl Build<'_> {
         }
         let failed = |source| Error::Engine { doing: "looking at the image".to_owned(), source };
         let image = engine.docker.inspect_image(id).await.map_err(failed)?;
-        let mut wanted = self.image.platform.as_str().splitn(3, '/');
-        let is = |found: &Option<String>, wanted: Option<&str>| {
-            found.as_deref().is_none_or(|found| found.is_empty() || Some(found) == wanted)
+        let wanted: Vec<&str> = self.image.platform.as_str().splitn(3, '/').collect();
+        let is = |found: &Option<String>, wanted: Option<&&str>| {
+            found.as_deref().is_none_or(|found| found.is_empty() || Some(&found) == wanted)
         };
-        if is(&image.os, wanted.next()) && is(&image.architecture, wanted.next()) {
-            return Ok(());
+        let fits = |image: &ImageInspect| is(&image.os, wanted.first()) && is(&image.architecture, wanted.get(1));
+        let named = |image: ImageInspect| [image.os, image.architecture].map(Option::unwrap_or_default).join("/");
+        if !fits(&image) {
+            return wrong(named(image));
         }
-        wrong([image.os, image.architecture].map(Option::unwrap_or_default).join("/"))
+        // Podman writes on the image what was asked for, whatever its base is.
+        if matches!(engine.kind, Kind::Podman { .. })
+            && let Some(base) = file.last_base(&self.image.args, self.image.target.as_deref())
+            && let Ok(base) = engine.docker.inspect_image(&base).await
+            && !fits(&base)
+        {
+            return wrong(named(base));
+        }
+        Ok(())
     }
 }
 

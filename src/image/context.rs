@@ -170,7 +170,7 @@ fn below(folder: &[u8], path: &BString) -> BString {
 }
 
 /// The clone of a submodule, which git keeps in the clone around it (gitsubmodules(7)).
-fn submodule(repository: &Repository, commit: &Oid, entry: &TreeEntry) -> Result<Repository, String> {
+pub(super) fn submodule(repository: &Repository, commit: &Oid, entry: &TreeEntry) -> Result<Repository, String> {
     let blob = format!("{commit}:.gitmodules");
     let listed =
         repository.git().args(["config", "--blob", &blob, "-z", "--get-regexp", r"^submodule\..*\.path$"]).run();

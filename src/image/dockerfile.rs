@@ -106,6 +106,27 @@ impl Dockerfile {
         bases
     }
 
+    /// The image that the result stands on: of the stage that is built, through the stages that it is made of. `None` where
+    /// that is nothing.
+    pub(super) fn last_base(&self, args: &BTreeMap<String, String>, target: Option<&str>) -> Option<String> {
+        let froms = self.froms(args);
+        let named = |name: &str, before: usize| {
+            let is = |stage: &Option<String>| stage.as_ref().is_some_and(|stage| stage.eq_ignore_ascii_case(name));
+            froms[..before].iter().rposition(|(_, stage)| is(stage))
+        };
+        let mut at = match target {
+            Some(target) => named(target, froms.len()).or_else(|| target.parse().ok())?,
+            None => froms.len().checked_sub(1)?,
+        };
+        loop {
+            let (image, _) = froms.get(at)?;
+            match named(image, at) {
+                Some(stage) => at = stage,
+                None => return (!image.is_empty() && image != "scratch").then(|| image.clone()),
+            }
+        }
+    }
+
     /// What each `FROM` names, and what the stage is called.
     fn froms(&self, args: &BTreeMap<String, String>) -> Vec<(String, Option<String>)> {
         let mut known: BTreeMap<String, String> = BTreeMap::new();
@@ -295,6 +316,15 @@ CMD ["/app"]
         };
         assert_eq!(bases(&[]), ["a:1", "b"]);
         assert_eq!(bases(&[("BASE", "c@sha256:1")]), ["b", "c@sha256:1"]);
+    }
+
+    #[test]
+    fn the_last_base_is_found_through_stages() {
+        let text = "FROM a AS one\nFROM b AS two\nFROM one AS three\nFROM Three\nFROM scratch AS none\nFROM three\n";
+        let last = |target| Dockerfile::parse(text).last_base(&BTreeMap::new(), target);
+        assert_eq!(last(None).as_deref(), Some("a"));
+        assert_eq!(last(Some("TWO")).as_deref(), Some("b"));
+        assert_eq!((last(Some("none")), last(Some("nowhere"))), (None, None));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod agent;
 mod answer;
 mod artifacts;
 mod ask;
+mod bases;
 mod binary;
 mod build;
 mod classic;
@@ -33,6 +34,7 @@ mod shelf;
 mod smoke;
 mod solve;
 mod tarball;
+mod tried;
 mod weight;
 
 pub use ask::{ask_engine, ask_registry};
@@ -57,7 +59,7 @@ use engine::Engine;
 use gix::bstr::BString;
 use provenance::Provenance;
 use push::Pushed;
-use registry::{Registry, has_platform};
+use registry::{Manifest, Registry, has_platform};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -66,6 +68,7 @@ use std::{
     },
 };
 use tokio::sync::Semaphore;
+use tried::Tried;
 
 /// Which image of which commit.
 #[derive(Clone)]
@@ -87,6 +90,8 @@ pub struct Request<'a> {
 pub enum Intent {
     /// It will be published once everything else has passed; what the registry has already is not built again.
     WillPublish,
+    /// As before a push, by hand: a registry that does not answer is no hindrance.
+    Rehearsal,
     /// It is built and tried, and the registry is never asked.
     TrialOnly,
     /// As a trial, with the base images of now and nothing from the engine's cache.
@@ -102,6 +107,8 @@ pub enum Prepared {
         key: Key,
         /// What the registry has under it.
         digest: Digest,
+        /// Its manifest, which a second tag is written with.
+        manifest: Vec<u8>,
     },
     /// The engine has it. It was tried, where the configuration says how.
     Built {
@@ -192,18 +199,25 @@ pub async fn paths(request: &Request<'_>) -> Result<Vec<BString>, Error> {
 pub async fn prepare(request: &Request<'_>, intent: Intent, task: &Task) -> Result<Prepared, Error> {
     let context = context(request).await?;
     let key = context.key.clone();
-    if intent == Intent::WillPublish {
+    if matches!(intent, Intent::WillPublish | Intent::Rehearsal) {
         task.message("asking the registry");
-        let registry = Registry::open(&request.image.repository, Transport::of(request.image)).await?;
-        if let Some(found) = registry.manifest(&key.tag()).await?
-            && has_platform(&found.bytes, request.image.platform.as_str())
-        {
-            return Ok(Prepared::AlreadyPublished { key, digest: found.digest });
+        let found = match (under_key(request, &key).await, intent) {
+            (Err(_), Intent::Rehearsal) => None,
+            (found, _) => found?,
+        };
+        if let Some(found) = found {
+            return Ok(Prepared::AlreadyPublished { key, digest: found.digest, manifest: found.bytes });
         }
     }
     task.message("waiting for other builds");
     let _turn = BUILDS.acquire().await;
     let engine = Engine::connect().await?;
+    let tried = Tried::of(request, &key);
+    if intent != Intent::Anew
+        && let Some(id) = tried.id(&engine).await
+    {
+        return Ok(Prepared::Built { key, id, note: "and tried before".to_owned() });
+    }
     task.message("building");
     let build = Build {
         repository: request.repository,
@@ -217,9 +231,17 @@ pub async fn prepare(request: &Request<'_>, intent: Intent, task: &Task) -> Resu
     if let Some(smoke) = &request.image.smoke {
         smoke::run(&engine, request.name.as_str(), &id, request.image.platform.as_str(), smoke, task).await?;
     }
+    tried.keep(&id);
     // Not before the trial: where that fails, its log is what people look for.
     task.output(&output);
     Ok(Prepared::Built { key, id, note })
+}
+
+/// What the registry has under a key, where that can run where this image should.
+async fn under_key(request: &Request<'_>, key: &Key) -> Result<Option<Manifest>, Error> {
+    let registry = Registry::open(&request.image.repository, Transport::of(request.image)).await?;
+    let found = registry.manifest(&key.tag()).await?;
+    Ok(found.filter(|found| has_platform(&found.bytes, request.image.platform.as_str())))
 }
 
 /// Pushes what [`prepare`] built, and gives it the commit's tag.
@@ -229,8 +251,12 @@ pub async fn prepare(request: &Request<'_>, intent: Intent, task: &Task) -> Resu
 pub async fn publish(request: &Request<'_>, prepared: Prepared, task: &Task) -> Result<Published, Error> {
     let registry = Registry::open(&request.image.repository, Transport::of(request.image)).await?;
     let mut note = None;
+    let mut known = None;
     let (key, digest, origin) = match prepared {
-        Prepared::AlreadyPublished { key, digest } => (key, digest, Origin::Adopted),
+        Prepared::AlreadyPublished { key, digest, manifest } => {
+            known = Some(Manifest { digest: digest.clone(), bytes: manifest });
+            (key, digest, Origin::Adopted)
+        }
         Prepared::Built { key, id, .. } => {
             let engine = Engine::connect().await?;
             match push::push(&engine, &registry, request, &key, &id, task).await? {
@@ -244,7 +270,8 @@ pub async fn publish(request: &Request<'_>, prepared: Prepared, task: &Task) -> 
         }
     };
     task.message("tagging");
-    let reference = tag(request, &registry, &digest).await?;
+    let named = registry.tag(&digest, known, &Tag::of_commit(&request.commit)).await?;
+    let reference = reference(request, named);
     Ok(Published { reference, key, origin, note })
 }
 
@@ -287,11 +314,6 @@ pub async fn published(request: &Request<'_>) -> Result<Option<ImageRef>, Error>
     let registry = Registry::open(&request.image.repository, Transport::of(request.image)).await?;
     let digest = registry.digest(&Tag::of_commit(&request.commit)).await?;
     Ok(digest.map(|digest| reference(request, digest)))
-}
-
-async fn tag(request: &Request<'_>, registry: &Registry, digest: &Digest) -> Result<ImageRef, Error> {
-    let named = registry.tag(digest, &Tag::of_commit(&request.commit)).await?;
-    Ok(reference(request, named))
 }
 
 fn reference(request: &Request<'_>, digest: Digest) -> ImageRef {

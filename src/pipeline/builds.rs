@@ -5,7 +5,7 @@ use super::{
     Error, Pipeline, Whose, configuration,
     judge::{self, Call, Case, judge, request},
     look_over::look_over,
-    push::publish,
+    push::{publish, published},
     wait,
 };
 use crate::{
@@ -47,21 +47,11 @@ impl<'p> Images<'p> {
         let images: Vec<(&ImageName, &config::Image)> =
             target.images.keys().filter_map(|name| config.images.get_key_value(name)).collect();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, image) in &images {
-            let key = (commit.clone(), (*name).clone());
-            if known.contains_key(&key) {
-                continue;
-            }
-            let request = request(pipeline.repository, commit, name, image);
-            match wait(pipeline.interrupt, image::published(&request))? {
-                Some(reference) => {
-                    known.insert(key, reference);
-                }
-                None if build == Build::Missing => break,
-                None => {}
-            }
-        }
         let of_commit = |name: &ImageName| (commit.clone(), name.clone());
+        let asked: Vec<_> = images.iter().copied().filter(|(name, _)| !known.contains_key(&of_commit(name))).collect();
+        for ((name, _), found) in asked.iter().zip(published(pipeline, commit, &asked)?) {
+            known.extend(found.map(|reference| (of_commit(name), reference)));
+        }
         if build == Build::Missing && !images.iter().all(|(name, _)| known.contains_key(&of_commit(name))) {
             for (name, reference) in self.build(config, target.branch, &images, commit)? {
                 known.insert(of_commit(&name), reference);

@@ -1,12 +1,13 @@
 //! A hook's steps by hand, on the snapshot and the paths that a person names. Nothing is published.
 
 use super::{
-    Error, Pipeline, Whose, commit, configuration,
+    Error, Pipeline, Whose, commit, configuration, confirmed,
     judge::{self, Call, Case, Judged, judge},
 };
 use crate::{
     check::{self, Kind, Snapshot},
     config::{self, Config, Step},
+    hook::Subject,
     image::Intent,
     values::{HookName, Oid},
 };
@@ -64,7 +65,7 @@ pub fn by_hand(pipeline: &Pipeline<'_>, hook: HookName, scope: &Scope) -> Result
     let Some(config) = configuration(pipeline.repository, &snapshot.tree, Whose::Mine)? else {
         return Err(Error::NoConfig { commit: source.to_string() });
     };
-    judge(pipeline, case(&config, hook, &snapshot, &source)).map(Some).map(ByHand)
+    judge(pipeline, case(pipeline, &config, hook, &snapshot, &source)).map(Some).map(ByHand)
 }
 
 /// The plan for the steps of a hook, and the steps; nothing is run.
@@ -81,7 +82,7 @@ pub fn plan_by_hand(
         return Err(Error::NoConfig { commit: source.to_string() });
     };
     let steps: &[Step] = config.hooks.get(&hook).map_or(&[], Vec::as_slice);
-    let context = judge::context(pipeline, case(&config, hook, &snapshot, &source));
+    let context = judge::context(pipeline, case(pipeline, &config, hook, &snapshot, &source));
     let plan = judge::plan(pipeline, steps, &context)?;
     let why = check::why(&plan, steps, &context)?;
     Ok((plan, why))
@@ -100,8 +101,20 @@ fn not_added(pipeline: &Pipeline<'_>, snapshot: &Snapshot) -> Result<(), Error> 
     }
 }
 
-fn case<'a>(config: &'a Config, hook: HookName, snapshot: &'a Snapshot, source: &'a Oid) -> Case<'a> {
-    Case { config, hook, snapshot, branch: None, source, intent: Intent::TrialOnly, call: Call::default() }
+fn case<'a>(
+    pipeline: &Pipeline<'_>,
+    config: &'a Config,
+    hook: HookName,
+    snapshot: &'a Snapshot,
+    source: &'a Oid,
+) -> Case<'a> {
+    // What a push would find on the registry is not built by hand either. The registry is asked only where the user has
+    // confirmed it.
+    let is_asked = hook == HookName::PrePush
+        && config.followers().next().is_some()
+        && confirmed(pipeline.repository, config, Subject::Publication).is_ok();
+    let intent = if is_asked { Intent::Rehearsal } else { Intent::TrialOnly };
+    Case { config, hook, snapshot, branch: None, source, intent, call: Call::default() }
 }
 
 /// The snapshot, and what images are built from.

@@ -12,8 +12,13 @@ use crate::{
     deliver as delivery,
     hook::{RefUpdate, Subject},
     image,
-    values::{EnvironmentName, HookName, ImageName, Oid},
+    values::{EnvironmentName, HookName, ImageName, ImageRef, Oid},
 };
+use futures_util::{StreamExt, TryStreamExt, stream};
+use std::collections::BTreeMap;
+
+/// Images that are asked for or published at the same time.
+const SIDE_BY_SIDE: usize = 8;
 
 /// A commit that is being pushed, whatever the number of references to it.
 struct Pushed {
@@ -101,14 +106,22 @@ fn commits(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate]) -> Resu
 
 /// Whether every image that is delivered was published from a commit, which happens only when all of its steps passed.
 fn was_published(pipeline: &Pipeline<'_>, config: &Config, commit: &Oid) -> Result<bool, Error> {
-    for name in config.environments.values().flat_map(|environment| &environment.images) {
-        let Some(image) = config.images.get(&**name) else { continue };
-        let request = request(pipeline.repository, commit, name, image);
-        if wait(pipeline.interrupt, image::published(&request))?.is_none() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let delivered = config.environments.values().flat_map(|environment| &environment.images);
+    let images: BTreeMap<_, _> = delivered.filter_map(|name| config.images.get_key_value(&**name)).collect();
+    let images: Vec<_> = images.into_iter().collect();
+    Ok(published(pipeline, commit, &images)?.iter().all(Option::is_some))
+}
+
+/// What the registry has of a commit's images, in their order.
+pub(super) fn published(
+    pipeline: &Pipeline<'_>,
+    commit: &Oid,
+    images: &[(&ImageName, &config::Image)],
+) -> Result<Vec<Option<ImageRef>>, Error> {
+    let requests: Vec<_> =
+        images.iter().map(|(name, image)| request(pipeline.repository, commit, name, image)).collect();
+    let asked = stream::iter(requests.iter().map(image::published)).buffered(SIDE_BY_SIDE);
+    wait(pipeline.interrupt, asked.try_collect())
 }
 
 /// The environments whose branch's upstream this push moves.
@@ -128,12 +141,21 @@ pub(super) fn publish(
     before: Option<&Oid>,
     built: Built,
 ) -> Result<Vec<(ImageName, image::Published)>, Error> {
-    let mut published = Vec::new();
-    for (name, prepared) in built {
-        let Some(image) = config.images.get(&name) else { continue };
+    let built = built.iter().filter_map(|(name, prepared)| {
+        let image = config.images.get(name)?;
         let task = pipeline.progress.task(&format!("publish {name}"));
-        let request = request(pipeline.repository, commit, &name, image);
-        match wait(pipeline.interrupt, image::publish(&request, prepared, &task)) {
+        Some((request(pipeline.repository, commit, name, image), prepared, task))
+    });
+    let publishing = stream::iter(built).map(async |(request, prepared, task)| {
+        let done = image::publish(&request, prepared.clone(), &task).await;
+        (request, task, done)
+    });
+    // One that fails stops no other: each stands for itself on the registry.
+    let ended = publishing.buffered(SIDE_BY_SIDE).collect::<Vec<_>>();
+    let ended = wait(pipeline.interrupt, async { Ok::<_, Error>(ended.await) })?;
+    let (mut published, mut failed) = (Vec::new(), None);
+    for (request, task, done) in ended {
+        match done {
             Ok(done) => {
                 let digest = done.reference.digest.as_ref().map_or("", |digest| digest.short());
                 let told = match done.origin {
@@ -147,15 +169,15 @@ pub(super) fn publish(
                 if let Some(note) = &done.note {
                     pipeline.progress.line(note);
                 }
-                published.push((name, done));
+                published.push((request.name.clone(), done));
             }
             Err(error) => {
                 task.end(&crate::ui::Outcome::Failed(error.to_string()));
-                return Err(error);
+                failed.get_or_insert(error);
             }
         }
     }
-    Ok(published)
+    failed.map_or(Ok(published), |error| Err(error.into()))
 }
 
 /// How large a new image is and what made it new, as far as that can be told: the image is published either way.

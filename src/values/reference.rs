@@ -45,7 +45,12 @@ impl FromStr for Repository {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let invalid = || Invalid::new("an image repository such as registry.example.com/team/app", text);
+        let wanted = if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            "an image repository in lower case, such as registry.example.com/team/app"
+        } else {
+            "an image repository such as registry.example.com/team/app"
+        };
+        let invalid = || Invalid::new(wanted, text);
         // The first component is a registry only if it could not be a Docker Hub user (distribution/reference).
         let (registry, path) = match text.split_once('/') {
             Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path),

@@ -202,13 +202,16 @@ impl Registry {
     }
 
     /// Gives a digest that the registry has another tag, without sending anything but the manifest. Where the tag exists
-    /// already it stays; the answer is the digest that it names.
-    pub(super) async fn tag(&self, digest: &Digest, tag: &Tag) -> Result<Digest, Error> {
+    /// already it stays; the answer is the digest that it names. `known` is the manifest, where it was read already.
+    pub(super) async fn tag(&self, digest: &Digest, known: Option<Manifest>, tag: &Tag) -> Result<Digest, Error> {
         if let Some(existing) = self.digest(tag).await? {
             return Ok(existing);
         }
         let doing = format!("adding the tag {tag}");
         let gone = || self.wire.failed(&doing, format!("it does not have {digest} any more"));
+        if let Some(known) = known {
+            return self.put_new(tag, known.bytes).await;
+        }
         let manifest = self.manifest_of(digest).await?.ok_or_else(gone)?;
         self.put_new(tag, manifest.bytes).await
     }
