@@ -7,7 +7,7 @@ use super::{
     own_layer, wait,
 };
 use crate::{
-    check::Snapshot,
+    check::{self, Snapshot, log},
     config::{self, Config},
     deliver as delivery,
     hook::{RefUpdate, Subject},
@@ -129,9 +129,15 @@ pub(super) fn publish(
     built: Built,
 ) -> Result<Vec<(ImageName, image::Published)>, Error> {
     let mut published = Vec::new();
+    if built.is_empty() {
+        return Ok(published);
+    }
+    let names = built.keys().map(|name| log::LoggedStep::waiting(name.as_str(), "every step has passed"));
+    let log = log::Run::begin(pipeline.repository, "publish", None, Some(commit), names.collect());
     for (name, prepared) in built {
         let Some(image) = config.images.get(&name) else { continue };
         let task = pipeline.progress.task(&format!("publish {name}"));
+        log.started(name.as_str());
         let request = request(pipeline.repository, commit, &name, image);
         match wait(pipeline.interrupt, image::publish(&request, prepared, &task)) {
             Ok(done) => {
@@ -143,6 +149,7 @@ pub(super) fn publish(
                         format!("pushed, sha256:{digest}{more}")
                     }
                 };
+                log.ended(name.as_str(), &check::Outcome::Passed, &told, task.elapsed(), String::new);
                 task.end(&crate::ui::Outcome::Done(told));
                 if let Some(note) = &done.note {
                     pipeline.progress.line(note);
@@ -150,7 +157,9 @@ pub(super) fn publish(
                 published.push((name, done));
             }
             Err(error) => {
-                task.end(&crate::ui::Outcome::Failed(error.to_string()));
+                let why = error.to_string();
+                log.ended(name.as_str(), &check::Outcome::Failed(why.clone()), "", task.elapsed(), || task.kept());
+                task.end(&crate::ui::Outcome::Failed(why));
                 return Err(error);
             }
         }
