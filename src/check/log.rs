@@ -350,6 +350,7 @@ fn is_alive(run: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn repository(folder: &std::path::Path) -> Repository {
         crate::git::Git::at(folder).args(["init", "--quiet"]).run().unwrap();
@@ -385,7 +386,6 @@ mod tests {
         drop(run);
         assert_eq!(told(&repository).runs[0].steps[0].why, "new");
         assert!(!fs::read_to_string(path(&repository)).unwrap().contains("a token"));
-        use std::os::unix::fs::PermissionsExt;
         assert_eq!(fs::metadata(path(&repository)).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
