@@ -11,6 +11,7 @@ pub mod hook;
 pub mod image;
 pub mod import;
 pub mod manifest;
+pub mod page;
 pub mod pipeline;
 pub mod status;
 pub mod sync;

@@ -8,6 +8,7 @@ mod fix;
 mod groups;
 mod interrupt;
 mod links;
+pub mod log;
 mod outcome;
 mod passed;
 mod place;

@@ -2,8 +2,9 @@
 //! recorded once it is certain that the snapshot was still there afterwards.
 
 use super::{
-    Context, Error, Failures,
+    Context, Error, Failures, Kind,
     groups::Groups,
+    log,
     outcome::{Outcome, Report, Reported},
     passed::record,
     place::Place,
@@ -17,7 +18,7 @@ use crate::{
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -132,6 +133,7 @@ struct Runner<'a> {
     /// The outcome of each entry of the plan, once it has one.
     ended: Vec<Option<Reported>>,
     started: Vec<Started>,
+    log: Arc<log::Run>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,7 +179,14 @@ impl<'a> Turns<'a> {
 impl<'a> Runner<'a> {
     fn new(plan: &'a Plan, work: Work, context: &'a Context<'a>, place: Option<&'a Place>, groups: &'a Groups) -> Self {
         let count = plan.entries.len();
-        Self { plan, work, context, place, groups, ended: vec![None; count], started: vec![Started::No; count] }
+        let commit = match &context.snapshot.kind {
+            Kind::Commit(commit) => Some(commit),
+            Kind::Index => None,
+        };
+        let (what, tree) = (context.hook.as_str(), Some(&context.snapshot.tree));
+        let log = Arc::new(log::Run::begin(context.repository, what, tree, commit, log::steps(plan)));
+        let (ended, started) = (vec![None; count], vec![Started::No; count]);
+        Self { plan, work, context, place, groups, ended, started, log }
     }
 
     fn run(mut self) -> Vec<Reported> {
@@ -276,6 +285,9 @@ impl<'a> Runner<'a> {
         if !matches!(entry.decision, Decision::Skip(SkipReason::Ran)) {
             self.context.progress.task(&entry.label).end(&ui::Outcome::Skipped(reason));
         }
+        if !matches!(outcome, Outcome::Skipped(_)) {
+            self.log.ended(&entry.label, &outcome, "", Duration::ZERO, String::new);
+        }
         self.ended[at] = Some(reported(entry, outcome));
     }
 
@@ -296,6 +308,7 @@ impl<'a> Runner<'a> {
                 self.started[at] = Started::Command;
                 // A repository may not cross threads: a command's thread gets only what it needs.
                 let (progress, interrupt, groups) = (context.progress, context.interrupt, self.groups);
+                let log = Arc::clone(&self.log);
                 let folder = root.below(place.folder());
                 let stdin = if *input == Input::Hook { context.input } else { b"" };
                 scope.spawn(move || {
@@ -303,6 +316,7 @@ impl<'a> Runner<'a> {
                         Input::Terminal => progress.task_beside_a_person(&entry.label),
                         Input::Nothing | Input::Hook => progress.task(&entry.label),
                     };
+                    log.started(&entry.label);
                     let deadline = Instant::now() + entry.timeout;
                     let ends = scripts.iter().map(|script| {
                         let shell = Shell { program: shell, script, folder: &folder, env, stdin, deadline, groups };
@@ -317,6 +331,7 @@ impl<'a> Runner<'a> {
                     if let (Outcome::Failed(_), Some(text)) = (&ended.outcome, &entry.fail_text) {
                         task.output(format!("{text}\n").as_bytes());
                     }
+                    log.ended(&entry.label, &ended.outcome, "", ended.duration, || task.kept());
                     task.end(&shown(&ended.outcome, String::new()));
                     // The receiver is gone only when the run has been ended.
                     let _ = sender.send((at, ended));
@@ -326,8 +341,10 @@ impl<'a> Runner<'a> {
                 self.started[at] = Started::Work;
                 let task = context.progress.task(&entry.label);
                 let mut ended = reported(entry, Outcome::Passed);
+                let log = Arc::clone(&self.log);
                 // Not of the scope: work that does not stop at a signal is left to the end of the process.
                 thread::spawn(move || {
+                    log.started(&ended.label);
                     // Work that panics must not leave the run waiting.
                     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&task)));
                     let note = match result {
@@ -342,6 +359,7 @@ impl<'a> Runner<'a> {
                         }
                     };
                     ended.duration = task.elapsed();
+                    log.ended(&ended.label, &ended.outcome, &note, ended.duration, || task.kept());
                     task.end(&shown(&ended.outcome, note));
                     let _ = sender.send((at, ended));
                 });

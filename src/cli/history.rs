@@ -3,10 +3,9 @@
 use super::{Global, deliver::with_pipeline};
 use crate::{
     cluster,
-    deliver::{Entry, Kind, Past, Running},
+    deliver::{Kind, Past, Running},
     git::{Prompts, Repository},
-    pipeline,
-    sync::{self, Phase},
+    pipeline, status, sync,
     ui::{Table, Tone, clean},
     values::{EnvironmentName, ImageName},
 };
@@ -131,36 +130,8 @@ fn told(repository: &Repository, past: &Past, at: usize, report: Option<&sync::R
             Kind::Held(_) | Kind::Released => "",
             _ => "passed",
         },
-        result: result(past, at, entry, report),
+        result: status::became(past, at, report),
         manifest_commit: entry.commit.to_string(),
-    }
-}
-
-/// What became of an entry: what runs now is as the cluster says, the rest was replaced.
-fn result(past: &Past, at: usize, entry: &Entry, report: Option<&sync::Report>) -> String {
-    if entry.changed.is_empty() {
-        return String::new();
-    }
-    let later = past.entries[..at].iter().rev().find(|later| !later.changed.is_empty());
-    if let Some(later) = later {
-        return match later.kind {
-            Kind::RolledBack(_) => "rolled back".to_owned(),
-            _ => "replaced".to_owned(),
-        };
-    }
-    let fits = report.filter(|report| {
-        entry.state.as_ref().is_some_and(|state| {
-            report.sources.iter().all(|(image, delivered)| {
-                state.images.get(image).is_none_or(|running| running.reference == delivered.reference)
-            })
-        })
-    });
-    match fits.map(|report| report.phase) {
-        Some(Phase::Healthy) => "healthy".to_owned(),
-        Some(Phase::Syncing) => "rolling out".to_owned(),
-        Some(Phase::Unhealthy) => "not healthy".to_owned(),
-        Some(Phase::Failed) => "refused".to_owned(),
-        Some(Phase::Unreachable | Phase::Suspended) | None => "runs, as far as is known".to_owned(),
     }
 }
 

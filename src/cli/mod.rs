@@ -20,6 +20,7 @@ mod present;
 mod run;
 mod status;
 mod sync;
+mod ui;
 
 use crate::{
     config as config_room, git, pipeline,
@@ -108,6 +109,8 @@ enum Command {
     Image(image::Command),
     /// Show each environment from commit to pods.
     Status(status::Arguments),
+    /// Show all of it in a browser: what ran, what failed, what is live.
+    Ui(ui::Arguments),
     /// Say what is wrong with this clone's set-up, and the next step.
     Doctor(doctor::Arguments),
     /// Show what the sync would do to the cluster now.
@@ -168,6 +171,7 @@ fn dispatch(arguments: Arguments) -> miette::Result<()> {
         Command::Hook(arguments) => hook::run(&arguments, global),
         Command::Image(command) => image::run(&command, global),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Ui(arguments) => ui::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments, global),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Cluster(command) => cluster::run(&command, global.verbosity()),

@@ -50,6 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
             return follow(&repository, &config, &client).await;
         }
         let status = status::gather(&repository, &config, &client).await;
+        status::remember(&repository, &status);
         if arguments.json {
             crate::ui::say!("{}", serde_json::to_string_pretty(&status).into_diagnostic()?);
         } else {
@@ -69,6 +70,7 @@ async fn follow(repository: &Repository, config: &config::Config, client: &Resul
     let (mut height, mut told) = (0, Vec::new());
     let status = loop {
         let status = status::gather(repository, config, client).await;
+        status::remember(repository, &status);
         if in_place {
             if height > 0 {
                 // Back to the first line of the last table, and away with it (ECMA-48: CPL, ED).

@@ -90,6 +90,24 @@ pub fn history(session: &Session<'_>, target: &Target<'_>, limit: usize) -> Resu
     Ok(Past { tip, state, entries })
 }
 
+/// The most that is shown of what a commit changed.
+const MAX_PATCH: usize = 128 << 10;
+
+/// What a commit of the manifest branch changed in an environment's folder, as `git diff` shows it.
+///
+/// # Errors
+/// When the mirror cannot be opened or does not have the commit.
+pub fn patch(session: &Session<'_>, target: &Target<'_>, commit: &Oid) -> Result<String, Error> {
+    let mirror = session.open(&target.environment.manifests.url)?;
+    let show = ["show", "--format=", "--no-color", "--no-ext-diff", "--first-parent", "-m", commit.as_str(), "--"];
+    let path = target.environment.manifests.path.as_str();
+    let git = mirror.repository().git().args(show);
+    let output = if path.is_empty() { git.run()? } else { git.arg(format!(":(literal){path}")).run()? };
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.truncate(text.floor_char_boundary(MAX_PATCH));
+    Ok(text)
+}
+
 /// A state that cannot be trusted is a part of the history all the same.
 fn state_at(mirror: &Mirror, target: &Target<'_>, commit: &Oid) -> Result<Option<State>, Error> {
     match delivered::state(mirror, target, commit) {

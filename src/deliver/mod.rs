@@ -23,11 +23,12 @@ mod state;
 
 pub use delivered::{Committed, Delivered, delivered, delivered_at};
 pub use error::Error;
-pub use history::{Entry, Kind, Past, history};
+pub use history::{Entry, Kind, Past, history, patch};
 pub use outbox::{Note, Reason, is_at_work, note, waiting};
 pub use plan::{Act, Build, Seen};
 pub use rehearse::{Rehearsal, rehearse};
 pub use render::Error as RenderError;
+pub use review::in_review;
 pub use run::{Builds, Delivery, ResolveError, Wish, deliver};
 pub use same::source_of;
 pub use session::Session;

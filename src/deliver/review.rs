@@ -1,7 +1,7 @@
 //! A delivery to be reviewed: one branch for each environment, brought up to date and never forced, with a page where people
 //! look at it. The host's own way is taken where it has one: GitLab's push options, the user's `gh`, else an address to open.
 
-use super::{Error, State, Target};
+use super::{Error, Session, State, Target, delivered};
 use crate::{
     git::{self, Ancestry, Merged, Mirror},
     values::{Oid, RemoteUrl},
@@ -30,6 +30,18 @@ pub(super) struct Base {
 /// The branch on which deliveries to an environment are reviewed.
 pub(super) fn branch(target: &Target<'_>) -> String {
     format!("{FOLDER}/{}", target.name)
+}
+
+/// The branch on which a delivery to an environment waits for its review; `None` where none does.
+///
+/// # Errors
+/// When the manifests cannot be asked.
+pub fn in_review(session: &Session<'_>, target: &Target<'_>) -> Result<Option<String>, Error> {
+    let (mirror, tip) = delivered::newest(session, target)?;
+    let branch = branch(target);
+    let Some(waiting) = mirror.known(&branch)? else { return Ok(None) };
+    let is_merged = matches!(mirror.repository().ancestry(&waiting, &tip)?, Ancestry::Same | Ancestry::Behind);
+    Ok((!is_merged).then_some(branch))
 }
 
 /// What a delivery for review is made on: the branch that waits for its review with all that people have added to it, and

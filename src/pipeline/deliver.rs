@@ -3,6 +3,7 @@
 
 use super::{Error, Pipeline, Whose, background, builds::Images, configuration, confirmed, runtime};
 use crate::{
+    check::{self, log},
     cluster,
     config::Config,
     deliver::{self as delivery, Act, Build, Delivery, Seen, Session, Switch, Target, Wish},
@@ -125,7 +126,14 @@ pub fn deliver(pipeline: &Pipeline<'_>, wanted: &[Wanted], switch: Switch) -> Re
     let images = Images::new(pipeline, &found.configs);
     let wishes = found.wishes(pipeline, switch, Build::Missing);
     let session = Session::new(pipeline.repository, pipeline.prompts, wishes.iter().map(|wish| &wish.target));
-    for (wish, result) in wishes.iter().zip(delivery::deliver(&session, &wishes, &images)) {
+    let logs: Vec<log::Run> = wishes.iter().map(|wish| begin_log(pipeline, wish)).collect();
+    for ((wish, log), result) in wishes.iter().zip(logs).zip(delivery::deliver(&session, &wishes, &images)) {
+        let (outcome, note) = match &result {
+            Ok(delivery) => (check::Outcome::Passed, self::told(delivery)),
+            Err(error) => (check::Outcome::Failed(format!("it waits: {error}")), String::new()),
+        };
+        log.ended(wish.target.name.as_str(), &outcome, &note, wish.task.elapsed(), || wish.task.kept());
+        drop(log);
         let told_one = ended(wish, result);
         let is_pushed = matches!(told_one.result, Ok(Delivery::Delivered { .. } | Delivery::Noted { .. }));
         if is_pushed && wish.target.is_on_its_branch(pipeline.repository) {
@@ -138,6 +146,19 @@ pub fn deliver(pipeline: &Pipeline<'_>, wanted: &[Wanted], switch: Switch) -> Re
     }
     nudge(&told);
     Ok(told)
+}
+
+/// Tells the run log that a delivery has begun.
+fn begin_log(pipeline: &Pipeline<'_>, wish: &Wish<'_>) -> log::Run {
+    let tip = match &wish.act {
+        Act::Follow { tip, .. } => Some(tip),
+        _ => None,
+    };
+    let name = wish.target.name.as_str();
+    let steps = vec![log::LoggedStep::waiting(name, "the upstream has a commit that it may not run yet")];
+    let log = log::Run::begin(pipeline.repository, "deliver", None, tip, steps);
+    log.started(name);
+    log
 }
 
 /// What a delivery of environments would change, all that follow a branch where none is named. Nothing is built or pushed.

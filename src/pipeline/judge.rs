@@ -224,10 +224,13 @@ fn summarize(pipeline: &Pipeline<'_>, judged: &Judged, took: Duration) {
 #[error("{0}")]
 struct NotBuilt(String);
 
+/// How the line of an image begins that was not built again.
+pub const REGISTRY_HAS_IT: &str = "the registry has it";
+
 /// What became of an image, for its step's line.
 pub(super) fn told(prepared: &image::Prepared) -> String {
     match prepared {
-        image::Prepared::AlreadyPublished { digest, .. } => format!("the registry has it, sha256:{}", digest.short()),
+        image::Prepared::AlreadyPublished { digest, .. } => format!("{REGISTRY_HAS_IT}, sha256:{}", digest.short()),
         image::Prepared::Built { key, note, .. } => {
             let note = if note.is_empty() { String::new() } else { format!(", {note}") };
             format!("built{note}, key {}", &key.as_str()[..12])

@@ -25,7 +25,7 @@ pub use deliver::{Shown, Told, Wanted, deliver, moved, pulled, rehearse, told};
 pub use images::{
     At, By, ByHand as BuiltByHand, Clearing, Fated, Listed, Listing, build, explain, list, plan_prune, prune,
 };
-pub use judge::Call;
+pub use judge::{Call, REGISTRY_HAS_IT};
 pub use leave::{Left, leave};
 pub use operate::{Proof, history, hold, promote, release, rollback};
 pub use push::push;

@@ -7,7 +7,7 @@ use super::{
     own_layer, wait,
 };
 use crate::{
-    check::Snapshot,
+    check::{self, Snapshot, log},
     config::{self, Config},
     deliver as delivery,
     hook::{RefUpdate, Subject},
@@ -141,9 +141,15 @@ pub(super) fn publish(
     before: Option<&Oid>,
     built: Built,
 ) -> Result<Vec<(ImageName, image::Published)>, Error> {
+    if built.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names = built.keys().map(|name| log::LoggedStep::waiting(name.as_str(), "every step has passed"));
+    let log = log::Run::begin(pipeline.repository, "publish", None, Some(commit), names.collect());
     let built = built.iter().filter_map(|(name, prepared)| {
         let image = config.images.get(name)?;
         let task = pipeline.progress.task(&format!("publish {name}"));
+        log.started(name.as_str());
         Some((request(pipeline.repository, commit, name, image), prepared, task))
     });
     let publishing = stream::iter(built).map(async |(request, prepared, task)| {
@@ -155,6 +161,7 @@ pub(super) fn publish(
     let ended = wait(pipeline.interrupt, async { Ok::<_, Error>(ended.await) })?;
     let (mut published, mut failed) = (Vec::new(), None);
     for (request, task, done) in ended {
+        let name = request.name;
         match done {
             Ok(done) => {
                 let digest = done.reference.digest.as_ref().map_or("", |digest| digest.short());
@@ -165,14 +172,17 @@ pub(super) fn publish(
                         format!("pushed, sha256:{digest}{more}")
                     }
                 };
+                log.ended(name.as_str(), &check::Outcome::Passed, &told, task.elapsed(), String::new);
                 task.end(&crate::ui::Outcome::Done(told));
                 if let Some(note) = &done.note {
                     pipeline.progress.line(note);
                 }
-                published.push((request.name.clone(), done));
+                published.push((name.clone(), done));
             }
             Err(error) => {
-                task.end(&crate::ui::Outcome::Failed(error.to_string()));
+                let why = error.to_string();
+                log.ended(name.as_str(), &check::Outcome::Failed(why.clone()), "", task.elapsed(), || task.kept());
+                task.end(&crate::ui::Outcome::Failed(why));
                 failed.get_or_insert(error);
             }
         }

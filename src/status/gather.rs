@@ -15,11 +15,22 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks everybody about every environment. `cluster` is the client, or why there is none.
 pub async fn gather(repository: &Repository, config: &Config, cluster: &Result<Client, String>) -> Status {
-    let notes = deliver::waiting(repository).unwrap_or_default();
-    let mut environments = Vec::new();
     let target = |name| deliver::Target::of(config, name, deliver::Switch::Refused);
     let targets: Vec<deliver::Target<'_>> = config.environments.keys().filter_map(target).collect();
     let session = deliver::Session::new(repository, Prompts::Never, &targets);
+    gather_in(&session, &targets, config, cluster).await
+}
+
+/// As [`gather`], in a session that asks about more than this.
+pub async fn gather_in(
+    session: &deliver::Session<'_>,
+    targets: &[deliver::Target<'_>],
+    config: &Config,
+    cluster: &Result<Client, String>,
+) -> Status {
+    let repository = session.repository;
+    let notes = deliver::waiting(repository).unwrap_or_default();
+    let mut environments = Vec::new();
     for (name, environment) in &config.environments {
         let note = notes.iter().find(|note| note.environment == *name);
         let commit = config
@@ -28,7 +39,7 @@ pub async fn gather(repository: &Repository, config: &Config, cluster: &Result<C
             .and_then(|upstream| repository.reference(&upstream.tracking))
             .map(|id| Commit { subject: repository.subject(&id).unwrap_or_default(), id });
         let outbox = note.map(|note| waiting(repository, note, commit.as_ref().map(|commit| &commit.id)));
-        let delivery = delivery(&session, targets.iter().find(|target| target.name == name));
+        let delivery = delivery(session, targets.iter().find(|target| target.name == name));
         let cluster = report(cluster, name).await;
         let checks = checks(repository, config, commit.as_ref().map(|commit| &commit.id), &delivery, environment);
         let verdict = Verdict::of(outbox.as_ref(), &delivery, &cluster);

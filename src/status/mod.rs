@@ -1,10 +1,14 @@
 //! One view from commit to pods: what the upstream has, whether its checks passed, what was delivered, what the cluster
 //! says. It asks the other rooms and changes nothing; what could not be asked is said, never guessed.
 
+mod became;
 mod gather;
+mod remember;
 mod verdict;
 
-pub use gather::gather;
+pub use became::became;
+pub use gather::{gather, gather_in};
+pub use remember::remember;
 pub use verdict::Verdict;
 
 use crate::{

@@ -149,6 +149,13 @@ impl Task {
         }
     }
 
+    /// What was kept of its output, as text without colours.
+    #[must_use]
+    pub fn kept(&self) -> String {
+        let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        clean(&plain(&String::from_utf8_lossy(&output))).into_owned()
+    }
+
     /// How long the task has been running.
     #[must_use]
     pub fn elapsed(&self) -> Duration {

@@ -1,0 +1,15 @@
+//! The page as people meet it: served by the real binary, looked at in a real browser (Debian's chromium, headless), its buttons
+//! pressed against the real cluster.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+
+mod context;
+mod page {
+    mod browser;
+    mod gate;
+    mod look;
+    mod served;
+    mod story;
+}
+#[path = "context/testbed.rs"]
+mod testbed;
