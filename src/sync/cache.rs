@@ -9,7 +9,10 @@ use super::{
     report::Workload,
 };
 use serde_json::Value as Json;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    time::Instant,
+};
 
 /// An object that carries this annotation with the value `never` is released, not deleted.
 pub const PRUNE: &str = "gitops-hooks.dev/prune";
@@ -126,6 +129,8 @@ pub struct Ailing {
 #[derive(Debug, Default)]
 pub struct Cache {
     objects: HashMap<ObjectId, Seen>,
+    /// Since when a workload is healthy without a break; a pass alone would miss a break between two of them.
+    steady: HashMap<ObjectId, Instant>,
     ailing: BTreeMap<String, Ailing>,
     /// What a listing under way has named so far, by group and kind.
     listing: HashMap<(String, String), HashSet<ObjectId>>,
@@ -160,6 +165,7 @@ impl Cache {
         let Some(listed) = self.listing.remove(&(group.to_owned(), kind.to_owned())) else { return };
         let before = self.objects.len();
         self.objects.retain(|object, _| object.group != group || object.kind != kind || listed.contains(object));
+        self.forget_absent();
         self.news |= before != self.objects.len();
     }
 
@@ -181,7 +187,22 @@ impl Cache {
         } else {
             self.news = true;
         }
+        if seen.workload.is_some() || object.kind == "Pod" {
+            let is_same = self.objects.get(object).is_some_and(|known| known.uid == seen.uid);
+            if seen.health != Health::Healthy || !is_same {
+                self.steady.remove(object);
+            }
+            if seen.health == Health::Healthy {
+                self.steady.entry(object.clone()).or_insert_with(Instant::now);
+            }
+        }
         self.objects.insert(object.clone(), seen);
+    }
+
+    /// Since when a workload is healthy without a break; of anything else nothing is known.
+    #[must_use]
+    pub fn steady_since(&self, object: &ObjectId) -> Option<Instant> {
+        self.steady.get(object).copied()
     }
 
     /// Takes a pod that is looked at only for what it says about its workload.
@@ -213,6 +234,7 @@ impl Cache {
         }
         if self.objects.get(object).is_some_and(|known| known.uid == uid) {
             self.objects.remove(object);
+            self.steady.remove(object);
             self.news = true;
         }
     }
@@ -220,6 +242,12 @@ impl Cache {
     /// Forgets all objects of kinds that are followed no more.
     pub fn keep_kinds(&mut self, follows: impl Fn(&ObjectId) -> bool) {
         self.objects.retain(|object, _| follows(object));
+        self.forget_absent();
+    }
+
+    fn forget_absent(&mut self) {
+        let Self { objects, steady, .. } = self;
+        steady.retain(|object, _| objects.contains_key(object));
     }
 
     /// How an object is, with the reason of its pods where it waits for them.
@@ -286,6 +314,28 @@ mod tests {
         assert!(cache.get(&id("a")).is_some());
         cache.remove(&id("a"), "second");
         assert!(cache.get(&id("a")).is_none());
+    }
+
+    #[test]
+    fn a_workload_is_steady_only_while_it_is_healthy_without_a_break() {
+        let workload = |version: u32, ready: u32| {
+            json!({ "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": { "uid": "u", "resourceVersion": version.to_string(), "generation": 1 },
+                "spec": { "replicas": 1, "template": { "spec": { "containers": [{ "name": "web", "image": "web:2" }] } } },
+                "status": { "observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": ready,
+                    "availableReplicas": ready } })
+        };
+        let mut cache = Cache::default();
+        cache.put(&id("a"), &workload(1, 1));
+        let first = cache.steady_since(&id("a")).unwrap();
+        cache.put(&id("a"), &workload(2, 1));
+        assert_eq!(cache.steady_since(&id("a")), Some(first));
+        cache.put(&id("a"), &workload(3, 0));
+        assert_eq!(cache.steady_since(&id("a")), None);
+        cache.put(&id("a"), &workload(4, 1));
+        assert!(cache.steady_since(&id("a")).unwrap() > first);
+        cache.remove(&id("a"), "u");
+        assert_eq!(cache.steady_since(&id("a")), None);
     }
 
     #[test]

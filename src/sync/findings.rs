@@ -25,6 +25,8 @@ pub(super) struct Findings {
     pub(super) drifted: Vec<Note>,
     pub(super) workloads: Vec<Workload>,
     pub(super) progressing: bool,
+    /// Something is to be pruned, and health has not held for long enough.
+    pub(super) settling: bool,
     pub(super) failing: bool,
     /// Why nothing may be written now: another pod's turn, or a suspension.
     pub(super) halted: Option<String>,
@@ -36,7 +38,7 @@ impl Findings {
     }
 
     pub(super) fn settled(&self) -> Settled {
-        if self.progressing || self.halted.is_some() {
+        if self.progressing || self.settling || self.halted.is_some() {
             Settled::Moving
         } else if self.failing || !self.refused.is_empty() {
             Settled::Stuck

@@ -37,6 +37,16 @@ pub struct Inventory {
 #[derive(Serialize, Deserialize)]
 struct Entry(String, String, Option<String>, String, String, Option<Fingerprint>, Option<Answer>);
 
+/// An entry as it was kept before there were shards.
+#[derive(Deserialize)]
+struct OldEntry {
+    #[serde(flatten)]
+    object: ObjectId,
+    api_version: String,
+    #[serde(default)]
+    uid: String,
+}
+
 impl Inventory {
     /// What is known of an object.
     #[must_use]
@@ -151,6 +161,21 @@ impl Inventory {
         Self { shards, ..Self::default() }
     }
 
+    /// Reads the list of a program from before there were shards. What was applied is not known from it, so all of it is
+    /// applied once more; what is owned is.
+    ///
+    /// # Errors
+    /// Text that is no such list.
+    pub fn of_old(text: &str) -> Result<Self, serde_json::Error> {
+        let mut inventory = Self::default();
+        for OldEntry { object, api_version, uid } in serde_json::from_str::<Vec<OldEntry>>(text)? {
+            inventory.objects.insert(object, Applied { api_version, uid, ..Applied::default() });
+        }
+        inventory.grow();
+        inventory.dirty = (0..inventory.shards()).collect();
+        Ok(inventory)
+    }
+
     /// Adds a shard's text.
     ///
     /// # Errors
@@ -238,6 +263,17 @@ mod tests {
             let inventory = of(names);
             prop_assert_eq!(&kept(&inventory).objects, &inventory.objects);
         }
+    }
+
+    #[test]
+    fn a_list_from_before_there_were_shards_says_what_is_owned() {
+        let old = r#"[{"group":"apps","kind":"Deployment","namespace":"shop","name":"web","api_version":"apps/v1",
+            "manifest":"aa","uid":"u","answer":"bb"},{"kind":"ConfigMap","namespace":"shop","name":"a","api_version":"v1"}]"#;
+        let inventory = Inventory::of_old(old).unwrap();
+        assert_eq!(inventory.len(), 2);
+        assert_eq!(inventory.get(&id("a")).unwrap().manifest, None);
+        assert_eq!(inventory.unwritten(), [0], "it is kept in the new form");
+        assert!(Inventory::of_old("{}").is_err());
     }
 
     #[test]

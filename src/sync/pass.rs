@@ -228,7 +228,11 @@ impl Sync {
         {
             let cache = self.watches.cache();
             for object in revision.wanted.keys() {
-                let Some(seen) = cache.get(object) else { continue };
+                let Some(seen) = cache.get(object) else {
+                    // Gone again since it was applied; refused, it would be told.
+                    findings.progressing |= self.inventory.get(object).is_some();
+                    continue;
+                };
                 if !self.inventory.get(object).is_some_and(|applied| plan::owns(applied, seen)) {
                     continue;
                 }

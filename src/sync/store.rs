@@ -69,7 +69,11 @@ impl Origin {
 #[derive(Serialize, Deserialize)]
 struct Head {
     origin: Origin,
+    #[serde(default)]
     shards: u8,
+    /// All of it, where a program from before there were shards wrote it.
+    #[serde(default, skip_serializing)]
+    objects: Option<String>,
 }
 
 /// A shard's head and its objects, where it is there and of what these settings follow.
@@ -88,6 +92,10 @@ fn unreadable(name: &str, error: &serde_json::Error) -> Error {
 /// The inventory of an environment, empty where there is none yet, or one of something else.
 pub(super) async fn inventory(client: &Client, settings: &Settings) -> Result<Inventory, Error> {
     let Some(first) = read_shard(client, settings, 0).await? else { return Ok(Inventory::default()) };
+    if let Some(old) = &first.0.objects {
+        let name = shard_name(&settings.environment, 0);
+        return Inventory::of_old(old).map_err(|error| unreadable(&name, &error));
+    }
     let mut inventory = Inventory::of_shards(first.0.shards.clamp(1, MAX_SHARDS));
     let others = (1..inventory.shards()).map(|shard| read_shard(client, settings, shard));
     let others = futures_util::future::try_join_all(others).await?;
@@ -105,7 +113,7 @@ pub(super) async fn keep(client: &Client, settings: &Settings, inventory: &mut I
     let unwritten = inventory.unwritten();
     for shard in &unwritten {
         let name = shard_name(&settings.environment, *shard);
-        let head = Head { origin: Origin::of(settings), shards: inventory.shards() };
+        let head = Head { origin: Origin::of(settings), shards: inventory.shards(), objects: None };
         let head = serde_json::to_string(&head).map_err(|error| unreadable(&name, &error))?;
         write(client, &name, INVENTORY, format!("{head}\n{}", inventory.shard(*shard))).await?;
     }

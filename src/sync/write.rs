@@ -32,6 +32,10 @@ use std::{
 /// Answers of a large pass after which the inventory is kept in between.
 const KEPT_AFTER: usize = 1000;
 
+/// How long every workload must have been healthy without a break before anything is pruned. Without a probe Kubernetes calls
+/// a container ready for as long as it takes to crash, and starts the first crash again at once.
+const SETTLED_AFTER: Duration = Duration::from_secs(10);
+
 /// What is to be said of an object that was applied.
 struct Said {
     object: ObjectId,
@@ -313,6 +317,8 @@ impl Sync {
         if fates.is_empty() || !self.may_write(findings).await? {
             return Ok(());
         }
+        let well = findings.settled() == Settled::Well;
+        let steady = self.is_steady(revision);
         for (object, fate) in fates {
             let Some(applied) = self.inventory.get(&object).cloned() else { continue };
             if self.kinds.find_served(&applied.api_version, &object).is_none() {
@@ -336,8 +342,13 @@ impl Sync {
                 (_, Some(finalizers)) if finalizers.is_empty() => "it is being deleted".to_owned(),
                 (_, Some(finalizers)) => format!("it is being deleted, once these let it go: {finalizers}"),
                 (Fate::Wait(reason), None) => reason,
-                (Fate::Delete, None) if findings.settled() != Settled::Well => {
+                (Fate::Delete, None) if !well => {
                     "it is pruned once all that the repository has is healthy".to_owned()
+                }
+                (Fate::Delete, None) if !steady => {
+                    findings.settling = true;
+                    let seconds = SETTLED_AFTER.as_secs();
+                    format!("it is pruned once every workload has been healthy for {seconds} seconds")
                 }
                 (Fate::Delete, None) => match self.delete(revision, &object, &applied, &seen).await {
                     Ok(Deleted::Gone) => continue,
@@ -349,6 +360,13 @@ impl Sync {
             findings.waiting.push(Note::on(&object, &reason));
         }
         self.keep_inventory().await
+    }
+
+    /// Whether every workload of the commit has been healthy for long enough.
+    fn is_steady(&self, revision: &Revision) -> bool {
+        let cache = self.watches.cache();
+        let mut since = revision.wanted.keys().filter_map(|object| cache.steady_since(object));
+        since.all(|since| since.elapsed() >= SETTLED_AFTER)
     }
 
     async fn delete(

@@ -178,13 +178,14 @@ class Bed:
         for one in range(number):
             self.map(one, "v1")
         commit = self.commit()
-        before = requests()
+        before, server = requests(), processor(api_server())
         began = self.start()
         took = self.healthy(commit) - began
-        counts = difference(before, requests())
+        counts, server = difference(before, requests()), processor(api_server()) - server
         yield "first sync, from start to healthy, s", f"{took:.1f}{beside(0)}"
         yield "objects a second", f"{number / took:.0f}" + (f" ({number / flux[0]:.0f})" if flux else "")
         yield "  API requests: APPLY, GET, LIST", said(counts)
+        yield "  CPU of it: ours, API server's, s", f"{processor(self.sync.pid):.2f} {server:.2f}"
 
         changed = Watched("-n", self.name, "get", "configmap", "-o", "jsonpath={.data.key}{\"\\n\"}",
                           "--field-selector", "metadata.name=c00007")
