@@ -342,9 +342,7 @@ impl Sync {
                 (_, Some(finalizers)) if finalizers.is_empty() => "it is being deleted".to_owned(),
                 (_, Some(finalizers)) => format!("it is being deleted, once these let it go: {finalizers}"),
                 (Fate::Wait(reason), None) => reason,
-                (Fate::Delete, None) if !well => {
-                    "it is pruned once all that the repository has is healthy".to_owned()
-                }
+                (Fate::Delete, None) if !well => "it is pruned once all that the repository has is healthy".to_owned(),
                 (Fate::Delete, None) if !steady => {
                     findings.settling = true;
                     let seconds = SETTLED_AFTER.as_secs();

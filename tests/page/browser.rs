@@ -116,7 +116,9 @@ impl Browser {
 
     /// A key for whatever has the focus.
     pub fn key(&self, key: &str) {
-        self.runtime.block_on(async { self.driver().action_chain().send_keys(key.to_owned()).perform().await }).unwrap();
+        self.runtime
+            .block_on(async { self.driver().action_chain().send_keys(key.to_owned()).perform().await })
+            .unwrap();
     }
 
     /// A picture, where somebody wants to look at it: `GITOPS_HOOKS_TEST_SHOTS` names a folder.
