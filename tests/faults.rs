@@ -10,8 +10,12 @@ mod bed;
 mod cut;
 #[path = "faults/kills.rs"]
 mod kills;
+#[path = "faults/own.rs"]
+mod own;
 #[path = "faults/refused.rs"]
 mod refused;
+#[path = "faults/restarted.rs"]
+mod restarted;
 #[path = "context/testbed.rs"]
 mod testbed;
 

@@ -6,6 +6,8 @@
 #[path = "sync/bed.rs"]
 #[allow(dead_code, reason = "each test file uses a part of this")]
 mod bed;
+#[path = "sync/definitions.rs"]
+mod definitions;
 #[path = "sync/drift.rs"]
 mod drift;
 #[path = "sync/life.rs"]
@@ -75,6 +77,27 @@ fn what_left_the_repository_is_pruned_and_an_empty_path_prunes_nothing() {
     bed.commit(&[(".gitops-hooks/approve-prune", &approval)]);
     bed.synced();
     assert!(bed.maps().is_empty());
+}
+
+#[test]
+fn an_inventory_from_before_there_were_shards_still_says_what_is_owned() {
+    let Some(bed) = Bed::new("old") else { return };
+    bed.commit(&[("a.yaml", &map("a", "1")), ("b.yaml", &map("b", "1"))]);
+    bed.synced();
+    // As the first released program kept it.
+    let entry = |name: &str| json!({ "kind": "ConfigMap", "namespace": bed.name, "name": name, "api_version": "v1" });
+    let origin = json!({ "url": format!("{}{}.git", variable("GIT_SSH").unwrap(), bed.name), "path": "staging",
+        "namespace": bed.name });
+    let old = json!({ "origin": origin, "objects": json!([entry("a"), entry("b")]).to_string() }).to_string();
+    let api: Api<ConfigMap> = Api::namespaced(bed.client.clone(), "gitops-hooks-system");
+    let patch = kube::api::Patch::Merge(json!({ "data": { "inventory.json": old } }));
+    let inventory = format!("gitops-hooks-inventory-{}", bed.name);
+    bed.runtime.block_on(api.patch(&inventory, &kube::api::PatchParams::default(), &patch)).unwrap();
+    bed.commit(&[("a.yaml", &map("a", "1"))]);
+    bed.synced();
+    assert_eq!(bed.maps(), ["a"]);
+    let kept = bed.runtime.block_on(api.get(&inventory)).unwrap().data.unwrap().remove("inventory.json").unwrap();
+    assert!(kept.lines().next().unwrap().contains("\"shards\":1") && !kept.contains("\"objects\""), "{kept}");
 }
 
 #[test]

@@ -10,8 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The settings that `cluster install` wrote.
-    #[arg(long, value_name = "FILE", default_value = "/etc/gitops-hooks/sync.yaml")]
+    /// The settings that `cluster install` wrote: a file, or a folder of them for several environments.
+    #[arg(long, value_name = "PATH", default_value = "/etc/gitops-hooks")]
     config: PathBuf,
     /// Sync once, wait until it is healthy, and end; for a `CronJob` or by hand.
     #[arg(long)]
@@ -19,8 +19,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let settings = Settings::read(&arguments.config)?;
-    sync::establish(&settings)?;
+    let settings = Settings::read_all(&arguments.config)?;
+    // The environments of one pod have one repository, and believe in one host.
+    if let Some(first) = settings.first() {
+        sync::establish(first)?;
+    }
     let times = if arguments.once { Times::Once } else { Times::Forever };
     super::block_on(async {
         let client = cluster::connect(None).await?;

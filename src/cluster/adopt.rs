@@ -5,11 +5,11 @@ use super::Error;
 use crate::{
     config::Manifests,
     git::Repository,
-    sync::{self, Kinds, ObjectId},
+    sync::{self, Kinds, ObjectId, Settings},
 };
 use kube::{
-    Api, Client,
-    api::{DynamicObject, Patch, PatchParams},
+    Client,
+    api::{Patch, PatchParams},
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -22,7 +22,7 @@ pub struct Existing {
     live: Json,
 }
 
-/// The objects that the repository names, that are in the namespace, and that the sync has never applied. The laptop's own
+/// The objects that the repository names, that stand in the cluster, and that the sync has never applied. The laptop's own
 /// git fetches, so that the user's credentials count.
 ///
 /// # Errors
@@ -32,19 +32,13 @@ pub async fn existing(
     kinds: &Kinds,
     repository: &Repository,
     manifests: &Manifests,
-    namespace: &str,
+    settings: &Settings,
 ) -> Result<Vec<Existing>, Error> {
     let (_, desired) = super::fetched(repository, manifests)?;
-    let (wanted, _) = sync::resolve(desired.outlines(), namespace, kinds);
-    let mut listed = Vec::new();
-    for outline in wanted.values() {
-        if let Some(kind) = kinds.find(&outline.api_version, &outline.id.kind)
-            && !listed.iter().any(|known: &sync::Kind| known.resource == kind.resource)
-        {
-            listed.push(kind.clone());
-        }
-    }
-    let mut found: Vec<Existing> = sync::list(client, namespace, &listed, |object| wanted.contains_key(object))
+    let (wanted, _) = sync::resolve(desired.outlines(), settings, kinds);
+    let objects = wanted.iter().map(|(object, outline)| (outline.api_version.as_str(), object));
+    let places = sync::places(objects, kinds, |_| true);
+    let mut found: Vec<Existing> = sync::list(client, &places, |object| wanted.contains_key(object))
         .await?
         .into_iter()
         .filter(|(_, live)| !sync::Seen::of(live).ours)
@@ -64,8 +58,7 @@ pub async fn existing(
 pub async fn adopt(client: &Client, kinds: &Kinds, existing: &Existing) -> Result<(), Error> {
     let doing = format!("adopting {}", existing.object);
     let Some(kind) = kinds.find(&existing.api_version, &existing.object.kind) else { return Ok(()) };
-    let namespace = existing.object.namespace.as_deref().unwrap_or_default();
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.resource);
+    let api = kind.api(client, existing.object.namespace.as_deref());
     let patch = json!({ "metadata": {
         "managedFields": moved(&existing.live, &existing.api_version),
         // Whoever changed it meanwhile is asked again.

@@ -148,28 +148,31 @@ pub async fn apply(client: &Client, kinds: &Kinds, objects: &[Json]) -> Result<(
     Ok(())
 }
 
-/// Waits until the pod runs and has reported, not one that it takes the place of; `said` is told what it waits for.
+/// Waits until the pod runs and has reported, not one that it takes the place of; `said` is told what it waits for. Where the
+/// clock begins it, the run that was begun now is waited for.
 ///
 /// # Errors
 /// [`Error::NotRunning`] with the pod's own words.
-pub async fn wait(
-    client: &Client,
-    kinds: &Kinds,
-    environment: &EnvironmentName,
-    said: impl Fn(&str),
-) -> Result<Report, Error> {
+pub async fn wait(client: &Client, kinds: &Kinds, settings: &Settings, said: impl Fn(&str)) -> Result<Report, Error> {
+    let environment = &settings.environment;
+    let workload = match settings.schedule {
+        None => Workload::Deployment(sync_name(settings.host())),
+        Some(_) => Workload::Job(super::run_now(client, settings.host()).await?),
+    };
     let started = Instant::now();
     let mut doubtful: Option<Instant> = None;
     loop {
-        let (health, pods) = health(client, kinds, environment).await?;
+        let (health, pods) = health(client, kinds, settings.host(), &workload).await?;
+        // The report of the pod before stays until the new one has something to say. A run may report and fail: what it says
+        // of the environment is no failure of the installation.
+        if (health == sync::Health::Healthy || matches!(workload, Workload::Job(_)))
+            && let Some(report) = sync::read(client, environment).await?
+            && report.pod.as_ref().is_some_and(|pod| pods.contains(pod))
+        {
+            return Ok(report);
+        }
         let reason = match health {
             sync::Health::Healthy => {
-                // The report of the pod before stays until the new one has something to say.
-                if let Some(report) = sync::read(client, environment).await?
-                    && report.pod.as_ref().is_some_and(|pod| pods.contains(pod))
-                {
-                    return Ok(report);
-                }
                 doubtful = None;
                 "its first report".to_owned()
             }
@@ -180,7 +183,7 @@ pub async fn wait(
             sync::Health::Failed(reason) => {
                 let since = *doubtful.get_or_insert_with(Instant::now);
                 if since.elapsed() > DOUBT {
-                    return Err(Error::NotRunning { environment: environment.to_string(), reason });
+                    return Err(Error::NotRunning { environment: settings.host().to_string(), reason });
                 }
                 reason
             }
@@ -188,33 +191,46 @@ pub async fn wait(
         said(&reason);
         if started.elapsed() > PATIENCE {
             let reason = format!("after {} seconds: {reason}", PATIENCE.as_secs());
-            return Err(Error::NotRunning { environment: environment.to_string(), reason });
+            return Err(Error::NotRunning { environment: settings.host().to_string(), reason });
         }
         tokio::time::sleep(POLL).await;
     }
 }
 
-/// How the Deployment is, by the rules of `kubectl rollout status`, and its pods that stay.
+/// What keeps the pod running.
+enum Workload {
+    Deployment(String),
+    Job(String),
+}
+
+/// How the workload is, by the rules of `kubectl rollout status`, and its pods that stay.
 async fn health(
     client: &Client,
     kinds: &Kinds,
-    environment: &EnvironmentName,
+    host: &EnvironmentName,
+    workload: &Workload,
 ) -> Result<(sync::Health, Vec<String>), Error> {
-    let name = sync_name(environment);
-    let (Some(deployment), Some(pod)) = (kinds.find("apps/v1", "Deployment"), kinds.find("v1", "Pod")) else {
-        return Ok((sync::Health::Progressing("the cluster to serve Deployments".to_owned()), Vec::new()));
+    let (api_version, kind, name) = match workload {
+        Workload::Deployment(name) => ("apps/v1", "Deployment", name),
+        Workload::Job(name) => ("batch/v1", "Job", name),
+    };
+    let (Some(served), Some(pod)) = (kinds.find(api_version, kind), kinds.find("v1", "Pod")) else {
+        return Ok((sync::Health::Progressing(format!("the cluster to serve {kind}s")), Vec::new()));
     };
     let doing = "looking at the sync";
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), sync::NAMESPACE, &deployment.resource);
-    let live = api.get(&name).await.map_err(|error| Error::refused(doing, error))?;
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), sync::NAMESPACE, &pod.resource);
-    let selector = format!("{}={environment}", super::ENVIRONMENT_LABEL);
+    let api = served.api(client, Some(sync::NAMESPACE));
+    let live = api.get(name).await.map_err(|error| Error::refused(doing, error))?;
+    let api = pod.api(client, Some(sync::NAMESPACE));
+    let selector = match workload {
+        Workload::Deployment(_) => format!("{}={host}", super::ENVIRONMENT_LABEL),
+        Workload::Job(name) => format!("batch.kubernetes.io/job-name={name}"),
+    };
     let pods =
         api.list(&ListParams::default().labels(&selector)).await.map_err(|error| Error::refused(doing, error))?;
     let staying = pods.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
     let names = staying.filter_map(|pod| pod.metadata.name.clone()).collect();
     let pods: Vec<Json> = pods.items.into_iter().map(|pod| serde_json::to_value(pod).unwrap_or_default()).collect();
     let mut live = serde_json::to_value(live).unwrap_or_default();
-    live["kind"] = "Deployment".into();
+    live["kind"] = kind.into();
     Ok((sync::assess(&live, &pods.iter().collect::<Vec<_>>()), names))
 }

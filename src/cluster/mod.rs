@@ -7,8 +7,10 @@ mod ask;
 mod binary;
 mod credentials;
 mod foresee;
+mod guests;
 mod install;
 mod objects;
+mod run_now;
 mod secrets;
 mod uninstall;
 
@@ -17,10 +19,12 @@ pub use ask::ask;
 pub use binary::{Platform, check_static};
 pub use credentials::{Credentials, Files, public_keys};
 pub use foresee::{fetched, foresee};
+pub use guests::{guests, host, seat};
 pub use install::{USUAL_PORTS, api_ports, apply, expect_namespace, expect_same, settings, settle, wait};
 pub use objects::{ImagePull, Installation, objects};
+pub use run_now::run_now;
 pub use secrets::{expect_pull_secret, has_pull_secret, held_credentials, remove_pull_secret};
-pub use uninstall::{Removed, remove_old_rights, uninstall};
+pub use uninstall::{Removed, remove_old, uninstall};
 
 use crate::sync::NAMESPACE;
 use kube::{

@@ -4,7 +4,7 @@
 use super::{Credentials, ENVIRONMENT_LABEL, Error, NAMESPACE_LABEL};
 use crate::{
     image::DockerConfigJson,
-    sync::{self, Settings, WRITABLE},
+    sync::{self, Reach, Settings, WRITABLE},
     values::EnvironmentName,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -24,6 +24,8 @@ pub struct Installation {
     pub image: String,
     /// The ports at which the API server answers.
     pub ports: Vec<u16>,
+    /// The environments that run in its pod besides its own.
+    pub guests: Vec<Settings>,
 }
 
 /// How the image of the sync is pulled.
@@ -80,6 +82,9 @@ pub fn objects(installation: &Installation) -> Result<Vec<Json>, Error> {
     let settings = &installation.settings;
     let environment = &settings.environment;
     let name = sync_name(environment);
+    // In another's pod it has no account, credentials or network of its own.
+    let account = sync_name(settings.host());
+    let is_guest = settings.pod.is_some();
     let mut stored = sync::inventory_names(environment);
     stored.push(sync::name(environment));
     let named = |template: (&str, &str), namespace: &str, name: &str| -> Result<Json, Error> {
@@ -90,9 +95,12 @@ pub fn objects(installation: &Installation) -> Result<Vec<Json>, Error> {
         Ok(object)
     };
     let own = |template, name: &str| named(template, sync::NAMESPACE, name);
-    let mut all = vec![parse(template!("namespace"))?, own(template!("service-account"), &name)?];
+    let mut all = vec![parse(template!("namespace"))?];
+    if !is_guest {
+        all.push(own(template!("service-account"), &name)?);
+    }
 
-    if let Some(credentials) = &installation.credentials {
+    if let Some(credentials) = installation.credentials.as_ref().filter(|_| !is_guest) {
         let mut secret = own(template!("credentials"), &name)?;
         // Not `stringData`: an apply that leaves one of its keys out does not remove it from the Secret.
         secret["data"] =
@@ -120,20 +128,26 @@ pub fn objects(installation: &Installation) -> Result<Vec<Json>, Error> {
     role["rules"][1]["resourceNames"] = json!(stored);
     role["rules"][2]["resourceNames"] = json!([sync::lease_name(environment)]);
     all.push(role);
-    all.push(binding(own(template!("role-binding"), &name)?, &name, &name));
+    all.push(binding(own(template!("role-binding"), &name)?, &name, &account));
 
     let target_name = format!("gitops-hooks-{environment}");
-    let mut role = named(template!("role-target"), &settings.namespace, &target_name)?;
-    let verbs = ["get", "list", "watch", "create", "patch", "delete"];
-    let rules = WRITABLE
-        .iter()
-        .map(|(group, resources)| json!({ "apiGroups": [group], "resources": resources, "verbs": verbs }));
-    if let Some(written) = role["rules"].as_array_mut() {
-        written.extend(rules);
+    match settings.reach {
+        Reach::Namespace => {
+            all.push(target_role(named(template!("role-target"), &settings.namespace, &target_name)?, settings));
+            let target = named(template!("role-binding"), &settings.namespace, &target_name)?;
+            all.push(binding(target, &target_name, &account));
+        }
+        Reach::Cluster => {
+            let mut binding = parse(template!("cluster-role-binding"))?;
+            binding["metadata"] = json!({ "name": target_name, "labels": labels(settings) });
+            binding["subjects"][0]["name"] = account.as_str().into();
+            all.push(binding);
+        }
     }
-    all.push(role);
-    all.push(binding(named(template!("role-binding"), &settings.namespace, &target_name)?, &target_name, &name));
 
+    if is_guest {
+        return Ok(all);
+    }
     let mut policy = own(template!("network-policy"), &name)?;
     policy["spec"]["podSelector"] = json!({ "matchLabels": { ENVIRONMENT_LABEL: environment } });
     let mut ports = installation.ports.clone();
@@ -143,8 +157,44 @@ pub fn objects(installation: &Installation) -> Result<Vec<Json>, Error> {
     policy["spec"]["egress"][1]["ports"] =
         ports.into_iter().map(|port| json!({ "protocol": "TCP", "port": port })).collect();
     all.push(policy);
-    all.push(deployment(own(template!("deployment"), &name)?, installation, &text));
+    let deployment = deployment(own(template!("deployment"), &name)?, installation, &text);
+    all.push(match &settings.schedule {
+        None => deployment,
+        Some(schedule) => cron_job(own(template!("cron-job"), &name)?, deployment, schedule),
+    });
     Ok(all)
+}
+
+/// The Role with the rules for what may be written.
+fn target_role(mut role: Json, settings: &Settings) -> Json {
+    let verbs = ["get", "list", "watch", "create", "patch", "delete"];
+    let usual = WRITABLE
+        .iter()
+        .map(|(group, resources)| json!({ "apiGroups": [group], "resources": resources, "verbs": verbs }));
+    let allowed = settings
+        .allowed
+        .iter()
+        .map(|resource| json!({ "apiGroups": [resource.group], "resources": [resource.plural], "verbs": verbs }));
+    if let Some(written) = role["rules"].as_array_mut() {
+        written.extend(usual.chain(allowed));
+    }
+    role
+}
+
+/// The pod of the Deployment, begun by the clock: it looks once and ends, so nobody asks it how it is.
+fn cron_job(mut job: Json, mut deployment: Json, schedule: &str) -> Json {
+    let mut template = deployment["spec"]["template"].take();
+    template["spec"]["restartPolicy"] = "Never".into();
+    for container in template["spec"]["containers"].as_array_mut().into_iter().flatten() {
+        container["args"] = json!(["sync", "--once"]);
+        if let Some(container) = container.as_object_mut() {
+            container.retain(|field, _| !matches!(field.as_str(), "readinessProbe" | "livenessProbe" | "ports"));
+        }
+    }
+    job["spec"]["schedule"] = schedule.into();
+    job["spec"]["jobTemplate"]["metadata"]["labels"] = job["metadata"]["labels"].clone();
+    job["spec"]["jobTemplate"]["spec"]["template"] = template;
+    job
 }
 
 fn labels(settings: &Settings) -> Json {
@@ -169,6 +219,9 @@ fn deployment(mut deployment: Json, installation: &Installation, settings: &str)
     // A mounted file changes under a running pod some day; this changes the pod, at once and visibly.
     template["metadata"]["annotations"] =
         json!({ "gitops-hooks.dev/settings": fingerprint(settings, installation.credentials.as_ref()) });
+    if let Some(guests) = guests_mark(&installation.guests) {
+        template["metadata"]["annotations"][GUESTS] = guests.into();
+    }
     let pod = &mut template["spec"];
     pod["serviceAccountName"] = name.as_str().into();
     if let Some(secret) = installation.pull.secret(environment) {
@@ -177,13 +230,33 @@ fn deployment(mut deployment: Json, installation: &Installation, settings: &str)
     pod["containers"][0]["image"] = installation.image.as_str().into();
     for volume in pod["volumes"].as_array_mut().into_iter().flatten() {
         match volume["name"].as_str() {
-            Some("settings") => volume["configMap"]["name"] = sync::settings_name(environment).into(),
+            Some("settings") => volume["projected"]["sources"] = sources(environment, &installation.guests),
             Some("credentials") => volume["secret"]["secretName"] = name.as_str().into(),
             _ => {}
         }
     }
     deployment["spec"]["selector"] = json!({ "matchLabels": { ENVIRONMENT_LABEL: environment } });
     deployment
+}
+
+/// The annotation of a pod that says which other environments run in it, and changes with their settings.
+pub(super) const GUESTS: &str = "gitops-hooks.dev/guests";
+
+/// What it says; nothing where there are none.
+pub(super) fn guests_mark(guests: &[Settings]) -> Option<String> {
+    let text: Vec<String> = guests.iter().map(|guest| serde_yaml::to_string(guest).unwrap_or_default()).collect();
+    (!guests.is_empty()).then(|| fingerprint(&text.join("---\n"), None))
+}
+
+/// The settings that a pod mounts, a file for each environment.
+pub(super) fn sources(environment: &EnvironmentName, guests: &[Settings]) -> Json {
+    let names = std::iter::once(environment).chain(guests.iter().map(|guest| &guest.environment));
+    names
+        .map(|name| {
+            json!({ "configMap": { "name": sync::settings_name(name),
+                "items": [{ "key": "sync.yaml", "path": format!("{name}.yaml") }] } })
+        })
+        .collect()
 }
 
 /// A hash that tells nothing of the credentials but that they changed.
@@ -214,6 +287,7 @@ mod tests {
             pull: ImagePull::Open,
             image: "registry.example.com/gitops-hooks:1".into(),
             ports: vec![443, 6443],
+            guests: Vec::new(),
         }
     }
 
@@ -249,6 +323,69 @@ mod tests {
         assert_eq!(container["allowPrivilegeEscalation"], false);
         assert_eq!(container["capabilities"]["drop"], json!(["ALL"]));
         assert_eq!(pod["volumes"][1]["secret"]["secretName"], "sync-staging");
+    }
+
+    #[test]
+    fn only_one_that_reaches_the_whole_cluster_is_bound_to_all_rights() {
+        let mut installation = installation();
+        installation.settings.reach = Reach::Cluster;
+        let objects = objects(&installation).unwrap();
+        let binding = objects.iter().find(|object| object["kind"] == "ClusterRoleBinding").unwrap();
+        assert_eq!(
+            (&binding["roleRef"]["name"], &binding["subjects"][0]["name"]),
+            (&json!("cluster-admin"), &json!("sync-staging"))
+        );
+        assert!(objects.iter().all(|object| object["metadata"]["namespace"] != "shop"));
+        let usual = super::objects(&self::installation()).unwrap();
+        assert!(usual.iter().all(|object| object["kind"] != "ClusterRoleBinding"));
+    }
+
+    #[test]
+    fn a_resource_that_is_allowed_is_one_more_rule() {
+        let mut installation = installation();
+        installation.settings.allowed = vec!["certificates.cert-manager.io".parse().unwrap()];
+        let objects = objects(&installation).unwrap();
+        let rules = find(&objects, "Role", "shop")[0]["rules"].as_array().unwrap();
+        let last = rules.last().unwrap();
+        assert_eq!((&last["apiGroups"][0], &last["resources"][0]), (&json!("cert-manager.io"), &json!("certificates")));
+    }
+
+    #[test]
+    fn a_guest_has_rights_of_its_own_and_runs_in_anothers_pod() {
+        let host = installation();
+        let text = "environment: production\nnamespace: live\nurl: 'git@git.example.com:m.git'\nbranch: main\n";
+        let guest = Settings::parse("s", text).unwrap().beside(&host.settings);
+        let theirs = objects(&Installation { settings: guest.clone(), credentials: None, ..host.clone() }).unwrap();
+        for kind in ["Deployment", "ServiceAccount", "Secret", "NetworkPolicy"] {
+            assert!(find(&theirs, kind, sync::NAMESPACE).is_empty(), "{kind}");
+        }
+        for namespace in ["live", sync::NAMESPACE] {
+            assert_eq!(find(&theirs, "RoleBinding", namespace)[0]["subjects"][0]["name"], "sync-staging");
+        }
+        let alone = objects(&host).unwrap();
+        let both = objects(&Installation { guests: vec![guest], ..host }).unwrap();
+        let pod = |all: &[Json]| find(all, "Deployment", sync::NAMESPACE)[0]["spec"]["template"].clone();
+        let sources = &pod(&both)["spec"]["volumes"][0]["projected"]["sources"];
+        assert_eq!(sources[1]["configMap"]["name"], "gitops-hooks-production");
+        assert_ne!(pod(&alone)["metadata"]["annotations"], pod(&both)["metadata"]["annotations"], "it starts anew");
+        assert_eq!(pod(&alone)["spec"]["volumes"][0]["projected"]["sources"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn by_the_clock_the_same_pod_looks_once() {
+        let mut installation = installation();
+        installation.settings.schedule = Some("*/5 * * * *".to_owned());
+        let objects = objects(&installation).unwrap();
+        assert!(find(&objects, "Deployment", sync::NAMESPACE).is_empty());
+        let job = find(&objects, "CronJob", sync::NAMESPACE)[0];
+        assert_eq!(job["spec"]["schedule"], "*/5 * * * *");
+        let pod = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        assert_eq!((&container["args"], &pod["restartPolicy"]), (&json!(["sync", "--once"]), &json!("Never")));
+        assert!(
+            container.get("readinessProbe").is_none() && container["securityContext"]["readOnlyRootFilesystem"] == true
+        );
+        assert_eq!(pod["serviceAccountName"], "sync-staging");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{ENVIRONMENT_LABEL, Error};
 use crate::{
-    sync::{self, Kinds},
+    sync::{self, Kinds, Reach, Settings},
     values::EnvironmentName,
 };
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
@@ -26,7 +26,9 @@ const RBAC: &str = "rbac.authorization.k8s.io/";
 /// What an installation is made of, the pod first: nothing acts while the rest goes.
 const PARTS: &[(&str, &str)] = &[
     ("apps/v1", "Deployment"),
+    ("batch/v1", "CronJob"),
     ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
     ("rbac.authorization.k8s.io/v1", "RoleBinding"),
     ("rbac.authorization.k8s.io/v1", "Role"),
     ("v1", "Secret"),
@@ -40,6 +42,23 @@ const PARTS: &[(&str, &str)] = &[
 /// # Errors
 /// A cluster that does not let us.
 pub async fn uninstall(client: &Client, kinds: &Kinds, environment: &EnvironmentName) -> Result<Removed, Error> {
+    let guests = super::guests(client, environment).await?;
+    if !guests.is_empty() {
+        let names: Vec<&str> = guests.iter().map(|guest| guest.environment.as_str()).collect();
+        let names = names.join(", ");
+        return Err(Error::usage(
+            format!("in the pod of {environment} runs {names} too"),
+            format!("`gitops-hooks cluster uninstall` {names} first, or install it without --pod-of"),
+        ));
+    }
+    if let Some(settings) = super::settings(client, environment).await?
+        && let Some(host) = &settings.pod
+        && let Some(host) = super::settings(client, host).await?
+    {
+        let mut guests = super::guests(client, &host.environment).await?;
+        guests.retain(|guest| guest.environment != *environment);
+        super::seat(client, &host, &guests).await?;
+    }
     let mut objects = Vec::new();
     for (api_version, kind) in PARTS {
         objects.extend(remove(client, kinds, (api_version, kind), environment, |_| true).await?);
@@ -48,19 +67,28 @@ pub async fn uninstall(client: &Client, kinds: &Kinds, environment: &Environment
     Ok(Removed { objects, namespace })
 }
 
-/// Takes away the rights that earlier installations gave the environment's sync in other namespaces than the one that it
-/// is for now.
+/// Takes away what earlier installations made of the environment's sync and these settings do not need: rights in other
+/// namespaces than the one that it is for now, or in the whole cluster, and the pod of the other form.
 ///
 /// # Errors
 /// A cluster that does not let us.
-pub async fn remove_old_rights(
-    client: &Client,
-    kinds: &Kinds,
-    environment: &EnvironmentName,
-    namespace: &str,
-) -> Result<(), Error> {
+pub async fn remove_old(client: &Client, kinds: &Kinds, settings: &Settings) -> Result<(), Error> {
+    let environment = &settings.environment;
+    let is_needed = |place: &str| match settings.reach {
+        Reach::Namespace => place == settings.namespace,
+        // The binding is in no namespace.
+        Reach::Cluster => place.is_empty(),
+    };
     for part in PARTS.iter().filter(|(api_version, _)| api_version.starts_with(RBAC)) {
-        remove(client, kinds, *part, environment, |place| place != sync::NAMESPACE && place != namespace).await?;
+        remove(client, kinds, *part, environment, |place| place != sync::NAMESPACE && !is_needed(place)).await?;
+    }
+    let unneeded: &[&str] = match (&settings.pod, &settings.schedule) {
+        (Some(_), _) => &["Deployment", "CronJob", "NetworkPolicy", "Secret", "ServiceAccount"],
+        (None, Some(_)) => &["Deployment"],
+        (None, None) => &["CronJob"],
+    };
+    for part in PARTS.iter().filter(|(_, kind)| unneeded.contains(kind)) {
+        remove(client, kinds, *part, environment, |_| true).await?;
     }
     Ok(())
 }
@@ -92,8 +120,9 @@ async fn remove(
         if !within(&place) {
             continue;
         }
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &place, &served.resource);
+        let api = served.api(client, Some(place.as_str()).filter(|place| !place.is_empty()));
         match api.delete(&name, &DeleteParams::background()).await {
+            Ok(_) if place.is_empty() => removed.push(format!("{kind} {name}")),
             Ok(_) => removed.push(format!("{kind} {place}/{name}")),
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => return Err(Error::refused(&format!("deleting {kind} {name}"), error)),

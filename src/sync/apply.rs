@@ -4,7 +4,7 @@
 
 use super::{
     Error, FIELD_MANAGER,
-    desired::{Desired, Outline},
+    desired::{Desired, Outline, placed},
     kinds::Kinds,
     object::{ObjectId, rank},
     watch::to_json,
@@ -12,8 +12,8 @@ use super::{
 use futures_util::{Stream, StreamExt, stream};
 use git2::Repository;
 use kube::{
-    Api, Client,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
+    Client,
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
 use serde_json::Value as Json;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -71,7 +71,6 @@ pub(super) struct Way<'w> {
     pub(super) kinds: &'w Kinds,
     pub(super) desired: &'w Desired,
     pub(super) repository: &'w Repository,
-    pub(super) namespace: &'w str,
 }
 
 /// Applies all orders, rank after rank; the server's answer or its refusal for each, as they come. The bodies of one file
@@ -87,7 +86,7 @@ pub(super) fn apply<'w>(
     }
     stream::iter(ranks.into_values()).flat_map(move |files| {
         let writes = stream::iter(files).flat_map(move |(file, orders)| {
-            let bodies = way.desired.bodies(way.repository, &file, way.namespace);
+            let bodies = way.desired.bodies(way.repository, &file);
             let bodies = bodies.map_err(|error: Error| error.to_string());
             let with_body: Vec<_> = match bodies {
                 Ok(mut bodies) => orders
@@ -122,7 +121,8 @@ async fn apply_one(way: &Way<'_>, order: &Order, mut body: Json) -> Result<Json,
     {
         spec.shift_remove("replicas");
     }
-    let api: Api<DynamicObject> = Api::namespaced_with(way.client.clone(), way.namespace, &kind.resource);
+    let api = kind.api(way.client, order.object.namespace.as_deref());
+    let body = placed(body, &order.object);
     let mut parameters = PatchParams::apply(FIELD_MANAGER).validation_strict();
     if order.force == Force::Take {
         parameters = parameters.force();
@@ -161,8 +161,7 @@ pub(super) async fn delete(client: &Client, kinds: &Kinds, condemned: &Condemned
     let Condemned { object, api_version, uid, version } = condemned;
     let unknown = || format!("the cluster no longer serves {api_version} {}", object.kind);
     let kind = kinds.find_served(api_version, object).ok_or_else(unknown)?;
-    let namespace = object.namespace.as_deref().unwrap_or_default();
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.resource);
+    let api = kind.api(client, object.namespace.as_deref());
     let mut parameters = DeleteParams::background();
     parameters.preconditions =
         Some(Preconditions { uid: Some((*uid).to_owned()), resource_version: version.map(str::to_owned) });

@@ -3,6 +3,7 @@
 
 use super::{
     health::{self, Health},
+    kinds::Place,
     object::ObjectId,
     owned::{self, Answer},
     pods::{self, Trouble},
@@ -125,15 +126,28 @@ pub struct Ailing {
     pub trouble: Trouble,
 }
 
+/// What a listing is of: group, kind, namespace.
+type Listed = (String, String, Option<String>);
+
+fn listed(object: &ObjectId) -> Listed {
+    (object.group.clone(), object.kind.clone(), object.namespace.clone())
+}
+
+fn listed_at(place: &Place) -> Listed {
+    let resource = &place.kind.resource;
+    (resource.group.clone(), resource.kind.clone(), place.namespace.clone())
+}
+
 /// What all watches have seen.
 #[derive(Debug, Default)]
 pub struct Cache {
     objects: HashMap<ObjectId, Seen>,
     /// Since when a workload is healthy without a break; a pass alone would miss a break between two of them.
     steady: HashMap<ObjectId, Instant>,
-    ailing: BTreeMap<String, Ailing>,
-    /// What a listing under way has named so far, by group and kind.
-    listing: HashMap<(String, String), HashSet<ObjectId>>,
+    /// By namespace and name.
+    ailing: BTreeMap<(String, String), Ailing>,
+    /// What a listing under way has named so far, by group, kind and namespace.
+    listing: HashMap<Listed, HashSet<ObjectId>>,
     news: bool,
 }
 
@@ -156,15 +170,15 @@ impl Cache {
     }
 
     /// A listing of a kind begins.
-    pub fn begin(&mut self, group: &str, kind: &str) {
-        self.listing.insert((group.to_owned(), kind.to_owned()), HashSet::new());
+    pub fn begin(&mut self, place: &Place) {
+        self.listing.insert(listed_at(place), HashSet::new());
     }
 
     /// A listing of a kind is whole: what it did not name is gone.
-    pub fn complete(&mut self, group: &str, kind: &str) {
-        let Some(listed) = self.listing.remove(&(group.to_owned(), kind.to_owned())) else { return };
+    pub fn complete(&mut self, place: &Place) {
+        let Some(listed) = self.listing.remove(&listed_at(place)) else { return };
         let before = self.objects.len();
-        self.objects.retain(|object, _| object.group != group || object.kind != kind || listed.contains(object));
+        self.objects.retain(|object, _| !place.holds(object) || listed.contains(object));
         self.forget_absent();
         self.news |= before != self.objects.len();
     }
@@ -172,7 +186,9 @@ impl Cache {
     /// Takes an object as a watch, or the answer to a write, shows it. An older look than the last changes nothing: a
     /// watch may still be telling what our own write has overtaken.
     pub fn put(&mut self, object: &ObjectId, live: &Json) {
-        if let Some(listed) = self.listing.get_mut(&(object.group.clone(), object.kind.clone())) {
+        if !self.listing.is_empty()
+            && let Some(listed) = self.listing.get_mut(&listed(object))
+        {
             listed.insert(object.clone());
         }
         let mut seen = Seen::of(live);
@@ -206,30 +222,31 @@ impl Cache {
     }
 
     /// Takes a pod that is looked at only for what it says about its workload.
-    pub fn put_pod(&mut self, name: &str, live: &Json) {
+    pub fn put_pod(&mut self, namespace: &str, name: &str, live: &Json) {
+        let key = (namespace.to_owned(), name.to_owned());
         let ailing = pods::trouble(live).map(|trouble| Ailing { shape: pods::shape(live), trouble });
         let changed = match ailing {
-            Some(ailing) => self.ailing.insert(name.to_owned(), ailing.clone()) != Some(ailing),
-            None => self.ailing.remove(name).is_some(),
+            Some(ailing) => self.ailing.insert(key, ailing.clone()) != Some(ailing),
+            None => self.ailing.remove(&key).is_some(),
         };
         self.news |= changed;
     }
 
-    /// Takes note that there are no other pods than these.
-    pub fn retain_pods(&mut self, names: &HashSet<String>) {
+    /// Takes note that a namespace has no other pods than these.
+    pub fn retain_pods(&mut self, namespace: &str, names: &HashSet<String>) {
         let before = self.ailing.len();
-        self.ailing.retain(|name, _| names.contains(name));
+        self.ailing.retain(|(place, name), _| place != namespace || names.contains(name));
         self.news |= before != self.ailing.len();
     }
 
     /// Takes note that a pod is gone.
-    pub fn remove_pod(&mut self, name: &str) {
-        self.news |= self.ailing.remove(name).is_some();
+    pub fn remove_pod(&mut self, namespace: &str, name: &str) {
+        self.news |= self.ailing.remove(&(namespace.to_owned(), name.to_owned())).is_some();
     }
 
     /// Takes note that an object is gone, unless a newer one has its name.
     pub fn remove(&mut self, object: &ObjectId, uid: &str) {
-        if let Some(listed) = self.listing.get_mut(&(object.group.clone(), object.kind.clone())) {
+        if let Some(listed) = self.listing.get_mut(&listed(object)) {
             listed.remove(object);
         }
         if self.objects.get(object).is_some_and(|known| known.uid == uid) {
@@ -239,8 +256,8 @@ impl Cache {
         }
     }
 
-    /// Forgets all objects of kinds that are followed no more.
-    pub fn keep_kinds(&mut self, follows: impl Fn(&ObjectId) -> bool) {
+    /// Forgets all objects of places that are followed no more.
+    pub fn keep_only(&mut self, follows: impl Fn(&ObjectId) -> bool) {
         self.objects.retain(|object, _| follows(object));
         self.forget_absent();
     }
@@ -252,9 +269,10 @@ impl Cache {
 
     /// How an object is, with the reason of its pods where it waits for them.
     #[must_use]
-    pub fn health(&self, seen: &Seen) -> (Health, Option<&Ailing>) {
+    pub fn health(&self, object: &ObjectId, seen: &Seen) -> (Health, Option<&Ailing>) {
+        let beside = self.ailing.iter().filter(|((namespace, _), _)| object.namespace.as_ref() == Some(namespace));
         if let Some(selects) = &seen.pods
-            && let Some(ailing) = self.ailing.values().find(|ailing| pods::belongs(selects, &ailing.shape))
+            && let Some(ailing) = beside.map(|(_, ailing)| ailing).find(|it| pods::belongs(selects, &it.shape))
         {
             return (ailing.trouble.health(), Some(ailing));
         }
@@ -265,6 +283,7 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::kinds::{Kinds, Scope};
     use serde_json::json;
 
     fn id(name: &str) -> ObjectId {
@@ -275,6 +294,12 @@ mod tests {
         json!({ "apiVersion": "v1", "kind": "ConfigMap", "data": { "a": value }, "metadata": { "uid": uid,
             "resourceVersion": version.to_string(), "managedFields": [{ "manager": "gitops-hooks",
                 "operation": "Apply", "apiVersion": "v1", "fieldsV1": { "f:data": { "f:a": {} } } }] } })
+    }
+
+    fn maps(namespace: &str) -> Place {
+        let mut kinds = Kinds::default();
+        kinds.add("", "v1", "ConfigMap", "configmaps", Scope::Namespaced);
+        Place { kind: kinds.find("v1", "ConfigMap").unwrap().clone(), namespace: Some(namespace.to_owned()) }
     }
 
     #[test]
@@ -297,11 +322,14 @@ mod tests {
         let mut cache = Cache::default();
         cache.put(&id("a"), &live("u", 5, "x"));
         cache.put(&id("b"), &live("v", 5, "x"));
-        cache.begin("", "ConfigMap");
+        let elsewhere = ObjectId { namespace: Some("other".into()), ..id("a") };
+        cache.put(&elsewhere, &live("x", 5, "x"));
+        cache.begin(&maps("shop"));
         cache.put(&id("a"), &live("u", 5, "x"));
         // Made by ourselves while the listing was under way.
         cache.put(&id("c"), &live("w", 9, "x"));
-        cache.complete("", "ConfigMap");
+        cache.complete(&maps("shop"));
+        assert!(cache.get(&elsewhere).is_some(), "of another namespace it says nothing");
         assert!(cache.get(&id("a")).is_some() && cache.get(&id("c")).is_some());
         assert!(cache.get(&id("b")).is_none());
     }
@@ -351,10 +379,16 @@ mod tests {
                     "state": { "waiting": { "reason": "ErrImagePull", "message": "no such image" } } }] } })
         };
         let mut cache = Cache::default();
-        cache.put_pod("web-1", &pod("web:1"));
+        cache.put_pod("shop", "web-1", &pod("web:1"));
+        cache.put_pod("other", "web-1", &pod("web:2"));
         let seen = Seen::of(&workload);
-        assert!(matches!(cache.health(&seen).0, Health::Progressing(_)), "a pod of an earlier template");
-        cache.put_pod("web-1", &pod("web:2"));
-        assert!(matches!(cache.health(&seen).0, Health::Failed(reason) if reason.contains("no such image")));
+        assert!(
+            matches!(cache.health(&id("web"), &seen).0, Health::Progressing(_)),
+            "of an earlier template, or elsewhere"
+        );
+        cache.put_pod("shop", "web-1", &pod("web:2"));
+        assert!(
+            matches!(cache.health(&id("web"), &seen).0, Health::Failed(reason) if reason.contains("no such image"))
+        );
     }
 }

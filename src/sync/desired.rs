@@ -7,6 +7,7 @@ use super::{
     checkout::{Checkout, Leaf},
     decode::{Unrendered, decode_file, too_many},
     fingerprint::Fingerprint,
+    kinds::Definition,
     object::{Manifest, ObjectId, Origin, Problem},
 };
 use git2::Repository;
@@ -29,6 +30,8 @@ pub struct Outline {
     pub fingerprint: Fingerprint,
     /// What it asks of us.
     pub asks: Asks,
+    /// What it defines, where it is a definition.
+    pub defines: Option<Box<Definition>>,
 }
 
 /// What a manifest asks of the sync, by its annotations.
@@ -60,15 +63,16 @@ impl Outline {
             id: manifest.id.clone(),
             api_version: manifest.api_version.clone(),
             origin: manifest.origin.clone(),
-            fingerprint: Fingerprint::of(&body(manifest.value.clone(), None)),
+            fingerprint: Fingerprint::of(&body(manifest.value.clone())),
             asks: Asks::of(&manifest.value),
+            defines: Definition::of(&manifest.value).map(Box::new),
         }
     }
 }
 
 /// What is sent of a manifest. What the server keeps for itself is not ours to send, however it came into the file
-/// (`kubectl get -o yaml`); the namespace is the environment's.
-fn body(mut value: Json, namespace: Option<&str>) -> Json {
+/// (`kubectl get -o yaml`); the namespace is filled in when it is sent.
+fn body(mut value: Json) -> Json {
     if let Some(object) = value.as_object_mut() {
         object.shift_remove("status");
     }
@@ -78,11 +82,19 @@ fn body(mut value: Json, namespace: Option<&str>) -> Json {
         {
             metadata.shift_remove(field);
         }
-        if let Some(namespace) = namespace {
-            metadata.insert("namespace".to_owned(), namespace.into());
-        }
     }
     value
+}
+
+/// A body with the namespace that it is sent to.
+#[must_use]
+pub fn placed(mut body: Json, object: &ObjectId) -> Json {
+    if let Some(namespace) = object.namespace.as_deref()
+        && let Some(metadata) = body.get_mut("metadata").and_then(Json::as_object_mut)
+    {
+        metadata.insert("namespace".to_owned(), namespace.into());
+    }
+    body
 }
 
 /// What one file holds.
@@ -125,7 +137,7 @@ impl Desired {
     }
 
     /// Every manifest, in the order of files.
-    pub fn outlines(&self) -> impl Iterator<Item = &Arc<Outline>> {
+    pub fn outlines(&self) -> impl Iterator<Item = &Arc<Outline>> + Clone {
         self.files.values().flat_map(|known| &known.outlines)
     }
 
@@ -134,20 +146,15 @@ impl Desired {
         self.problems.iter().chain(self.files.values().flat_map(|known| &known.problems))
     }
 
-    /// The bodies of manifests of one file, by the line that each begins at, as they are sent to `namespace`.
+    /// The bodies of manifests of one file, by the line that each begins at, without their namespace.
     ///
     /// # Errors
     /// A repository that cannot be read, or no longer has the file.
-    pub fn bodies(
-        &self,
-        repository: &Repository,
-        path: &str,
-        namespace: &str,
-    ) -> Result<HashMap<(usize, ObjectId), Json>, Error> {
+    pub fn bodies(&self, repository: &Repository, path: &str) -> Result<HashMap<(usize, ObjectId), Json>, Error> {
         let Some(known) = self.files.get(path) else { return Ok(HashMap::new()) };
         let file = Leaf { path: path.to_owned(), blob: known.blob }.read(repository)?;
         let manifests = decode_file(&file).unwrap_or_default();
-        let entry = |manifest: Manifest| ((manifest.origin.line, manifest.id), body(manifest.value, Some(namespace)));
+        let entry = |manifest: Manifest| ((manifest.origin.line, manifest.id), body(manifest.value));
         Ok(manifests.into_iter().map(entry).collect())
     }
 }
@@ -179,8 +186,14 @@ mod tests {
         let copied = json!({ "metadata": { "name": "a", "uid": "u", "namespace": "shop" }, "data": { "x": "1" },
             "status": {} });
         assert_eq!(Outline::of(&manifest(plain)).fingerprint, Outline::of(&manifest(copied.clone())).fingerprint);
+        let id = ObjectId {
+            group: String::new(),
+            kind: "ConfigMap".into(),
+            namespace: Some("shop".into()),
+            name: "a".into(),
+        };
         assert_eq!(
-            body(copied, Some("shop")),
+            placed(body(copied), &id),
             json!({ "metadata": { "name": "a", "namespace": "shop" }, "data": { "x": "1" } })
         );
     }

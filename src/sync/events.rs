@@ -101,7 +101,7 @@ impl Voice {
         self.events_left -= 1;
         let event = self.event(word);
         self.metrics.wrote("event");
-        let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let api: Api<Event> = Api::namespaced(self.client.clone(), self.place(word.object));
         if let Err(error) = api.create(&PostParams::default(), &event).await {
             self.line("report", &[("decision", "no event"), ("object", &object), ("reason", &error.to_string())]);
         }
@@ -114,19 +114,24 @@ impl Voice {
         }
     }
 
+    /// The namespace of an Event: its object's, or where that has none the environment's.
+    fn place<'o>(&'o self, object: &'o ObjectId) -> &'o str {
+        object.namespace.as_deref().unwrap_or(&self.namespace)
+    }
+
     fn event(&self, word: &Word<'_>) -> Event {
         let now = k8s_openapi::jiff::Timestamp::now();
         Event {
             metadata: ObjectMeta {
                 generate_name: Some("gitops-hooks.".to_owned()),
-                namespace: Some(self.namespace.clone()),
+                namespace: Some(self.place(word.object).to_owned()),
                 ..ObjectMeta::default()
             },
             involved_object: ObjectReference {
                 api_version: Some(word.api_version.to_owned()),
                 kind: Some(word.object.kind.clone()),
                 name: Some(word.object.name.clone()),
-                namespace: Some(self.namespace.clone()),
+                namespace: Some(self.place(word.object).to_owned()),
                 uid: word.uid.map(str::to_owned),
                 ..ObjectReference::default()
             },

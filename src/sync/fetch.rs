@@ -9,6 +9,7 @@ use git2::{
 };
 use std::{
     cell::RefCell,
+    collections::HashSet,
     path::{Path, PathBuf},
     rc::Rc,
     time::Duration,
@@ -20,6 +21,10 @@ const TIP: &str = "refs/heads/sync";
 const MAX_RECEIVED: usize = 256 << 20;
 /// Every fetch leaves a pack; libgit2 does not repack, so after this many the copy begins anew.
 const MAX_PACKS: usize = 50;
+/// Commits that are fetched where one is known already: so many since then tell whether the branch was rewritten.
+const DEPTH: i32 = 32;
+/// Commits that are looked at for that.
+const MAX_WALK: usize = 1000;
 /// The longest that a server may take for one poll, a first fetch included.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -67,6 +72,7 @@ fn fetch(settings: &Settings) -> Result<Oid, Error> {
     let tip = connection.list().map_err(failed)?.iter().find(|head| head.name() == branch).map(git2::RemoteHead::oid);
     let tip = tip.ok_or_else(|| Error::NoBranch { url: settings.url.shown(), branch: settings.branch.clone() })?;
     if repository.find_commit(tip).is_err() {
+        let knows_one = repository.refname_to_id(TIP).is_ok();
         let mut options = FetchOptions::new();
         options
             .remote_callbacks(self::callbacks(settings, &seen))
@@ -75,13 +81,41 @@ fn fetch(settings: &Settings) -> Result<Oid, Error> {
             .follow_redirects(git2::RemoteRedirect::None);
         // libgit2 cannot fetch shallowly from a folder, which only tests have as a remote.
         if !settings.url.reveal().starts_with(['/', 'f']) {
-            options.depth(1);
+            options.depth(if knows_one { DEPTH } else { 1 });
         }
         // Forced: a branch that was rewritten is followed.
         connection.remote().fetch(&[format!("+{branch}:{TIP}")], Some(&mut options), None).map_err(failed)?;
         repository.find_commit(tip).map_err(failed)?;
     }
     tip.to_string().parse().map_err(|_| Error::Repository { reason: "a commit's id is no id".to_owned() })
+}
+
+/// Whether a branch that had `earlier` has been rewritten so that its new tip does not come from it. Only what the copy can
+/// prove counts: the tip's history has the parent of the earlier commit and not that commit itself.
+pub(super) fn is_rewritten(repository: &git2::Repository, earlier: &Oid, tip: &Oid) -> bool {
+    let id = |oid: &Oid| git2::Oid::from_str(oid.as_str()).ok();
+    let (Some(earlier), Some(tip)) = (id(earlier), id(tip)) else { return false };
+    let known = || -> Result<HashSet<git2::Oid>, git2::Error> {
+        let mut walk = repository.revwalk()?;
+        walk.push(tip)?;
+        // The end of a shallow history cannot be walked past.
+        Ok(walk.take(MAX_WALK).map_while(Result::ok).collect())
+    };
+    let Ok(history) = known() else { return false };
+    if history.contains(&earlier) {
+        return false;
+    }
+    // The grafts of a shallow copy hide parents; the commit itself still names them.
+    let raw = repository.odb().and_then(|odb| odb.read(earlier).map(|object| object.data().to_vec()));
+    let Ok(raw) = raw else { return false };
+    let text = String::from_utf8_lossy(&raw);
+    let parents: Vec<git2::Oid> = text
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| git2::Oid::from_str(line.strip_prefix("parent ")?).ok())
+        .collect();
+    // A first commit has none: whatever does not come from it is another history.
+    parents.is_empty() || parents.iter().any(|parent| history.contains(parent))
 }
 
 /// The bare repository, made where it is not there, is unsound, or has grown too many packs.

@@ -1,12 +1,9 @@
-//! What the cluster has at one moment, for the laptop: one listing for each kind, page by page. The pod is told by its watches
+//! What the cluster has at one moment, for the laptop: one listing for each kind in each namespace, page by page. The pod is told by its watches
 //! instead.
 
-use super::{Error, kinds::Kind, object::ObjectId, watch::to_json};
+use super::{Error, kinds::Place, object::ObjectId, watch::to_json};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use kube::{
-    Api, Client,
-    api::{DynamicObject, ListParams},
-};
+use kube::{Client, api::ListParams};
 use serde_json::Value as Json;
 
 /// Objects in one answer of a listing.
@@ -14,24 +11,24 @@ const PAGE: u32 = 500;
 /// Listings at the same time.
 const PARALLEL: usize = 4;
 
-/// Lists the kinds in a namespace and keeps the objects that `matters` chooses.
+/// Lists the places and keeps the objects that `matters` chooses.
 ///
 /// # Errors
 /// A cluster that does not answer, or an account that may not list.
 pub async fn list(
     client: &Client,
-    namespace: &str,
-    kinds: &[Kind],
+    places: &[Place],
     matters: impl Fn(&ObjectId) -> bool,
 ) -> Result<Vec<(ObjectId, Json)>, Error> {
-    let listings = kinds.iter().map(|kind| one(client, namespace, kind));
+    let listings = places.iter().map(|place| one(client, place));
     let pages: Vec<Vec<(ObjectId, Json)>> = stream::iter(listings).buffer_unordered(PARALLEL).try_collect().await?;
     Ok(pages.into_iter().flatten().filter(|(object, _)| matters(object)).collect())
 }
 
-/// All objects of one kind in a namespace.
-async fn one(client: &Client, namespace: &str, kind: &Kind) -> Result<Vec<(ObjectId, Json)>, Error> {
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.resource);
+/// All objects of one place.
+async fn one(client: &Client, place: &Place) -> Result<Vec<(ObjectId, Json)>, Error> {
+    let Place { kind, namespace } = place;
+    let api = kind.api(client, namespace.as_deref());
     let mut parameters = ListParams::default().limit(PAGE);
     let mut found = Vec::new();
     loop {

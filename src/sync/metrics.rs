@@ -181,25 +181,60 @@ impl Metrics {
     fn hangs(&self) -> bool {
         self.began.elapsed().saturating_sub(Duration::from_secs(self.turned.load(Ordering::Relaxed))) > HANGS
     }
+}
 
-    fn answer(&self, method: &Method, path: &str) -> (StatusCode, &'static str, String) {
-        const PLAIN: &str = "text/plain; charset=utf-8";
-        if *method != Method::GET && *method != Method::HEAD {
-            return (StatusCode::METHOD_NOT_ALLOWED, PLAIN, String::new());
-        }
-        let is = |well: bool, otherwise: &str| {
-            if well {
-                (StatusCode::OK, PLAIN, "ok\n".to_owned())
-            } else {
-                (StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("{otherwise}\n"))
+/// One page of the numbers of all environments: a metric's name and help may stand there but once.
+fn page(all: &[Arc<Metrics>]) -> String {
+    const END: &str = "# EOF\n";
+    let texts: Vec<String> = all.iter().map(|metrics| metrics.text()).collect();
+    let [text] = &texts[..] else {
+        let mut page: Vec<(&str, String)> = Vec::new();
+        for text in &texts {
+            let mut at = 0;
+            for line in text.lines().filter(|line| *line != END.trim_end()) {
+                if line.starts_with('#') {
+                    let name = line.split(' ').nth(2).unwrap_or_default();
+                    match page.iter().position(|(known, _)| *known == name) {
+                        // Its first environment has said what it is; the line that begins it there does not come again.
+                        Some(known) if page[known].1.contains(line) => {
+                            at = known;
+                            continue;
+                        }
+                        Some(known) => at = known,
+                        None => {
+                            at = page.len();
+                            page.push((name, String::new()));
+                        }
+                    }
+                }
+                if let Some((_, lines)) = page.get_mut(at) {
+                    lines.push_str(line);
+                    lines.push('\n');
+                }
             }
-        };
-        match path {
-            "/metrics" => (StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", self.text()),
-            "/healthz" => is(!self.hangs(), "the loop has not turned for minutes"),
-            "/readyz" => is(self.ready.load(Ordering::Relaxed), "no pass was made yet"),
-            _ => (StatusCode::NOT_FOUND, PLAIN, "try /metrics, /healthz or /readyz\n".to_owned()),
         }
+        return page.into_iter().map(|(_, lines)| lines).chain([END.to_owned()]).collect();
+    };
+    text.clone()
+}
+
+fn answer(all: &[Arc<Metrics>], method: &Method, path: &str) -> (StatusCode, &'static str, String) {
+    const PLAIN: &str = "text/plain; charset=utf-8";
+    if *method != Method::GET && *method != Method::HEAD {
+        return (StatusCode::METHOD_NOT_ALLOWED, PLAIN, String::new());
+    }
+    let is = |well: bool, otherwise: &str| {
+        if well {
+            (StatusCode::OK, PLAIN, "ok\n".to_owned())
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("{otherwise}\n"))
+        }
+    };
+    match path {
+        "/metrics" => (StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", page(all)),
+        "/healthz" => is(!all.iter().any(|it| it.hangs()), "the loop has not turned for minutes"),
+        "/readyz" => is(all.iter().all(|it| it.ready.load(Ordering::Relaxed)), "no pass was made yet"),
+        _ => (StatusCode::NOT_FOUND, PLAIN, "try /metrics, /healthz or /readyz\n".to_owned()),
     }
 }
 
@@ -207,11 +242,12 @@ impl Metrics {
 ///
 /// # Errors
 /// A port that is taken.
-pub(super) async fn serve(port: u16, metrics: Arc<Metrics>) -> std::io::Result<()> {
+pub(super) async fn serve(port: u16, metrics: Vec<Arc<Metrics>>) -> std::io::Result<()> {
     let listener = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
         Ok(listener) => listener,
         Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?,
     };
+    let metrics: Arc<[Arc<Metrics>]> = metrics.into();
     tokio::spawn(async move {
         loop {
             let Ok((stream, _)) = listener.accept().await else {
@@ -222,7 +258,7 @@ pub(super) async fn serve(port: u16, metrics: Arc<Metrics>) -> std::io::Result<(
             let metrics = Arc::clone(&metrics);
             tokio::spawn(async move {
                 let service = service_fn(move |request: Request<Incoming>| {
-                    let (status, kind, text) = metrics.answer(request.method(), request.uri().path());
+                    let (status, kind, text) = answer(&metrics, request.method(), request.uri().path());
                     let mut response = Response::new(Full::new(Bytes::from(text)));
                     *response.status_mut() = status;
                     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static(kind));
@@ -263,12 +299,31 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_several_environments_says_once_what_a_number_is() {
+        let all = ["staging", "production"].map(|name| Arc::new(Metrics::new(name)));
+        for metrics in &all {
+            metrics.wrote("apply");
+        }
+        let page = page(&all);
+        assert_eq!(page.matches("# TYPE gitops_hooks_writes counter").count(), 1, "{page}");
+        assert_eq!(page.matches("# EOF").count(), 1);
+        let writes: Vec<&str> = page
+            .lines()
+            .skip_while(|line| !line.contains("TYPE gitops_hooks_writes"))
+            .skip(1)
+            .take_while(|line| !line.starts_with('#'))
+            .collect();
+        assert_eq!(writes.len(), 2, "both beside each other: {page}");
+    }
+
+    #[test]
     fn it_is_ready_after_the_first_pass() {
-        let metrics = Metrics::new("staging");
-        let status = |path: &str| metrics.answer(&Method::GET, path).0;
+        let metrics = [Arc::new(Metrics::new("staging")), Arc::new(Metrics::new("production"))];
+        let status = |path: &str| answer(&metrics, &Method::GET, path).0;
+        metrics[0].passed(Duration::ZERO);
         assert_eq!(status("/readyz"), StatusCode::SERVICE_UNAVAILABLE);
-        metrics.passed(Duration::ZERO);
+        metrics[1].passed(Duration::ZERO);
         assert_eq!([status("/readyz"), status("/healthz"), status("/x")].map(|code| code.as_u16()), [200, 200, 404]);
-        assert_eq!(metrics.answer(&Method::POST, "/metrics").0, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(answer(&metrics, &Method::POST, "/metrics").0, StatusCode::METHOD_NOT_ALLOWED);
     }
 }

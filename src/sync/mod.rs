@@ -45,7 +45,7 @@ pub use desired::{Desired, Outline};
 pub(crate) use fingerprint::hex;
 pub use health::{Health, assess};
 pub use inventory::Inventory;
-pub use kinds::{Kind, Kinds, Scope, WRITABLE};
+pub use kinds::{Kind, Kinds, Place, Reach, Resource, Scope, WRITABLE, places};
 pub use lease::lease_name;
 pub use listing::list;
 pub use object::{Manifest, ObjectId, Origin, Problem};

@@ -11,7 +11,7 @@ use super::{
     findings::{Findings, Settled},
     health::Health,
     inventory::Inventory,
-    kinds::{Kind, Kinds},
+    kinds::{self, Kinds, Place, Reach},
     lease::Lease,
     metrics::{Counts, Metrics},
     object::{ObjectId, Problem},
@@ -27,13 +27,17 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Api, Client, api::LogParams};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// The kinds whose health their pods explain.
 const WITH_PODS: &[&str] = &["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job"];
+/// How often the server is asked for kinds that manifests name and it does not serve.
+const KINDS_AFTER: Duration = Duration::from_secs(30);
+/// The same once a definition of such a kind is established: what is served is told a moment later.
+const DEFINED_AFTER: Duration = Duration::from_millis(500);
 /// Lines of a crashed container's log that are told.
 const LOG_LINES: i64 = 5;
 /// Bytes of it that are read.
@@ -72,6 +76,10 @@ pub(super) struct Sync {
     /// Why somebody asked to change nothing.
     pub(super) suspended: Option<String>,
     pub(super) kinds: Kinds,
+    /// When the server was last asked for them.
+    discovered: Instant,
+    /// Somebody asks to try again what was refused.
+    pub(super) asked_again: bool,
     pub(super) inventory: Inventory,
     pub(super) failures: HashMap<ObjectId, Failure>,
     pub(super) fights: Fights,
@@ -91,7 +99,7 @@ impl Sync {
         let environment = settings.environment.as_str();
         Ok(Self {
             voice: Voice::new(client.clone(), Arc::clone(&metrics), environment, &settings.namespace),
-            watches: Watches::new(client.clone(), &settings.namespace),
+            watches: Watches::new(client.clone()),
             lease: Lease::new(client.clone(), &settings),
             client,
             settings,
@@ -101,6 +109,8 @@ impl Sync {
             trouble: None,
             suspended: None,
             kinds,
+            discovered: Instant::now(),
+            asked_again: false,
             inventory,
             failures: HashMap::new(),
             fights: Fights::default(),
@@ -122,11 +132,13 @@ impl Sync {
         });
         let gone = |error: tokio::task::JoinError| Error::Repository { reason: error.to_string() };
         let (checkout, desired) = reading.await.map_err(gone)??;
-        if desired.outlines().any(|outline| self.kinds.find(&outline.api_version, &outline.id.kind).is_none()) {
-            self.kinds = Kinds::discover(&self.client).await?;
+        if self.is_some_unknown(&desired) {
+            self.discover().await?;
         }
-        let (wanted, refused) = plan::resolve(desired.outlines(), &self.settings.namespace, &self.kinds);
+        let (wanted, refused) = plan::resolve(desired.outlines(), &self.settings, &self.kinds);
         let Checkout { commit, time, approval, delivered, .. } = checkout;
+        let before = self.report.as_ref().and_then(|report| report.manifest_commit.clone());
+        self.tell_rewritten(before.as_ref(), &commit).await;
         let count = wanted.len().to_string();
         self.voice.line("decode", &[("decision", "take"), ("commit", commit.as_str()), ("objects", &count)]);
         self.failures.clear();
@@ -146,25 +158,32 @@ impl Sync {
     pub(super) async fn pass(&mut self) -> Result<Settled, Error> {
         let began = Instant::now();
         self.voice.begin();
-        let Some(revision) = self.revision.take() else {
+        let Some(mut revision) = self.revision.take() else {
             self.publish(None, Findings::default()).await?;
             self.metrics.passed(began.elapsed());
             return Ok(if self.trouble.is_some() { Settled::Stuck } else { Settled::Moving });
         };
-        let result = self.pass_on(&revision).await;
+        let result = self.pass_on(&mut revision).await;
         self.revision = Some(revision);
         self.metrics.passed(began.elapsed());
         result
     }
 
-    async fn pass_on(&mut self, revision: &Revision) -> Result<Settled, Error> {
-        if self.watches.has_lost_a_kind() {
-            self.kinds = Kinds::discover(&self.client).await?;
+    async fn pass_on(&mut self, revision: &mut Revision) -> Result<Settled, Error> {
+        if self.knows_too_little(revision) {
+            self.discover().await?;
+            (revision.wanted, revision.refused) =
+                plan::resolve(revision.desired.outlines(), &self.settings, &self.kinds);
         }
-        let kinds = self.kinds_that_matter(&revision.wanted);
-        let has_pods = |kind: &Kind| WITH_PODS.contains(&kind.resource.kind.as_str());
-        let pods = if kinds.iter().any(has_pods) { self.kinds.find("v1", "Pod").cloned() } else { None };
-        self.watches.follow(&kinds, pods.as_ref());
+        self.asked_again = false;
+        let revision: &Revision = revision;
+        let places = self.places_that_matter(&revision.wanted);
+        let with_pods = places.iter().filter(|place| WITH_PODS.contains(&place.kind.resource.kind.as_str()));
+        let namespaces: BTreeSet<_> = with_pods.map(|place| place.namespace.clone()).collect();
+        let pod = self.kinds.find("v1", "Pod");
+        let pods: Vec<Place> =
+            namespaces.into_iter().filter_map(|namespace| Some(Place { kind: pod?.clone(), namespace })).collect();
+        self.watches.follow(&places, &pods);
         self.watches.ready().await?;
         self.watches.cache().take_news();
         let mut findings = Findings { halted: self.suspended.clone(), ..Findings::default() };
@@ -177,8 +196,40 @@ impl Sync {
         Ok(settled)
     }
 
-    /// An empty namespace and a missing one look alike; only the second is a mistake.
+    /// Asks the server which kinds it serves.
+    async fn discover(&mut self) -> Result<(), Error> {
+        self.kinds = Kinds::discover(&self.client).await?;
+        self.discovered = Instant::now();
+        Ok(())
+    }
+
+    fn is_some_unknown(&self, desired: &Desired) -> bool {
+        desired.outlines().any(|outline| self.kinds.find(&outline.api_version, &outline.id.kind).is_none())
+    }
+
+    /// Whether the server may serve other kinds by now than we know, and somebody needs them.
+    fn knows_too_little(&self, revision: &Revision) -> bool {
+        if self.watches.has_lost_a_kind() {
+            return true;
+        }
+        if !self.is_some_unknown(&revision.desired) {
+            return false;
+        }
+        let cache = self.watches.cache();
+        let is_established = |object: &ObjectId| cache.get(object).is_some_and(|seen| seen.health == Health::Healthy);
+        let mut defined = revision.wanted.iter().filter(|(object, outline)| {
+            outline.defines.as_ref().is_some_and(|it| !it.is_served(&self.kinds)) && is_established(object)
+        });
+        let after = if defined.next().is_some() { DEFINED_AFTER } else { KINDS_AFTER };
+        self.asked_again || self.discovered.elapsed() >= after
+    }
+
+    /// An empty namespace and a missing one look alike; only the second is a mistake. One that reaches the whole cluster may
+    /// have it in the repository.
     pub(super) async fn expect_namespace(&self) -> Result<(), Error> {
+        if self.settings.reach == Reach::Cluster {
+            return Ok(());
+        }
         let namespace = &self.settings.namespace;
         let api: Api<Namespace> = Api::all(self.client.clone());
         match api.get_metadata_opt(namespace).await {
@@ -188,17 +239,44 @@ impl Sync {
         }
     }
 
-    /// The kinds to be followed: of what is wanted and of what is owned, each once.
-    fn kinds_that_matter(&self, wanted: &Wanted) -> Vec<Kind> {
+    /// The places to be followed: of what is wanted and of what is owned, each once.
+    fn places_that_matter(&self, wanted: &Wanted) -> Vec<Place> {
         let of_wanted = wanted.iter().map(|(object, outline)| (outline.api_version.as_str(), object));
         let of_owned = self.inventory.iter().map(|(object, applied)| (applied.api_version.as_str(), object));
-        let mut kinds: BTreeMap<(&str, &str), Option<&Kind>> = BTreeMap::new();
-        for (api_version, object) in of_wanted.chain(of_owned) {
-            kinds
-                .entry((&object.group, &object.kind))
-                .or_insert_with(|| self.kinds.find_served(api_version, object).filter(|kind| kind.is_writable()));
+        kinds::places(of_wanted.chain(of_owned), &self.kinds, |kind| self.settings.may_write(kind))
+    }
+
+    /// Says so where the branch no longer has the commit that was applied before: whoever rewrote it may not know that it is
+    /// followed all the same.
+    async fn tell_rewritten(&mut self, earlier: Option<&Oid>, commit: &Oid) {
+        let Some(earlier) = earlier.filter(|earlier| *earlier != commit) else { return };
+        let rewritten = fetch::copy(&self.settings).is_ok_and(|copy| fetch::is_rewritten(&copy, earlier, commit));
+        if !rewritten {
+            return;
         }
-        kinds.into_values().flatten().cloned().collect()
+        let message = format!(
+            "{} was rewritten by force: it no longer has commit {}; commit {} is applied",
+            self.settings.branch,
+            earlier.short(),
+            commit.short()
+        );
+        let namespace = self.settings.namespace.clone();
+        let object = ObjectId {
+            group: String::new(),
+            kind: "Namespace".to_owned(),
+            namespace: Some(namespace.clone()),
+            name: namespace,
+        };
+        let word = Word {
+            object: &object,
+            api_version: "v1",
+            uid: None,
+            tone: Tone::Warning,
+            reason: "Rewritten",
+            message: &message,
+        };
+        self.voice.say("fetch", &word).await;
+        self.voice.well(&object);
     }
 
     /// Tells what of the commit was refused before the cluster was asked.
@@ -241,7 +319,7 @@ impl Sync {
                 {
                     findings.workloads.push(report::Workload { object: object.to_string(), ..workload.clone() });
                 }
-                match cache.health(seen) {
+                match cache.health(object, seen) {
                     // What was refused or failed about it is still to be told once only.
                     (Health::Healthy, _) => {
                         if !self.failures.contains_key(object) {
@@ -278,7 +356,7 @@ impl Sync {
         if let Some(said) = self.logs.get(&log) {
             return Some(said.clone()).filter(|said| !said.is_empty());
         }
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.settings.namespace);
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &log.namespace);
         let parameters = LogParams {
             container: Some(log.container.clone()),
             previous: true,

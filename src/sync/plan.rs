@@ -2,10 +2,11 @@
 //! the inventory knows and what the cluster has, it says for every object one verdict with its reason.
 
 use super::{
+    NAMESPACE, Settings,
     cache::Seen,
     desired::Outline,
     inventory::{Applied, Inventory},
-    kinds::{Kinds, Scope},
+    kinds::{Kind, Kinds, Reach, Resource, Scope},
     object::{ObjectId, Problem},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -30,13 +31,18 @@ pub enum Verdict {
     Refuse,
 }
 
-/// What manifests may ask for: their namespaces are filled in, and what may not be applied here is refused by name.
+/// What manifests may ask for: their namespaces are filled in, and what may not be applied here is refused by name. A kind
+/// that a definition beside it promises is as good as one that is served; `apply` waits for it.
 #[must_use]
 pub fn resolve<'o>(
-    outlines: impl Iterator<Item = &'o Arc<Outline>>,
-    namespace: &str,
+    outlines: impl Iterator<Item = &'o Arc<Outline>> + Clone,
+    settings: &Settings,
     kinds: &Kinds,
 ) -> (Wanted, Vec<Problem>) {
+    let promised = match settings.reach {
+        Reach::Namespace => Kinds::default(),
+        Reach::Cluster => Kinds::promised(outlines.clone().filter_map(|outline| outline.defines.as_deref())),
+    };
     let mut wanted = Wanted::new();
     let mut refused = Vec::new();
     let mut doubled = Vec::new();
@@ -44,11 +50,20 @@ pub fn resolve<'o>(
         let mut refuse = |message: String| {
             refused.push(Problem { origin: outline.origin.clone(), object: Some(outline.id.clone()), message });
         };
-        if let Some(message) = refusal(outline, namespace, kinds) {
+        let (api_version, kind) = (&outline.api_version, &outline.id.kind);
+        let Some(served) = kinds.find(api_version, kind).or_else(|| promised.find(api_version, kind)) else {
+            refuse(unknown(outline, kinds));
+            continue;
+        };
+        if let Some(message) = refusal(outline, settings, served) {
             refuse(message);
             continue;
         }
-        let object = ObjectId { namespace: Some(namespace.to_owned()), ..outline.id.clone() };
+        let namespace = match served.scope {
+            Scope::Namespaced => Some(outline.id.namespace.as_ref().unwrap_or(&settings.namespace).clone()),
+            Scope::Cluster => None,
+        };
+        let object = ObjectId { namespace, ..outline.id.clone() };
         if let Some(earlier) = wanted.get(&object) {
             refuse(format!("stands in {} as well; keep one of them", earlier.origin));
             doubled.push(object);
@@ -66,26 +81,37 @@ pub fn resolve<'o>(
     (wanted, refused)
 }
 
-/// Why a manifest may not be applied here, where it may not.
-fn refusal(outline: &Outline, namespace: &str, kinds: &Kinds) -> Option<String> {
+/// What is to be said of a kind that is not served.
+fn unknown(outline: &Outline, kinds: &Kinds) -> String {
     let kind = &outline.id.kind;
-    let Some(served) = kinds.find(&outline.api_version, kind) else {
-        return Some(match kinds.versions_of(kind).as_slice() {
-            [] => format!("the cluster knows no kind {kind}; install its CustomResourceDefinition first"),
-            versions => {
-                format!("the cluster does not serve {kind} as {}, but as {}", outline.api_version, versions.join(", "))
-            }
-        });
-    };
+    match kinds.versions_of(kind).as_slice() {
+        [] => format!("the cluster knows no kind {kind}; install its CustomResourceDefinition first"),
+        versions => {
+            format!("the cluster does not serve {kind} as {}, but as {}", outline.api_version, versions.join(", "))
+        }
+    }
+}
+
+/// Why a manifest may not be applied here, where it may not.
+fn refusal(outline: &Outline, settings: &Settings, served: &Kind) -> Option<String> {
+    let (kind, namespace) = (&outline.id.kind, &settings.namespace);
+    let written = outline.id.namespace.as_deref();
+    if settings.reach == Reach::Cluster {
+        let is_own = written == Some(NAMESPACE) || (kind == "Namespace" && outline.id.name == NAMESPACE);
+        return is_own.then(|| format!("{NAMESPACE} holds the sync's own key, which no manifest may reach"));
+    }
     if served.scope == Scope::Cluster {
         return Some(format!(
-            "a {kind} belongs to the whole cluster, and this sync to the namespace {namespace} alone"
+            "a {kind} belongs to the whole cluster, and this sync to the namespace {namespace} alone; `gitops-hooks cluster install` has --cluster-wide"
         ));
     }
-    if !served.is_writable() {
-        return Some(format!("{kind} is not among the kinds that the sync's Role lists; apply it by hand"));
+    if !settings.may_write(served) {
+        return Some(format!(
+            "{kind} is not among the kinds that the sync's Role lists; apply it by hand, or install with --allow {}",
+            Resource { group: served.resource.group.clone(), plural: served.resource.plural.clone() }
+        ));
     }
-    let written = outline.id.namespace.as_deref().filter(|written| *written != namespace)?;
+    let written = written.filter(|written| *written != namespace.as_str())?;
     Some(format!("metadata.namespace: this environment is the namespace {namespace}, not {written}"))
 }
 
@@ -175,8 +201,13 @@ mod tests {
                     "fieldsV1": { "f:spec": { "f:replicas": {} } } }] } })
     }
 
+    fn settings(more: &str) -> Settings {
+        let text = "environment: staging\nnamespace: shop\nurl: https://git.example.com/m.git\nbranch: main\n";
+        Settings::parse("s", &format!("{text}{more}")).unwrap()
+    }
+
     fn wanted() -> Wanted {
-        resolve([outline("apps/v1", "Deployment", None, 1)].iter(), "shop", &kinds()).0
+        resolve([outline("apps/v1", "Deployment", None, 1)].iter(), &settings(""), &kinds()).0
     }
 
     fn owned(wanted: &Wanted, answer: &Json) -> Inventory {
@@ -210,7 +241,7 @@ mod tests {
             outline("apps/v1beta1", "Deployment", None, 5),
             outline("v1", "ConfigMap", Some("shop"), 6),
         ];
-        let (wanted, refused) = resolve(asked.iter(), "shop", &kinds());
+        let (wanted, refused) = resolve(asked.iter(), &settings(""), &kinds());
         assert_eq!(wanted.len(), 1);
         let told: Vec<_> = refused.iter().map(ToString::to_string).collect();
         assert!(told[0].contains("this environment is the namespace shop, not other"), "{told:?}");
@@ -221,9 +252,61 @@ mod tests {
     }
 
     #[test]
+    fn one_that_reaches_the_whole_cluster_leaves_only_the_syncs_own_namespace_alone() {
+        let definition = json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": { "name": "widgets.example.com" }, "spec": { "group": "example.com", "scope": "Cluster",
+                "names": { "kind": "Widget", "plural": "widgets" }, "versions": [{ "name": "v1", "served": true }] } });
+        let id = ObjectId {
+            group: "apiextensions.k8s.io".into(),
+            kind: "CustomResourceDefinition".into(),
+            namespace: None,
+            name: "widgets.example.com".into(),
+        };
+        let origin = Origin { file: "crd.yaml".into(), document: 1, line: 1 };
+        let manifest = Manifest { id, api_version: "apiextensions.k8s.io/v1".into(), origin, value: definition };
+        let mut kinds = kinds();
+        kinds.add(
+            "apiextensions.k8s.io",
+            "v1",
+            "CustomResourceDefinition",
+            "customresourcedefinitions",
+            Scope::Cluster,
+        );
+        let asked = [
+            outline("apps/v1", "Deployment", Some("other"), 1),
+            outline("v1", "Namespace", None, 2),
+            outline("v1", "Secret", None, 3),
+            outline("v1", "ConfigMap", Some(NAMESPACE), 4),
+            outline("example.com/v1", "Widget", None, 5),
+            outline("example.com/v2", "Widget", None, 6),
+            Arc::new(Outline::of(&manifest)),
+        ];
+        let (wanted, refused) = resolve(asked.iter(), &settings("reach: cluster\n"), &kinds);
+        let names: Vec<String> = wanted.keys().map(ToString::to_string).collect();
+        assert_eq!(
+            names,
+            [
+                "Namespace web",
+                "Secret shop/web",
+                "CustomResourceDefinition widgets.example.com",
+                "Deployment other/web",
+                "Widget web",
+            ]
+        );
+        let told: Vec<_> = refused.iter().map(ToString::to_string).collect();
+        assert!(told[0].contains("holds the sync's own key"), "{told:?}");
+        assert!(told[1].contains("knows no kind Widget"), "{told:?}");
+        // A definition of somebody else's beside it is no promise to one that may not apply it.
+        let (wanted, _) = resolve(asked.iter(), &settings(""), &kinds);
+        assert!(wanted.is_empty());
+        let (wanted, _) = resolve(asked.iter(), &settings("allowed: [secrets]\n"), &kinds);
+        assert_eq!(wanted.len(), 1);
+    }
+
+    #[test]
     fn an_object_written_twice_is_applied_from_neither_place() {
         let asked = [outline("v1", "ConfigMap", None, 1), outline("v1", "ConfigMap", Some("shop"), 9)];
-        let (wanted, refused) = resolve(asked.iter(), "shop", &kinds());
+        let (wanted, refused) = resolve(asked.iter(), &settings(""), &kinds());
         assert!(wanted.is_empty());
         assert!(refused[0].message.contains("a.yaml:1"));
         assert_eq!(refused.len(), 2);

@@ -30,6 +30,8 @@ pub struct Trouble {
 /// The log of a container's last run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Log {
+    /// The pod's namespace.
+    pub namespace: String,
     /// The pod.
     pub pod: String,
     /// Its container.
@@ -97,6 +99,7 @@ fn named(pod: &Json, status: &Json) -> String {
 
 fn log(pod: &Json, status: &Json) -> Log {
     Log {
+        namespace: text(pod, "/metadata/namespace").to_owned(),
         pod: text(pod, "/metadata/name").to_owned(),
         container: text(status, "/name").to_owned(),
         run: number(status, "/restartCount"),

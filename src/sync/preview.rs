@@ -5,7 +5,7 @@ use super::{
     cache::{PRUNE, Seen},
     checkout::Checkout,
     desired::Desired,
-    kinds::{Kind, Kinds},
+    kinds::{self, Kinds},
     listing,
     object::{ObjectId, Problem},
     plan::{self, Verdict},
@@ -14,7 +14,7 @@ use super::{
 };
 use kube::Client;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 /// What would be done with an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -97,18 +97,12 @@ pub async fn preview(
     desired: &Desired,
 ) -> Result<Preview, Error> {
     let inventory = store::inventory(client, settings).await?;
-    let (wanted, refused) = plan::resolve(desired.outlines(), &settings.namespace, kinds);
+    let (wanted, refused) = plan::resolve(desired.outlines(), settings, kinds);
     let of_wanted = wanted.iter().map(|(object, outline)| (outline.api_version.as_str(), object));
     let of_owned = inventory.iter().map(|(object, applied)| (applied.api_version.as_str(), object));
-    let mut listed: BTreeMap<(&str, &str), &Kind> = BTreeMap::new();
-    for (api_version, object) in of_wanted.chain(of_owned) {
-        if let Some(kind) = kinds.find_served(api_version, object).filter(|kind| kind.is_writable()) {
-            listed.entry((&object.group, &object.kind)).or_insert(kind);
-        }
-    }
-    let listed: Vec<Kind> = listed.into_values().cloned().collect();
+    let places = kinds::places(of_wanted.chain(of_owned), kinds, |kind| settings.may_write(kind));
     let matters = |object: &ObjectId| wanted.contains_key(object) || inventory.get(object).is_some();
-    let live = listing::list(client, &settings.namespace, &listed, matters).await?;
+    let live = listing::list(client, &places, matters).await?;
     let seen: HashMap<ObjectId, Seen> = live.into_iter().map(|(object, live)| (object, Seen::of(&live))).collect();
 
     let mut acts: Vec<Foreseen> = desired.problems().chain(&refused).map(Foreseen::from).collect();

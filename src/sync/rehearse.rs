@@ -5,7 +5,7 @@ use super::{
     Error, FIELD_MANAGER, Settings,
     apply::reason,
     checkout::Checkout,
-    desired::{Desired, Outline},
+    desired::{Desired, Outline, placed},
     kinds::Kinds,
     object::ObjectId,
     plan,
@@ -14,8 +14,8 @@ use super::{
 use futures_util::{StreamExt, stream};
 use git2::Repository;
 use kube::{
-    Api, Client,
-    api::{DynamicObject, Patch, PatchParams},
+    Client,
+    api::{Patch, PatchParams},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -36,7 +36,7 @@ pub async fn rehearse(
     let desired = Desired::read(repository, checkout, &Desired::default())?;
     let kinds = Kinds::discover(client).await?;
     let mut preview = preview(client, settings, &kinds, checkout, &desired).await?;
-    let (wanted, _) = plan::resolve(desired.outlines(), &settings.namespace, &kinds);
+    let (wanted, _) = plan::resolve(desired.outlines(), settings, &kinds);
     let by_name: BTreeMap<String, (&ObjectId, &Arc<Outline>)> =
         wanted.iter().map(|(object, outline)| (object.to_string(), (object, outline))).collect();
 
@@ -46,9 +46,10 @@ pub async fn rehearse(
         let named = foreseen.object.as_ref().filter(|_| is_sent).and_then(|name| by_name.get(name));
         let Some((object, outline)) = named else { continue };
         let Some(kind) = kinds.find(&outline.api_version, &object.kind) else { continue };
-        let mut bodies = desired.bodies(repository, &outline.origin.file, &settings.namespace)?;
+        let mut bodies = desired.bodies(repository, &outline.origin.file)?;
         let Some(body) = bodies.remove(&(outline.origin.line, outline.id.clone())) else { continue };
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &settings.namespace, &kind.resource);
+        let api = kind.api(client, object.namespace.as_deref());
+        let body = placed(body, object);
         let parameters = PatchParams::apply(FIELD_MANAGER).validation_strict().dry_run().force();
         let name = object.name.clone();
         questions.push(async move {

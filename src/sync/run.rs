@@ -11,6 +11,7 @@ use super::{
     report::Phase,
 };
 use crate::values::Oid;
+use futures_util::future::{join_all, try_join_all};
 use kube::Client;
 use std::{
     hash::{BuildHasher, RandomState},
@@ -37,30 +38,46 @@ pub enum Times {
     Once,
 }
 
-/// Runs the sync of one environment until `stop` comes.
+/// Runs the syncs of all environments of a pod until `stop` comes. None of them waits for another.
 ///
 /// # Errors
 /// With [`Times::Once`], whatever kept the environment from becoming healthy; with [`Times::Forever`] only what a new process
 /// may mend.
 pub async fn run(
     client: Client,
-    settings: Settings,
+    settings: Vec<Settings>,
     times: Times,
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let mut sync = Sync::begin(client, settings).await?;
-    sync.suspended = nudges::suspended(&sync.client, &sync.settings).await?;
+    let port = settings.iter().find_map(|settings| settings.port);
+    let mut syncs = Vec::new();
+    for settings in settings {
+        let mut sync = Sync::begin(client.clone(), settings).await?;
+        sync.suspended = nudges::suspended(&sync.client, &sync.settings).await?;
+        syncs.push(sync);
+    }
     let work = async {
         match times {
-            Times::Once => once(&mut sync).await,
-            Times::Forever => forever(&mut sync).await,
+            // What keeps one from becoming healthy keeps no other from it.
+            Times::Once => join_all(syncs.iter_mut().map(once)).await.into_iter().collect(),
+            Times::Forever => {
+                if let Some(port) = port {
+                    let metrics = syncs.iter().map(|sync| Arc::clone(&sync.metrics)).collect();
+                    metrics::serve(port, metrics)
+                        .await
+                        .map_err(|source| Error::File { path: format!("port {port}"), source })?;
+                }
+                try_join_all(syncs.iter_mut().map(forever)).await.map(drop)
+            }
         }
     };
     let result = tokio::select! {
         result = work => result,
         () = stop => Ok(()),
     };
-    sync.lease.release().await;
+    for sync in &mut syncs {
+        sync.lease.release().await;
+    }
     result
 }
 
@@ -166,11 +183,6 @@ async fn brought(polling: &mut Option<Polling>) -> Result<Oid, Error> {
 }
 
 async fn forever(sync: &mut Sync) -> Result<(), Error> {
-    if let Some(port) = sync.settings.port {
-        metrics::serve(port, Arc::clone(&sync.metrics))
-            .await
-            .map_err(|source| Error::File { path: format!("port {port}"), source })?;
-    }
     let (mut asked, listener) = nudges::listen(sync.client.clone(), &sync.settings);
     let _listener = listener;
     let changed = Arc::clone(&sync.watches.changed);
@@ -213,6 +225,7 @@ fn heard(sync: &mut Sync, asked: &mut watch::Receiver<Asked>, schedule: &mut Sch
         schedule.poll = Instant::now();
         // What was refused may go through now: whoever asks has often just mended it.
         sync.failures.clear();
+        sync.asked_again = true;
         schedule.pass_within(GATHER);
     }
 }

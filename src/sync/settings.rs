@@ -1,7 +1,10 @@
 //! What the pod is told: one small YAML file, mounted from a `ConfigMap`, and a folder with the credentials, mounted from
 //! a `Secret`. `cluster install` writes both.
 
-use super::Error;
+use super::{
+    Error,
+    kinds::{Kind, Reach, Resource},
+};
 use crate::values::{EnvironmentName, RelativePath, RemoteUrl, Span};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -12,8 +15,14 @@ use std::path::{Path, PathBuf};
 pub struct Settings {
     /// The environment's name, which is part of the names of our own objects.
     pub environment: EnvironmentName,
-    /// The only namespace whose objects are applied.
+    /// The namespace whose objects are applied; of a sync that reaches the whole cluster, the one of manifests that name none.
     pub namespace: String,
+    /// How far it reaches.
+    #[serde(default, skip_serializing_if = "Reach::is_usual")]
+    pub reach: Reach,
+    /// Resources that it may write besides the usual ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<Resource>,
     /// The manifest repository. A password in it is not kept: it belongs into `credentials`.
     pub url: RemoteUrl,
     /// The branch that is followed.
@@ -40,6 +49,12 @@ pub struct Settings {
     /// How long `--once` waits for the objects to become healthy.
     #[serde(default = "default_patience")]
     pub patience: Span,
+    /// The environment in whose pod it runs; none where it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<EnvironmentName>,
+    /// When a `CronJob` begins it; none where a pod runs all the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
 }
 
 const fn default_interval() -> Span {
@@ -88,6 +103,8 @@ impl Settings {
         Self {
             environment,
             namespace: namespace.to_owned(),
+            reach: Reach::Namespace,
+            allowed: Vec::new(),
             url,
             branch: branch.to_owned(),
             path: RelativePath::root(),
@@ -97,7 +114,50 @@ impl Settings {
             verify: Vec::new(),
             port: Some(PORT_IN_POD),
             patience: default_patience(),
+            pod: None,
+            schedule: None,
         }
+    }
+
+    /// The same in the pod of another environment, beside whose copy of the repository its own lies.
+    #[must_use]
+    pub fn beside(self, host: &Self) -> Self {
+        Self {
+            data: host.data.join(self.environment.as_str()),
+            pod: Some(host.environment.clone()),
+            schedule: host.schedule.clone(),
+            ..self
+        }
+    }
+
+    /// The environment whose pod it is.
+    #[must_use]
+    pub fn host(&self) -> &EnvironmentName {
+        self.pod.as_ref().unwrap_or(&self.environment)
+    }
+
+    /// Reads a file, or every `.yaml` in a folder: the environments of one pod.
+    ///
+    /// # Errors
+    /// As [`Settings::read`], and a folder without settings.
+    pub fn read_all(place: &Path) -> Result<Vec<Self>, Error> {
+        if !place.is_dir() {
+            return Ok(vec![Self::read(place)?]);
+        }
+        let shown = place.display().to_string();
+        let failed = |source| Error::File { path: shown.clone(), source };
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(place).map_err(failed)? {
+            let file = entry.map_err(failed)?.path();
+            if file.extension().is_some_and(|extension| extension == "yaml") {
+                files.push(file);
+            }
+        }
+        files.sort();
+        if files.is_empty() {
+            return Err(Error::Settings { file: shown, reason: "no file in it ends in .yaml".to_owned() });
+        }
+        files.iter().map(|file| Self::read(file)).collect()
     }
 
     /// The same with the port that a pod's probes ask, which older settings do not have.
@@ -132,6 +192,12 @@ impl Settings {
             return Err(invalid(format!("branch: {:?} is no branch name", settings.branch)));
         }
         Ok(())
+    }
+
+    /// Whether its rights let it write a kind.
+    #[must_use]
+    pub fn may_write(&self, kind: &Kind) -> bool {
+        self.reach == Reach::Cluster || kind.is_usual() || self.allowed.iter().any(|resource| kind.is(resource))
     }
 
     /// One of the credentials' files, where it is there.

@@ -111,7 +111,7 @@ pub(super) fn label(text: &str) -> Result<(), String> {
 }
 
 /// A DNS subdomain: labels with dots between them, 253 characters at most.
-fn subdomain(text: &str) -> Result<(), String> {
+pub(super) fn subdomain(text: &str) -> Result<(), String> {
     let is_part = |part: &str| {
         !part.is_empty()
             && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')

@@ -1,8 +1,13 @@
-//! The watches that feed the cache: one request for each kind that matters, for as long as it matters. What a watch misses,
+//! The watches that feed the cache: one request for each kind that matters in each namespace, for as long as it matters. What a watch misses,
 //! because a connection was cut or the server forgot, it lists anew by itself (`kube-runtime`). Objects come one by one
 //! and are not kept, so that even a large namespace costs little memory.
 
-use super::{Error, cache::Cache, kinds::Kind, object::ObjectId};
+use super::{
+    Error,
+    cache::Cache,
+    kinds::{Kind, Place},
+    object::ObjectId,
+};
 use futures_util::StreamExt;
 use kube::{
     Api, Client, ResourceExt,
@@ -59,22 +64,18 @@ impl Drop for Watch {
 /// The cache with the watches that feed it.
 pub(super) struct Watches {
     client: Client,
-    namespace: String,
     cache: Arc<Mutex<Cache>>,
     /// Something happened that a pass should see.
     pub(super) changed: Arc<Notify>,
-    followed: BTreeMap<(String, String, Purpose), Watch>,
+    followed: BTreeMap<Followed, Watch>,
 }
 
+/// What a watch is known by: API version, kind, namespace, purpose.
+type Followed = (String, String, Option<String>, Purpose);
+
 impl Watches {
-    pub(super) fn new(client: Client, namespace: &str) -> Self {
-        Self {
-            client,
-            namespace: namespace.to_owned(),
-            cache: Arc::default(),
-            changed: Arc::default(),
-            followed: BTreeMap::new(),
-        }
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, cache: Arc::default(), changed: Arc::default(), followed: BTreeMap::new() }
     }
 
     /// What is known now. The lock is never held over an `await`.
@@ -82,37 +83,36 @@ impl Watches {
         lock(&self.cache)
     }
 
-    /// Follows these kinds and no others, and the pods where some are given.
-    pub(super) fn follow(&mut self, kinds: &[Kind], pods: Option<&Kind>) {
-        let objects = kinds.iter().map(|kind| (kind, Purpose::Objects));
-        let wanted: BTreeMap<_, _> = objects
-            .chain(pods.map(|kind| (kind, Purpose::Pods)))
-            .map(|(kind, purpose)| {
-                ((kind.resource.api_version.clone(), kind.resource.kind.clone(), purpose), kind.clone())
+    /// Follows these places and no others, and the pods of some namespaces.
+    pub(super) fn follow(&mut self, places: &[Place], pods: &[Place]) {
+        let objects = places.iter().map(|place| (place, Purpose::Objects));
+        let wanted: BTreeMap<Followed, &Place> = objects
+            .chain(pods.iter().map(|place| (place, Purpose::Pods)))
+            .map(|(place, purpose)| {
+                let resource = &place.kind.resource;
+                ((resource.api_version.clone(), resource.kind.clone(), place.namespace.clone(), purpose), place)
             })
             .collect();
         let before = self.followed.len();
         self.followed.retain(|key, _| wanted.contains_key(key));
         if before != self.followed.len() {
-            let follows = |object: &ObjectId| {
-                kinds.iter().any(|kind| kind.resource.kind == object.kind && kind.resource.group == object.group)
-            };
-            self.cache().keep_kinds(follows);
+            let follows = |object: &ObjectId| places.iter().any(|place| place.holds(object));
+            self.cache().keep_only(follows);
         }
-        for (key, kind) in wanted {
+        for (key, place) in wanted {
             if !self.followed.contains_key(&key) {
-                let watch = self.start(kind, key.2);
+                let watch = self.start(place.clone(), key.3);
                 self.followed.insert(key, watch);
             }
         }
     }
 
-    fn start(&self, kind: Kind, purpose: Purpose) -> Watch {
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &kind.resource);
+    fn start(&self, place: Place, purpose: Purpose) -> Watch {
+        let api = place.kind.api(&self.client, place.namespace.as_deref());
         let (sender, state) = watch::channel(State::Listing);
         let follower = Follower {
             api,
-            kind,
+            place,
             purpose,
             cache: Arc::clone(&self.cache),
             changed: Arc::clone(&self.changed),
@@ -127,7 +127,7 @@ impl Watches {
     /// # Errors
     /// A server that does not answer, or does not let us.
     pub(super) async fn ready(&mut self) -> Result<(), Error> {
-        for ((_, kind, _), watch) in &mut self.followed {
+        for ((_, kind, _, _), watch) in &mut self.followed {
             let state = watch.state.wait_for(|state| *state != State::Listing).await;
             if let Ok(state) = state
                 && let State::Failing(reason) = &*state
@@ -151,7 +151,7 @@ fn lock(cache: &Mutex<Cache>) -> MutexGuard<'_, Cache> {
 /// One watch while it runs.
 struct Follower {
     api: Api<DynamicObject>,
-    kind: Kind,
+    place: Place,
     purpose: Purpose,
     cache: Arc<Mutex<Cache>>,
     changed: Arc<Notify>,
@@ -185,34 +185,35 @@ impl Follower {
     }
 
     fn take(&mut self, event: Event<DynamicObject>) {
-        let (group, name) = (self.kind.resource.group.clone(), self.kind.resource.kind.clone());
+        let (place, kind) = (&self.place, &self.place.kind);
+        let namespace = place.namespace.as_deref().unwrap_or_default();
         let mut cache = lock(&self.cache);
         match (event, self.purpose) {
-            (Event::Init, Purpose::Objects) => cache.begin(&group, &name),
+            (Event::Init, Purpose::Objects) => cache.begin(place),
             (Event::Init, Purpose::Pods) => self.listed = Some(HashSet::new()),
             (Event::Apply(object) | Event::InitApply(object), Purpose::Objects) => {
-                let id = self.kind.id(&object);
-                cache.put(&id, &to_json(object, &self.kind));
+                let id = kind.id(&object);
+                cache.put(&id, &to_json(object, kind));
             }
             (Event::Apply(pod) | Event::InitApply(pod), Purpose::Pods) => {
                 let name = pod.name_any();
-                cache.put_pod(&name, &to_json(pod, &self.kind));
+                cache.put_pod(namespace, &name, &to_json(pod, kind));
                 if let Some(listed) = &mut self.listed {
                     listed.insert(name);
                 }
             }
             (Event::InitDone, Purpose::Objects) => {
-                cache.complete(&group, &name);
+                cache.complete(place);
                 self.state.send_replace(State::Current);
             }
             (Event::InitDone, Purpose::Pods) => {
-                cache.retain_pods(&self.listed.take().unwrap_or_default());
+                cache.retain_pods(namespace, &self.listed.take().unwrap_or_default());
                 self.state.send_replace(State::Current);
             }
             (Event::Delete(object), Purpose::Objects) => {
-                cache.remove(&self.kind.id(&object), &object.uid().unwrap_or_default());
+                cache.remove(&kind.id(&object), &object.uid().unwrap_or_default());
             }
-            (Event::Delete(pod), Purpose::Pods) => cache.remove_pod(&pod.name_any()),
+            (Event::Delete(pod), Purpose::Pods) => cache.remove_pod(namespace, &pod.name_any()),
         }
         if cache.has_news() {
             self.changed.notify_one();
@@ -237,8 +238,8 @@ impl Follower {
         });
         if unknown {
             let mut cache = lock(&self.cache);
-            cache.begin(&self.kind.resource.group, &self.kind.resource.kind);
-            cache.complete(&self.kind.resource.group, &self.kind.resource.kind);
+            cache.begin(&self.place);
+            cache.complete(&self.place);
             self.changed.notify_one();
         }
     }

@@ -6,14 +6,15 @@ use super::{
     Error,
     apply::{self, Condemned, Deleted, Force, Order, Refusal, Replicas, Way},
     cache::{PRUNE, Seen},
-    desired::{Outline, RECREATE},
+    desired::{Outline, RECREATE, placed},
     drift::{self, Fights},
     events::{Tone, Word},
     fetch,
     findings::{Findings, Settled},
     inventory::Applied,
+    kinds::{DEFINITION, Resource},
     lease::Turn,
-    object::ObjectId,
+    object::{ObjectId, rank},
     pass::{Failure, Revision, Sync},
     plan::{self, Verdict},
     prune::{self, Fate, Footing, PRECIOUS},
@@ -21,9 +22,14 @@ use super::{
     store,
 };
 use futures_util::StreamExt;
-use kube::{Api, api::DynamicObject};
+use kube::{
+    ResourceExt,
+    api::{DynamicObject, ListParams},
+    core::PartialObjectMeta,
+};
 use serde_json::Value as Json;
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
@@ -96,6 +102,11 @@ impl Sync {
         let mut intents = HashMap::new();
         for (object, verdict, mut reason) in decisions {
             let Some(outline) = revision.wanted.get(&object) else { continue };
+            if self.kinds.find(&outline.api_version, &object.kind).is_none() {
+                findings.progressing = true;
+                findings.unhealthy.push(Note::on(&object, "it waits until the definition of its kind is established"));
+                continue;
+            }
             if let Some(failure) = self.failures.get(&object).filter(|failure| failure.next > Instant::now()) {
                 findings.refuse(&object, &outline.origin, &failure.reason);
                 continue;
@@ -137,13 +148,13 @@ impl Sync {
         let Some(kind) = self.kinds.find(&outline.api_version, &object.kind) else {
             return Ok("it was changed".to_owned());
         };
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &self.settings.namespace, &kind.resource);
+        let api = kind.api(&self.client, object.namespace.as_deref());
         let live = api.get_opt(&object.name).await.map_err(|source| Error::cluster("looking at drift", source))?;
         let live = live.map(|live| super::watch::to_json(live, kind)).unwrap_or_default();
         let repository = fetch::copy(&self.settings)?;
-        let mut bodies = revision.desired.bodies(&repository, &outline.origin.file, &self.settings.namespace)?;
+        let mut bodies = revision.desired.bodies(&repository, &outline.origin.file)?;
         let body = bodies.remove(&(outline.origin.line, outline.id.clone())).unwrap_or_default();
+        let body = placed(body, object);
         let said = format!("changed: {}", drift::describe(&body, &live));
         if outline.asks.drift_is_reported {
             self.metrics.drifted("reported");
@@ -167,14 +178,8 @@ impl Sync {
         let orders = self.orders(&intents);
         let repository = fetch::copy(&self.settings)?;
         // Held apart, so that each answer may be taken in while the next writes are under way.
-        let (client, kinds, namespace) = (self.client.clone(), self.kinds.clone(), self.settings.namespace.clone());
-        let way = Way {
-            client: &client,
-            kinds: &kinds,
-            desired: &revision.desired,
-            repository: &repository,
-            namespace: &namespace,
-        };
+        let (client, kinds) = (self.client.clone(), self.kinds.clone());
+        let way = Way { client: &client, kinds: &kinds, desired: &revision.desired, repository: &repository };
         let mut answers = std::pin::pin!(apply::apply(&way, orders));
         let mut words = Vec::new();
         let mut unkept = 0;
@@ -313,12 +318,18 @@ impl Sync {
     /// Deletes what no manifest names any more, once all else is well.
     pub(super) async fn prune(&mut self, revision: &Revision, findings: &mut Findings) -> Result<(), Error> {
         let footing = if findings.refused.is_empty() { Footing::Sound } else { Footing::Doubtful };
-        let fates = prune::plan(&self.inventory, &revision.wanted, &revision.approval, footing);
-        if fates.is_empty() || !self.may_write(findings).await? {
-            return Ok(());
-        }
+        let mut fates = prune::plan(&self.inventory, &revision.wanted, &revision.approval, footing);
+        // What others need goes last.
+        fates.sort_by_key(|(object, _)| Reverse(rank(&object.kind)));
         let well = findings.settled() == Settled::Well;
         let steady = self.is_steady(revision);
+        let waits = |(object, fate): &(ObjectId, Fate)| {
+            (!well || !steady || matches!(fate, Fate::Wait(_))) && self.is_there_to_prune(object)
+        };
+        // What waits costs no turn.
+        if !fates.iter().all(waits) && !self.may_write(findings).await? {
+            return Ok(());
+        }
         for (object, fate) in fates {
             let Some(applied) = self.inventory.get(&object).cloned() else { continue };
             if self.kinds.find_served(&applied.api_version, &object).is_none() {
@@ -348,16 +359,39 @@ impl Sync {
                     let seconds = SETTLED_AFTER.as_secs();
                     format!("it is pruned once every workload has been healthy for {seconds} seconds")
                 }
-                (Fate::Delete, None) => match self.delete(revision, &object, &applied, &seen).await {
-                    Ok(Deleted::Gone) => continue,
-                    Ok(Deleted::Going) => "it is being deleted".to_owned(),
-                    Err(reason) => reason,
+                (Fate::Delete, None) => match self.what_needs(&object).await? {
+                    Some(left) => format!("{left} and perhaps more would go with it; it is pruned once none is left"),
+                    None => match self.delete(revision, &object, &applied, &seen).await {
+                        Ok(Deleted::Gone) => continue,
+                        Ok(Deleted::Going) => "it is being deleted".to_owned(),
+                        Err(reason) => reason,
+                    },
                 },
             };
             self.voice.line_once("prune", &object.to_string(), &reason);
             findings.waiting.push(Note::on(&object, &reason));
         }
         self.keep_inventory().await
+    }
+
+    /// Whether an object that no manifest names is there, ours, and not to be kept.
+    fn is_there_to_prune(&self, object: &ObjectId) -> bool {
+        let cache = self.watches.cache();
+        let (Some(applied), Some(seen)) = (self.inventory.get(object), cache.get(object)) else { return false };
+        plan::owns(applied, seen) && !seen.keep
+    }
+
+    /// An object that would go with a definition, whoever made it.
+    async fn what_needs(&self, object: &ObjectId) -> Result<Option<String>, Error> {
+        let resource = object.name.parse::<Resource>().ok().filter(|_| object.kind == DEFINITION);
+        let Some(kind) = resource.and_then(|resource| self.kinds.find_resource(&resource)) else { return Ok(None) };
+        let one = kind.api(&self.client, None).list_metadata(&ListParams::default().limit(1)).await;
+        let one = one.map_err(|source| Error::cluster("looking for what a definition would take away", source))?;
+        let shown = |left: &PartialObjectMeta<DynamicObject>| match left.namespace() {
+            Some(namespace) => format!("{} {namespace}/{}", kind.resource.kind, left.name_any()),
+            None => format!("{} {}", kind.resource.kind, left.name_any()),
+        };
+        Ok(one.items.first().map(shown))
     }
 
     /// Whether every workload of the commit has been healthy for long enough.

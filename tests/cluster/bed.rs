@@ -257,7 +257,8 @@ impl Bed {
 impl Drop for Bed {
     fn drop(&mut self) {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        for environment in &self.environments {
+        // A guest goes before its host.
+        for environment in self.environments.iter().rev() {
             let _turn = turn();
             self.run(&["uninstall", environment]);
             let _ = self.runtime.block_on(namespaces.delete(environment, &DeleteParams::background()));
@@ -272,7 +273,7 @@ pub fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = found() {
             return found;
         }
-        assert!(started.elapsed() < Duration::from_secs(60), "waited in vain for {what}");
+        assert!(started.elapsed() < Duration::from_secs(300), "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(200));
     }
 }

@@ -164,4 +164,12 @@ fn a_branch_that_was_rewritten_by_force_is_followed() {
     assert_eq!(bed.report()["manifest_commit"], commit.as_str());
     assert_eq!(bed.maps(), ["a"]);
     assert_eq!(bed.value("a").unwrap(), "other history");
+    let told = || bed.events().into_iter().filter(|event| event.starts_with("Rewritten")).collect::<Vec<_>>();
+    assert!(told().len() == 1 && told()[0].contains("main was rewritten by force"), "{:?}", told());
+    // A commit upon another is none, and nor are several at once.
+    for value in ["5", "6"] {
+        bed.commit(&[("a.yaml", &map("a", value))]);
+    }
+    bed.synced();
+    assert_eq!((bed.value("a").unwrap().as_str(), told().len()), ("6", 1));
 }

@@ -7,12 +7,13 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::Deployment,
-        core::v1::{ConfigMap, Event, Namespace},
+        core::v1::{ConfigMap, Event, Namespace, Secret},
     },
 };
 use kube::{
-    Api, Client,
+    Api, Client, Config,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::{Value as Json, json};
 use std::{
@@ -29,7 +30,33 @@ pub struct Bed {
     pub runtime: tokio::runtime::Runtime,
     pub folder: tempfile::TempDir,
     pub bare: PathBuf,
+    /// Another cluster than that of the environment.
+    kubeconfig: Option<PathBuf>,
 }
+
+/// The sync's own namespace, there and not on its way out. Its last installation would take it away under our feet, but for a
+/// Secret of somebody else's.
+async fn keep_system(client: &Client, keeper: &str) {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), SYSTEM);
+    let made = PostParams::default();
+    let named = |name: &str| json!({ "metadata": { "name": name } });
+    let began = Instant::now();
+    loop {
+        let namespace = serde_json::from_value(named(SYSTEM)).unwrap();
+        let _ = namespaces.create(&made, &namespace).await;
+        let secret: Secret = serde_json::from_value(named(keeper)).unwrap();
+        match secrets.create(&made, &secret).await {
+            Ok(_) => return,
+            Err(error) => assert!(began.elapsed() < PATIENCE, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+const SYSTEM: &str = "gitops-hooks-system";
+/// The longest that anything is waited for; how long it takes is nobody's promise.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(format!("GITOPS_HOOKS_TEST_{name}")).ok().filter(|value| !value.is_empty())
@@ -37,24 +64,36 @@ pub fn variable(name: &str) -> Option<String> {
 
 impl Bed {
     pub fn new(name: &str) -> Option<Self> {
+        Self::beside(name, None)
+    }
+
+    /// The same with a cluster of the test's own.
+    pub fn beside(name: &str, kubeconfig: Option<&Path>) -> Option<Self> {
         let (Some(root), Ok(_)) = (variable("GIT_ROOT"), std::env::var("KUBECONFIG")) else {
             testbed::skipped("needs the test bed (make testbed)");
             return None;
         };
         let name = format!("sync-{name}-{}", std::process::id());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let client = runtime.block_on(gitops_hooks::cluster::connect(None)).unwrap();
+        let client = match kubeconfig {
+            None => runtime.block_on(gitops_hooks::cluster::connect(None)).unwrap(),
+            Some(file) => runtime.block_on(async {
+                gitops_hooks::tls::choose_provider();
+                let kubeconfig = Kubeconfig::read_from(file).unwrap();
+                let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+                Client::try_from(config).unwrap()
+            }),
+        };
         let bare = Path::new(&root).join(format!("{name}.git"));
         let folder = tempfile::tempdir().unwrap();
-        let bed = Self { name, client, runtime, folder, bare };
-        for namespace in [bed.name.as_str(), "gitops-hooks-system"] {
+        let kubeconfig = kubeconfig.map(Path::to_owned);
+        let bed = Self { name, client, runtime, folder, bare, kubeconfig };
+        bed.runtime.block_on(async {
+            keep_system(&bed.client, &bed.name).await;
             let api: Api<Namespace> = Api::all(bed.client.clone());
-            let object = serde_json::from_value(json!({ "metadata": { "name": namespace } })).unwrap();
-            match bed.runtime.block_on(api.create(&PostParams::default(), &object)) {
-                Err(kube::Error::Api(status)) if status.code == 409 => {}
-                other => drop(other.unwrap()),
-            }
-        }
+            let object = serde_json::from_value(json!({ "metadata": { "name": bed.name } })).unwrap();
+            api.create(&PostParams::default(), &object).await.unwrap();
+        });
         git(folder_of(&bed), &["init", "-q", "--bare", "-b", "main", bed.bare.to_str().unwrap()]);
         git(folder_of(&bed), &["init", "-q", "-b", "main", "work"]);
         for (key, value) in [("user.name", "T"), ("user.email", "t@example.com")] {
@@ -81,7 +120,7 @@ impl Bed {
 
     pub fn settings(&self, url: &str) {
         let text = format!(
-            "environment: {0}\nnamespace: {0}\nurl: {url}\nbranch: main\npath: staging\npatience: 60s\ncredentials: {1}/credentials\ndata: {1}/data\n",
+            "environment: {0}\nnamespace: {0}\nurl: {url}\nbranch: main\npath: staging\npatience: 240s\ncredentials: {1}/credentials\ndata: {1}/data\n",
             self.name,
             self.folder.path().display()
         );
@@ -109,6 +148,9 @@ impl Bed {
     pub fn command(&self) -> Command {
         let mut command = Command::cargo_bin("gitops-hooks").unwrap();
         command.args(["sync", "--config"]).arg(self.folder.path().join("sync.yaml")).env("POD_NAME", &self.name);
+        if let Some(file) = &self.kubeconfig {
+            command.env("KUBECONFIG", file);
+        }
         command
     }
 
@@ -158,7 +200,7 @@ impl Bed {
     /// The report, where one was written.
     pub fn reported(&self) -> Option<Json> {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), "gitops-hooks-system");
-        let map = self.runtime.block_on(api.get_opt(&format!("gitops-hooks-report-{}", self.name))).unwrap()?;
+        let map = self.runtime.block_on(api.get_opt(&format!("gitops-hooks-report-{}", self.name))).ok()??;
         serde_json::from_str(&map.data?["report.json"]).ok()
     }
 
@@ -245,6 +287,8 @@ impl Drop for Bed {
             let leases: Api<k8s_openapi::api::coordination::v1::Lease> =
                 Api::namespaced(self.client.clone(), "gitops-hooks-system");
             let _ = leases.delete(&format!("gitops-hooks-{}", self.name), &DeleteParams::default()).await;
+            let secrets: Api<Secret> = Api::namespaced(self.client.clone(), SYSTEM);
+            let _ = secrets.delete(&self.name, &DeleteParams::default()).await;
         });
         let _ = fs::remove_dir_all(&self.bare);
     }
@@ -293,14 +337,14 @@ impl Drop for Running {
     }
 }
 
-/// Waits for something to come true; how long it takes is nobody's promise.
+/// Waits for something to come true.
 pub fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(found) = found() {
             return found;
         }
-        assert!(started.elapsed() < Duration::from_secs(120), "waited in vain for {what}");
+        assert!(started.elapsed() < PATIENCE, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }

@@ -1,7 +1,7 @@
 //! Workloads that do not come up, and fields that cannot be changed.
 
-use crate::bed::{Bed, app, map, text, variable};
-use k8s_openapi::api::apps::v1::Deployment;
+use crate::bed::{Bed, app, map, text, until, variable};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 
 #[test]
 fn a_crash_is_told_with_the_last_lines_of_its_log_and_stops_nothing_else() {
@@ -27,7 +27,31 @@ fn a_crash_is_told_with_the_last_lines_of_its_log_and_stops_nothing_else() {
     assert!(report["waiting"][0]["reason"].as_str().unwrap().contains("once all"), "{report}");
     let commit = bed.commit(&[("app.yaml", &app(1)), ("c.yaml", &map("c", "1"))]);
     bed.says(&commit, "healthy");
-    crate::bed::until("the prune", || bed.value("b").is_none().then_some(()));
+    until("the prune", || bed.value("b").is_none().then_some(()));
+}
+
+#[test]
+fn the_moment_in_which_a_crashing_container_is_called_ready_prunes_nothing() {
+    let Some(bed) = Bed::new("moment") else { return };
+    bed.set("interval: 1s");
+    let commit = bed.commit(&[("app.yaml", &app(1)), ("b.yaml", &map("b", "1"))]);
+    let _sync = bed.running();
+    bed.says(&commit, "healthy");
+    // Without a probe Kubernetes calls it ready until it ends.
+    let crash = app(1).replace("command: [sleep, '3600']", "command: [sh, -c, 'sleep 2; exit 3']");
+    let commit = bed.commit(&[("app.yaml", &crash)]);
+    until("the moment", || bed.log().contains("once every workload has been healthy").then_some(()));
+    bed.says(&commit, "unhealthy");
+    // Twice more it is called ready.
+    until("two more crashes", || {
+        let pods = bed.runtime.block_on(bed.api::<Pod>().list(&kube::api::ListParams::default())).unwrap();
+        let restarts = |pod: &Pod| pod.status.as_ref()?.container_statuses.as_ref()?.first().map(|it| it.restart_count);
+        pods.items.iter().any(|pod| restarts(pod).is_some_and(|count| count > 2)).then_some(())
+    });
+    assert_eq!(bed.value("b").unwrap(), "1");
+    let commit = bed.commit(&[("app.yaml", &app(1))]);
+    bed.says(&commit, "healthy");
+    until("the prune", || bed.value("b").is_none().then_some(()));
 }
 
 #[test]

@@ -3,10 +3,10 @@
 
 use super::image::{self, Source, Wish};
 use crate::{
-    cluster::{self, Credentials, Files, Installation},
+    cluster::{self, Credentials, Files, ImagePull, Installation},
     config::{Config, Environment},
     git,
-    sync::{self, Kinds, Settings},
+    sync::{self, Kinds, Reach, Settings},
     ui::{Outcome, Progress, Tone, paint},
     values::{EnvironmentName, RemoteUrl, Span},
 };
@@ -51,9 +51,27 @@ pub(in crate::cli) struct Install {
     /// A file with public SSH keys, as `~/.ssh/authorized_keys` has them: only commits that one of them has signed are applied.
     #[arg(long, value_name = "FILE")]
     verify: Option<PathBuf>,
+    /// Let the manifests hold every kind in every namespace, definitions and roles among them. Whoever can push to the manifest
+    /// repository then rules the cluster.
+    #[arg(long, conflicts_with = "allow")]
+    cluster_wide: bool,
+    /// A resource that the manifests may hold besides the usual ones, as kubectl names it: `secrets`,
+    /// `certificates.cert-manager.io`. May be given more than once.
+    #[arg(long, value_name = "RESOURCE")]
+    allow: Vec<sync::Resource>,
+    /// Run in the pod of another environment that follows the same repository, with its credentials.
+    #[arg(
+        long,
+        value_name = "ENVIRONMENT",
+        conflicts_with_all = ["cron", "image", "repository", "image_pull_secret", "deploy_key", "known_hosts", "username", "password_file", "ca"]
+    )]
+    pod_of: Option<EnvironmentName>,
     /// How often the repository is asked.
     #[arg(long, value_name = "TIME", default_value = "15s")]
     interval: Span,
+    /// Look at the repository at these times only, as `cron` writes them, in place of a pod that runs all the time.
+    #[arg(long, value_name = "SCHEDULE", conflicts_with = "interval")]
+    cron: Option<String>,
     /// Print what would be applied and change nothing. What Secrets hold is left out.
     #[arg(long)]
     dry_run: bool,
@@ -74,6 +92,7 @@ pub(super) async fn install(
     if arguments.dry_run {
         // A dry run needs no cluster.
         let gather = || Credentials::gather(&settings.url, &files, Credentials::default());
+        let settings = Settings { pod: arguments.pod_of.clone(), ..settings.clone() };
         let credentials = if files.is_empty() { None } else { Some(gather()?) };
         let image = Source::named(&arguments.image, config, environment)?;
         let pull = image::pull(&arguments.image, &arguments.environment, config, &image, None, progress).await?;
@@ -83,11 +102,15 @@ pub(super) async fn install(
             pull,
             image: image.to_string(),
             ports: cluster::USUAL_PORTS.to_vec(),
+            guests: Vec::new(),
         })?);
     }
 
     // What cannot work is said before anything is touched.
-    let source = Source::of(&arguments.image, config, environment)?;
+    let source = match &arguments.pod_of {
+        Some(host) => Err(host),
+        None => Ok(Source::of(&arguments.image, config, environment)?),
+    };
     let client = cluster::connect(arguments.context.as_deref()).await?;
     cluster::expect_namespace(&client, &settings.namespace).await?;
     cluster::settle(&client, || {
@@ -100,40 +123,79 @@ pub(super) async fn install(
     if let Some(name) = &arguments.image.image_pull_secret {
         cluster::expect_pull_secret(&client, name).await?;
     }
+    if settings.reach == Reach::Cluster {
+        progress.line(&paint(
+            &format!(
+                "Cluster-wide: the sync gets every right in this cluster. Whoever can push to {} of {} then rules it, and may read every Secret.",
+                settings.branch,
+                settings.url.shown()
+            ),
+            Tone::Warn,
+        ));
+    }
+    let kinds = Kinds::discover(&client).await?;
+    let source = match source {
+        Ok(source) => source,
+        Err(host) => {
+            let host = cluster::host(&client, host, &settings).await?;
+            let settings = settings.beside(&host);
+            adoption(arguments, environment, &settings, repository, (&client, &kinds), progress).await?;
+            return join(&client, &kinds, &host, settings, progress).await;
+        }
+    };
     let held = cluster::held_credentials(&client, &settings.environment).await?;
     let credentials = Some(Credentials::gather(&settings.url, &files, held)?);
     let image = image::push(source, config, progress).await?;
     let pull = image::pull(&arguments.image, &arguments.environment, config, &image, Some(&client), progress).await?;
-    let kinds = Kinds::discover(&client).await?;
-    adoption(arguments, environment, repository, &client, &kinds, progress).await?;
-    let environment = settings.environment.clone();
+    adoption(arguments, environment, &settings, repository, (&client, &kinds), progress).await?;
     let ports = cluster::api_ports(&client).await?;
-    let installation = Installation { settings, credentials, pull, image: image.to_string(), ports };
-    apply(&client, &kinds, &environment, &installation, progress).await
+    let guests = cluster::guests(&client, &settings.environment).await?;
+    let installation = Installation { settings, credentials, pull, image: image.to_string(), ports, guests };
+    apply(&client, &kinds, &installation, progress).await
+}
+
+/// Lets an environment run in the pod of another.
+async fn join(client: &Client, kinds: &Kinds, host: &Settings, settings: Settings, progress: &Progress) -> Result<()> {
+    let installation = Installation {
+        settings,
+        credentials: None,
+        pull: ImagePull::Open,
+        image: String::new(),
+        ports: Vec::new(),
+        guests: Vec::new(),
+    };
+    cluster::apply(client, kinds, &cluster::objects(&installation)?).await?;
+    cluster::seat(client, host, &cluster::guests(client, &host.environment).await?).await?;
+    apply(client, kinds, &installation, progress).await
 }
 
 /// Applies an installation, waits for its pod, and says what that says.
 pub(super) async fn apply(
     client: &Client,
     kinds: &Kinds,
-    environment: &EnvironmentName,
     installation: &Installation,
     progress: &Progress,
 ) -> Result<()> {
+    let settings = &installation.settings;
+    let environment = &settings.environment;
     let task = progress.task(&format!("sync of {environment}"));
     task.message("applying");
     let waited = async {
         cluster::apply(client, kinds, &cluster::objects(installation)?).await?;
-        cluster::remove_old_rights(client, kinds, environment, &installation.settings.namespace).await?;
+        cluster::remove_old(client, kinds, settings).await?;
         if !installation.pull.is_ours() {
             cluster::remove_pull_secret(client, environment).await?;
         }
-        cluster::wait(client, kinds, environment, |reason| task.message(reason)).await
+        cluster::wait(client, kinds, settings, |reason| task.message(reason)).await
     };
     match waited.await {
         Ok(report) => {
             let phase = report.phase.as_str();
-            task.clone().end(&Outcome::Done(format!("runs in {} and says: {phase}", sync::NAMESPACE)));
+            let runs = match &settings.schedule {
+                None => "runs".to_owned(),
+                Some(schedule) => format!("runs at {schedule:?}"),
+            };
+            task.clone().end(&Outcome::Done(format!("{runs} in {} and says: {phase}", sync::NAMESPACE)));
             if let Some(message) = report.message {
                 progress.line(&paint(&message, Tone::Warn));
             }
@@ -153,6 +215,9 @@ fn settings(arguments: &Install, environment: &Environment) -> Result<Settings> 
     let settings = Settings {
         path: (*manifests.path).clone(),
         interval: arguments.interval,
+        reach: if arguments.cluster_wide { Reach::Cluster } else { Reach::Namespace },
+        allowed: arguments.allow.clone(),
+        schedule: arguments.cron.clone(),
         verify: arguments.verify.as_deref().map(cluster::public_keys).transpose()?.unwrap_or_default(),
         ..Settings::in_pod(name, environment.namespace.as_str(), url, &manifests.branch)
     };
@@ -174,15 +239,14 @@ fn files(arguments: &Install) -> Files {
 async fn adoption(
     arguments: &Install,
     environment: &Environment,
+    settings: &Settings,
     repository: &git::Repository,
-    client: &Client,
-    kinds: &Kinds,
+    (client, kinds): (&Client, &Kinds),
     progress: &Progress,
 ) -> Result<()> {
     let task = progress.task("what stands there");
     task.message("reading the manifests");
-    let found =
-        cluster::existing(client, kinds, repository, &environment.manifests, environment.namespace.as_str()).await;
+    let found = cluster::existing(client, kinds, repository, &environment.manifests, settings).await;
     let found = match found {
         Ok(found) => found,
         // To install before the repository is filled is no mistake; to adopt from nothing is.

@@ -50,12 +50,16 @@ pub(super) async fn upgrade(arguments: &Upgrade, config: &Config, progress: &Pro
     let settings = installed(&client, &arguments.environment).await?.with_port();
     let held = cluster::held_credentials(&client, &arguments.environment).await?;
     let credentials = Some(Credentials::gather(&settings.url, &cluster::Files::default(), held)?);
+    if let Some(host) = &settings.pod {
+        return Err(IsGuest { environment: arguments.environment.clone(), host: host.clone() }.into());
+    }
     let image = image::push(source, config, progress).await?;
     let pull = image::pull(&arguments.image, &arguments.environment, config, &image, Some(&client), progress).await?;
     let kinds = Kinds::discover(&client).await?;
     let ports = cluster::api_ports(&client).await?;
-    let installation = Installation { settings, credentials, pull, image: image.to_string(), ports };
-    install::apply(&client, &kinds, &arguments.environment, &installation, progress).await
+    let guests = cluster::guests(&client, &arguments.environment).await?;
+    let installation = Installation { settings, credentials, pull, image: image.to_string(), ports, guests };
+    install::apply(&client, &kinds, &installation, progress).await
 }
 
 pub(super) async fn suspend(arguments: &Suspend, progress: &Progress) -> Result<()> {
@@ -79,8 +83,12 @@ pub(super) async fn resume(arguments: &Target, progress: &Progress) -> Result<()
 
 pub(super) async fn reconcile(arguments: &Target, progress: &Progress) -> Result<()> {
     let client = cluster::connect(arguments.context.as_deref()).await?;
-    installed(&client, &arguments.environment).await?;
-    sync::nudge(&client, &arguments.environment).await?;
+    let settings = installed(&client, &arguments.environment).await?;
+    if settings.schedule.is_some() {
+        cluster::run_now(&client, settings.host()).await?;
+    } else {
+        sync::nudge(&client, &arguments.environment).await?;
+    }
     progress.line(&format!(
         "the sync of {} looks now; `gitops-hooks status --follow` shows what comes of it",
         arguments.environment
@@ -102,4 +110,13 @@ async fn installed(client: &kube::Client, environment: &EnvironmentName) -> Resu
 )]
 struct NotInstalled {
     environment: EnvironmentName,
+}
+
+/// The program of a pod is upgraded by the name of its host.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{environment} runs in the pod of {host}")]
+#[diagnostic(code(usage), help("`gitops-hooks cluster upgrade {host}` upgrades both"))]
+struct IsGuest {
+    environment: EnvironmentName,
+    host: EnvironmentName,
 }
