@@ -96,6 +96,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("status --json", "for programs"),
         ],
     ),
+    ("ui", &[("ui --open", "see it"), ("ui --export report.html", "one file to send to somebody")]),
     ("doctor", &[("doctor", "everything"), ("doctor --offline", "ask nobody else")]),
     ("plan", &[("plan staging", "what the sync would create, change and prune")]),
     (

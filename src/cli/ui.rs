@@ -13,10 +13,6 @@ use std::{
 };
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  gitops-hooks ui --open                    see it
-  gitops-hooks ui --export report.html      one file to send to somebody")]
 pub(super) struct Arguments {
     /// The port on 127.0.0.1; without it, any that is free.
     #[arg(long, default_value_t = 0, hide_default_value = true)]

@@ -1,5 +1,5 @@
 //! Debian's chromium, headless, through its own `chromedriver`. Where there is none, a test says so and ends. What is needed of
-//! WebDriver (<https://www.w3.org/TR/webdriver2/>) is a few calls in JSON; the crates for it turn on features of serde and reqwest
+//! `WebDriver` (<https://www.w3.org/TR/webdriver2/>) is a few calls in JSON; the crates for it turn on features of serde and reqwest
 //! that would have every dependency built a second time for the tests.
 
 use super::super::testbed;
@@ -52,7 +52,7 @@ impl Browser {
         Some(browser)
     }
 
-    /// One call; the error is WebDriver's own.
+    /// One call; the error is the driver's own.
     fn call(&self, request: reqwest::RequestBuilder) -> Result<Value, String> {
         let text = self.runtime.block_on(async { request.send().await?.text().await }).unwrap();
         let answer: Value = serde_json::from_str(&text).unwrap();
