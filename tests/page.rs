@@ -2,6 +2,7 @@
 //! pressed against the real cluster.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+#![allow(clippy::needless_pass_by_value, reason = "a call's body is written where it is sent")]
 
 mod context;
 mod page {

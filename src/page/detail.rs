@@ -106,7 +106,7 @@ pub(super) fn view(facts: &Facts, links: &Links, commit: &Logged, asked: &Asked)
             h2 { (commit.subject) }
             p class="by" { code { (commit.id) } br; (commit.author) ", " (moment(commit.time)) @if !row.is_pushed { " " span class="tag" { "not pushed" } } }
             section {
-                h3 { "Checks" }
+                h3 { "What ran" }
                 @if runs.is_empty() { p class="quiet" { "Nothing ran for it in this clone. " (if row.checks.mark == Mark::Good { "It was published elsewhere, which happens only after its steps passed." } else { "Its steps run when it is pushed or delivered." }) } }
                 @for run in runs.iter().rev() { (one_run(run)) }
             }
@@ -237,7 +237,7 @@ fn delivery(
             p { (entry.author) " " (what(entry)) " " (moment(entry.time)) ", manifest commit " code { (entry.commit.short()) } ". "
                 @let became = status::became(past, at, report);
                 @if !became.is_empty() { "Now: " b { (became) } "." }
-                @if let Some(seen) = joined.sighting(name, &entry.commit) { " It was " (seen.phase) " " (moment(seen.since)) "." }
+                @if let Some(seen) = joined.sighting(name, &entry.commit) { " Seen " (seen.phase) " " (moment(seen.since)) "." }
             }
             @match patch {
                 Some(Ok(patch)) => details { summary { "The delivered patch" } (diff(patch)) },
@@ -246,7 +246,7 @@ fn delivery(
             }
             @if let Some(trace) = facts.trace(name).filter(|_| is_current) {
                 @match &trace.verdict {
-                    Verdict::Live => p { (badge(Mark::Good, "healthy")) },
+                    Verdict::Live => {},
                     Verdict::Moving(why) => p { (badge(Mark::Moving, "rolling out")) " " (why) },
                     Verdict::Stuck(why) => p { (badge(Mark::Bad, "stuck")) " " (why) },
                     Verdict::Unknown(why) => p { (badge(Mark::Waiting, "not known")) " " (why) },

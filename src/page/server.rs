@@ -1,6 +1,8 @@
 //! The server of the page, on loopback alone. Every request goes through the gate, and every answer says what a browser may do
 //! with it.
 
+#![allow(clippy::unused_async, reason = "the handlers of a route are asynchronous, whether or not one waits")]
+
 use super::{
     Error, Serving, Settings,
     act::{self, Verb, Wanted},
@@ -241,11 +243,12 @@ async fn events(
     let (patches, now) = app.watched.listen();
     let listening = Listening::of(Arc::clone(&app.watched));
     let first = if since.generation == now { "current" } else { "stale" };
-    let hello = stream::iter([Ok(Event::default().event(first).data(""))]);
+    // A browser passes over an event without data.
+    let hello = stream::iter([Ok(Event::default().event(first).data(first))]);
     let rest = stream::unfold((patches, listening), |(mut patches, listening)| async move {
         let event = match patches.recv().await {
             Ok(patch) => Event::default().event("patch").data(serde_json::to_string(&*patch).unwrap_or_default()),
-            Err(RecvError::Lagged(_)) => Event::default().event("stale").data(""),
+            Err(RecvError::Lagged(_)) => Event::default().event("stale").data("stale"),
             Err(RecvError::Closed) => return None,
         };
         Some((Ok(event), (patches, listening)))

@@ -29,7 +29,8 @@ impl<'p> From<&'p Line> for Dots<'p> {
 pub(super) fn dots(dots: &Dots<'_>) -> Markup {
     let most = dots.points.iter().map(|point| point.seconds).fold(0.0, f64::max).max(0.001);
     let last = count(dots.points.len().saturating_sub(1).max(1));
-    let x = |at: usize| LEFT + (WIDTH - LEFT - 8.0) * if dots.points.len() == 1 { 0.5 } else { count(at) / last };
+    let x =
+        |at: usize| LEFT + 6.0 + (WIDTH - LEFT - 14.0) * if dots.points.len() == 1 { 0.5 } else { count(at) / last };
     let y = |seconds: f64| TOP + (HEIGHT - TOP - BOTTOM) * (1.0 - seconds / most);
     let path: Vec<String> =
         dots.points.iter().enumerate().map(|(at, point)| format!("{:.1},{:.1}", x(at), y(point.seconds))).collect();
@@ -53,8 +54,20 @@ pub(super) fn dots(dots: &Dots<'_>) -> Markup {
     }
 }
 
+/// The second sort of a bar's counts, which stands on the first.
+pub(super) enum Rest {
+    /// What should not be.
+    Bad(&'static str),
+    /// What is as well as the first.
+    Other(&'static str),
+}
+
 /// Counts, one after the other, each of two sorts.
-pub(super) fn bars(bars: &[Bar], good: &str, rest: &str, label: &str) -> Markup {
+pub(super) fn bars(bars: &[Bar], good: &str, rest: &Rest, label: &str) -> Markup {
+    let (rest, class) = match rest {
+        Rest::Bad(word) => (word, "bad"),
+        Rest::Other(word) => (word, "other"),
+    };
     let most = count(bars.iter().map(|bar| bar.good + bar.rest).max().unwrap_or_default().max(1));
     let step = (WIDTH - LEFT - 4.0) / count(bars.len().max(1));
     let height = |amount: usize| (HEIGHT - TOP - BOTTOM) * count(amount) / most;
@@ -68,7 +81,7 @@ pub(super) fn bars(bars: &[Bar], good: &str, rest: &str, label: &str) -> Markup 
                     title { (bar.label) ": " (bar.good) " " (good) ", " (bar.rest) " " (rest) }
                     rect class="hover" x=(format!("{left:.1}")) y=(TOP) width=(format!("{step:.1}")) height=(base - TOP) {}
                     rect class="good" x=(format!("{:.1}", left + 1.5)) y=(format!("{:.1}", base - height(bar.good))) width=(format!("{:.1}", step - 3.0)) height=(format!("{:.1}", height(bar.good))) {}
-                    rect class="rest" x=(format!("{:.1}", left + 1.5)) y=(format!("{:.1}", base - height(bar.good) - height(bar.rest))) width=(format!("{:.1}", step - 3.0)) height=(format!("{:.1}", height(bar.rest))) {}
+                    rect class=(class) x=(format!("{:.1}", left + 1.5)) y=(format!("{:.1}", base - height(bar.good) - height(bar.rest))) width=(format!("{:.1}", step - 3.0)) height=(format!("{:.1}", height(bar.rest))) {}
                 }
             }
             @if let (Some(first), Some(last)) = (bars.first(), bars.last()) {

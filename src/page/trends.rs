@@ -5,7 +5,7 @@ use super::{
     live::Fragment,
     parts::{Links, badge, empty, short, took},
     row::Mark,
-    svg::{self, Dots},
+    svg::{self, Dots, Rest},
     trend::{Bar, Line, Point, Trend, median},
 };
 use jiff::Timestamp;
@@ -47,10 +47,10 @@ fn all(facts: &Facts, links: &Links) -> Markup {
             }
             h2 { "Deliveries" }
             div class="charts" {
-                (panel("Deliveries a week", &format!("{deliveries} stayed, {failed} were taken back or not healthy."), &svg::bars(&trend.deliveries, "stayed", "taken back or not healthy", "Deliveries a week")))
-                (times("Commit to healthy", &trend.lead, "No delivery was seen healthy yet: this page and `gitops-hooks status` note it when they see it."))
+                (panel("Deliveries a week", &format!("{deliveries} stayed, {failed} were taken back or not healthy."), &svg::bars(&trend.deliveries, "stayed", &Rest::Bad("taken back or not healthy"), "Deliveries a week")))
+                (times("Commit to healthy", &trend.lead, "No delivery was seen healthy yet. This page notes it when it sees it, and so does gitops-hooks status."))
                 (times("Time to restore", &trend.restore, "Nothing had to be restored, as far as was seen."))
-                (panel("Steps that were not run again", &format!("{known} had passed on the same inputs, {ran} ran."), &svg::bars(&trend.cache, "known", "ran", "Steps that were not run again, day by day")))
+                (panel("Steps that were not run again", &format!("{known} had passed on the same inputs, {ran} ran."), &svg::bars(&trend.cache, "known", &Rest::Other("ran"), "Steps that were not run again, day by day")))
             }
         }
     }

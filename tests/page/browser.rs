@@ -1,6 +1,9 @@
-//! Debian's chromium, headless, driven through its own `chromedriver`. Where there is none, a test says so and ends.
+//! Debian's chromium, headless, through its own `chromedriver`. Where there is none, a test says so and ends. What is needed of
+//! `WebDriver` (<https://www.w3.org/TR/webdriver2/>) is a few calls in JSON; the crates for it turn on features of serde and reqwest
+//! that would have every dependency built a second time for the tests.
 
 use super::super::testbed;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use gitops_hooks::tls;
 use serde_json::{Value, json};
 use std::{
@@ -9,15 +12,18 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
-use thirtyfour::prelude::*;
 use tokio::runtime::Runtime;
 
 /// How long anything may take to be seen.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The key under which an element's name is given.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 pub struct Browser {
     runtime: Runtime,
-    driver: Option<WebDriver>,
+    client: reqwest::Client,
+    /// `http://127.0.0.1:PORT/session/ID`
+    session: String,
     server: Child,
 }
 
@@ -36,24 +42,40 @@ impl Browser {
         std::thread::spawn(move || lines.for_each(drop));
         tls::choose_provider();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let driver = runtime.block_on(async {
-            let mut capabilities = DesiredCapabilities::chrome();
-            for argument in ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"] {
-                capabilities.add_arg(argument).unwrap();
-            }
-            WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities).await.unwrap()
-        });
-        let browser = Self { runtime, driver: Some(driver), server };
+        let session = format!("http://127.0.0.1:{port}/session");
+        let mut browser = Self { runtime, client: reqwest::Client::new(), session, server };
+        let arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"];
+        let wanted = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": arguments } } } });
+        let made = browser.post("", wanted).unwrap();
+        browser.session = format!("{}/{}", browser.session, made["sessionId"].as_str().unwrap());
         browser.size(1280, 800);
         Some(browser)
     }
 
-    fn driver(&self) -> &WebDriver {
-        self.driver.as_ref().unwrap()
+    /// One call; the error is the driver's own.
+    fn call(&self, request: reqwest::RequestBuilder) -> Result<Value, String> {
+        let text = self.runtime.block_on(async { request.send().await?.text().await }).unwrap();
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        let value = answer["value"].clone();
+        if value["error"].is_string() { Err(value.to_string()) } else { Ok(value) }
+    }
+
+    fn post(&self, path: &str, body: Value) -> Result<Value, String> {
+        let request = self.client.post(format!("{}{path}", self.session));
+        self.call(request.header("Content-Type", "application/json").body(body.to_string()))
+    }
+
+    fn get(&self, path: &str) -> Result<Value, String> {
+        self.call(self.client.get(format!("{}{path}", self.session)))
+    }
+
+    fn find(&self, css: &str) -> Result<String, String> {
+        let found = self.post("/element", json!({ "using": "css selector", "value": css }))?;
+        Ok(found[ELEMENT].as_str().unwrap().to_owned())
     }
 
     pub fn open(&self, address: &str) {
-        self.runtime.block_on(self.driver().goto(address)).unwrap();
+        self.post("/url", json!({ "url": address })).unwrap();
     }
 
     pub fn size(&self, width: u32, height: u32) {
@@ -67,14 +89,13 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", features);
     }
 
-    fn devtools(&self, method: &str, parameters: Value) -> Value {
-        self.runtime.block_on(self.driver().cdp().send_raw(method, parameters)).unwrap()
+    fn devtools(&self, method: &str, parameters: Value) {
+        self.post("/goog/cdp/execute", json!({ "cmd": method, "params": parameters })).unwrap();
     }
 
     /// What an expression is in the page.
     pub fn value(&self, expression: &str) -> Value {
-        let script = format!("return ({expression});");
-        self.runtime.block_on(async { self.driver().execute(script, Vec::new()).await.unwrap().json().clone() })
+        self.post("/execute/sync", json!({ "script": format!("return ({expression});"), "args": [] })).unwrap()
     }
 
     pub fn text(&self, css: &str) -> String {
@@ -97,34 +118,30 @@ impl Browser {
     }
 
     pub fn click(&self, css: &str) {
-        let press = async {
-            let element = self.driver().find(By::Css(css)).await?;
-            element.scroll_into_view().await?;
-            element.click().await
-        };
+        let began = Instant::now();
+        let press = || self.post(&format!("/element/{}/click", self.find(css)?), json!({}));
         // What changes by itself may be another element by the time that it is pressed.
-        let done = self.runtime.block_on(press);
-        if done.is_err() {
-            std::thread::sleep(Duration::from_millis(300));
-            self.runtime.block_on(async { self.driver().find(By::Css(css)).await?.click().await }).unwrap();
+        while let Err(error) = press() {
+            assert!(began.elapsed() < Duration::from_secs(5), "{css}: {error}");
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
 
     pub fn write(&self, css: &str, text: &str) {
-        self.runtime.block_on(async { self.driver().find(By::Css(css)).await?.send_keys(text).await }).unwrap();
+        self.post(&format!("/element/{}/value", self.find(css).unwrap()), json!({ "text": text })).unwrap();
     }
 
     /// A key for whatever has the focus.
     pub fn key(&self, key: &str) {
-        self.runtime
-            .block_on(async { self.driver().action_chain().send_keys(key.to_owned()).perform().await })
-            .unwrap();
+        let press = |what: &str| json!({ "type": what, "value": key });
+        let keys = json!({ "type": "key", "id": "keyboard", "actions": [press("keyDown"), press("keyUp")] });
+        self.post("/actions", json!({ "actions": [keys] })).unwrap();
     }
 
     /// A picture, where somebody wants to look at it: `GITOPS_HOOKS_TEST_SHOTS` names a folder.
     pub fn shoot(&self, name: &str) {
         let Ok(folder) = std::env::var("GITOPS_HOOKS_TEST_SHOTS") else { return };
-        let picture = self.runtime.block_on(self.driver().screenshot_as_png()).unwrap();
+        let picture = STANDARD.decode(self.get("/screenshot").unwrap().as_str().unwrap()).unwrap();
         std::fs::write(Path::new(&folder).join(format!("{name}.png")), picture).unwrap();
     }
 
@@ -154,9 +171,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        if let Some(driver) = self.driver.take() {
-            let _ = self.runtime.block_on(driver.quit());
-        }
+        let _ = self.call(self.client.delete(&self.session));
         let _ = self.server.kill();
         let _ = self.server.wait();
     }

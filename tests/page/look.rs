@@ -59,7 +59,7 @@ fn a_commit_is_seen_from_its_first_step_to_its_row() {
     browser.key("j");
     assert_eq!(browser.value("document.activeElement.innerText"), "Start the app");
     browser.key("\u{e007}");
-    browser.until("#sheet", "Checks");
+    browser.until("#sheet", "What ran");
     browser.until("#sheet", "it has not passed on these inputs yet");
     browser.until("#sheet pre", "said no");
     browser.shoot("detail-1280-light");
