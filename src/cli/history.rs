@@ -160,14 +160,14 @@ fn result(past: &Past, at: usize, entry: &Entry, report: Option<&sync::Report>) 
         Some(Phase::Syncing) => "rolling out".to_owned(),
         Some(Phase::Unhealthy) => "not healthy".to_owned(),
         Some(Phase::Failed) => "refused".to_owned(),
-        Some(Phase::Unreachable | Phase::Suspended) | None => "runs, as far as is known".to_owned(),
+        Some(Phase::Unreachable | Phase::Suspended) | None => "runs".to_owned(),
     }
 }
 
 fn table(told: &[Told]) -> Table {
-    let mut table = Table::new(&["WHEN", "WHO", "WHAT", "COMMIT", "IMAGE", "CHECKS", "RESULT"]);
+    let mut table = Table::new(&["WHEN (UTC)", "WHO", "WHAT", "COMMIT", "IMAGE", "CHECKS", "RESULT"]);
     for told in told {
-        let when = told.time.strftime("%Y-%m-%d %H:%M UTC").to_string();
+        let when = told.time.strftime("%Y-%m-%d %H:%M").to_string();
         let what = match (&told.from, &told.why) {
             (Some(from), _) => format!("{} from {from}", told.what),
             (None, Some(why)) => format!("{}: {}", told.what, clean(why)),
