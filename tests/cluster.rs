@@ -30,7 +30,6 @@ use std::{
     fs,
     io::Write,
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 fn map(name: &str, value: &str) -> String {

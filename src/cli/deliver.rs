@@ -78,18 +78,23 @@ pub(super) fn with_pipeline<T>(
     })
 }
 
-/// Nothing where all is well; else every error is shown, and the last one is the result.
+/// Nothing where all is well; else the last error. Each has been told on its delivery's line.
 pub(super) fn verdict(told: Vec<Told>) -> Result<()> {
-    last(told.into_iter().map(|told| told.result.map(|_| ())))
+    let failed = told.into_iter().filter_map(|told| told.result.err()).last();
+    failed.map_or(Ok(()), |error| Err(super::exit::Told(error).into()))
 }
 
+/// Shows what would be delivered, and each error but the last, which is the result.
 fn show_all(shown: Vec<Shown>) -> Result<()> {
-    last(shown.into_iter().map(|Shown { environment, result }| result.map(|rehearsal| show(&environment, &rehearsal))))
-}
-
-fn last(results: impl Iterator<Item = std::result::Result<(), pipeline::Error>>) -> Result<()> {
     let mut failed = None;
-    for error in results.filter_map(std::result::Result::err) {
+    for Shown { environment, result } in shown {
+        let error = match result {
+            Ok(rehearsal) => {
+                show(&environment, &rehearsal);
+                continue;
+            }
+            Err(error) => error,
+        };
         if let Some(earlier) = failed.replace(error) {
             super::exit::show(&earlier.into());
         }

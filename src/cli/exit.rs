@@ -13,7 +13,9 @@ pub(super) fn report(result: miette::Result<()>) -> ExitCode {
         Some("config" | "usage") => 2,
         _ => 3,
     };
-    show(&error);
+    if error.downcast_ref::<Told>().is_none() {
+        show(&error);
+    }
     if let Some(pipeline::Error::Check(check::Error::Interrupted { signal })) = error.downcast_ref() {
         let interrupt = check::Interrupt::never();
         interrupt.raise(*signal);
@@ -31,6 +33,17 @@ pub(super) fn show(error: &miette::Report) {
     }
     if let Some(help) = error.help() {
         anstream::eprintln!("  {} {}", paint("next:", Tone::Strong), clean(&help.to_string()));
+    }
+}
+
+/// An error that the user has read already, with its next step.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(super) struct Told(pub(super) pipeline::Error);
+
+impl miette::Diagnostic for Told {
+    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.0.code()
     }
 }
 

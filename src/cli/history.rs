@@ -136,9 +136,9 @@ fn told(repository: &Repository, past: &Past, at: usize, report: Option<&sync::R
 }
 
 fn table(told: &[Told]) -> Table {
-    let mut table = Table::new(&["WHEN", "WHO", "WHAT", "COMMIT", "IMAGE", "CHECKS", "RESULT"]);
+    let mut table = Table::new(&["WHEN (UTC)", "WHO", "WHAT", "COMMIT", "IMAGE", "CHECKS", "RESULT"]);
     for told in told {
-        let when = told.time.strftime("%Y-%m-%d %H:%M UTC").to_string();
+        let when = told.time.strftime("%Y-%m-%d %H:%M").to_string();
         let what = match (&told.from, &told.why) {
             (Some(from), _) => format!("{} from {from}", told.what),
             (None, Some(why)) => format!("{}: {}", told.what, clean(why)),

@@ -4,7 +4,7 @@ use crate::{
     check::Interrupt,
     cluster, config,
     git::Repository,
-    status::{self, Checks, Status, Trace, Verdict},
+    status::{self, Checks, Status, Trace, Unanswered, Verdict},
     ui::{Table, Tone, clean, paint, seconds},
 };
 use jiff::Timestamp;
@@ -130,6 +130,7 @@ fn row(trace: &Trace) -> Vec<(String, Tone)> {
         commit.map_or_else(nothing, |commit| (format!("{} {}", commit.id.short(), commit.subject), Tone::Plain));
     let checks = match trace.checks {
         Checks::Passed => ("passed".to_owned(), Tone::Good),
+        Checks::Failed => ("failed".to_owned(), Tone::Bad),
         Checks::Unknown => ("not run here".to_owned(), Tone::Faint),
     };
     let (image, manifest) = match &trace.delivery {
@@ -146,7 +147,8 @@ fn row(trace: &Trace) -> Vec<(String, Tone)> {
             ((images.join("\n"), Tone::Plain), (manifest, Tone::Plain))
         }
         Ok(None) => (nothing(), nothing()),
-        Err(_) => (nothing(), ("not readable".to_owned(), Tone::Bad)),
+        Err(Unanswered::NoPlace(_)) => (nothing(), ("no place".to_owned(), Tone::Bad)),
+        Err(Unanswered::Unread(_)) => (nothing(), ("not readable".to_owned(), Tone::Bad)),
     };
     let cluster = match &trace.verdict {
         Verdict::Live => ("healthy".to_owned(), Tone::Good),
@@ -187,7 +189,11 @@ fn waits(status: &Status) -> Vec<String> {
         }
         Verdict::Stuck(why) => Some(format!("{}: {}", trace.environment, paint(&clean(why), Tone::Bad))),
     });
-    held.chain(lines).collect()
+    let reviews = status.environments.iter().filter_map(|trace| {
+        let branch = clean(trace.review.as_ref()?);
+        Some(format!("{}: {}", trace.environment, paint(&format!("waits for review on {branch}"), Tone::Warn)))
+    });
+    held.chain(reviews).chain(lines).collect()
 }
 
 fn ago(time: Timestamp) -> String {

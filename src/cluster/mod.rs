@@ -197,7 +197,11 @@ pub async fn connect(context: Option<&str>) -> Result<Client, Error> {
             let file = Kubeconfig::read().map_err(|error| none(error.to_string()))?;
             Config::from_custom_kubeconfig(file, &options).await.map_err(|error| none(error.to_string()))?
         }
-        None => Config::infer().await.map_err(|error| none(error.to_string()))?,
+        // Its source is what is wrong with the kubeconfig; that this is no pod either, nobody on a laptop wants to know.
+        None => Config::infer().await.map_err(|error| {
+            let kubeconfig = std::error::Error::source(&error).map(ToString::to_string);
+            none(kubeconfig.unwrap_or_else(|| error.to_string()))
+        })?,
     };
     let server = config.cluster_url.to_string();
     let client = Client::try_from(config).map_err(|error| none(error.to_string()))?;

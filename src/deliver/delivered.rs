@@ -1,4 +1,4 @@
-use super::{Error, Session, State, Target, commit, plan::Plan};
+use super::{Error, Session, State, Target, commit, plan::Plan, review};
 use crate::{
     git::{Ancestry, Mirror, Subtree},
     values::Oid,
@@ -14,6 +14,8 @@ pub struct Delivered {
     pub state: State,
     /// The commit that delivered it; `None` before the first delivery.
     pub commit: Option<Committed>,
+    /// The branch on which something newer waits to be reviewed and merged.
+    pub review: Option<String>,
 }
 
 /// A commit on a manifest branch.
@@ -37,7 +39,10 @@ pub fn delivered(session: &Session<'_>, target: &Target<'_>) -> Result<Delivered
     let (mirror, tip) = newest(session, target)?;
     let state = state(&mirror, target, &tip)?;
     let commit = if state.images.is_empty() { None } else { last_delivery(&mirror, target, &tip)? };
-    Ok(Delivered { tip, state, commit })
+    let review = review::branch(target);
+    let waiting = mirror.known(&review)?.map(|waiting| mirror.repository().ancestry(&waiting, &tip)).transpose()?;
+    let waits = waiting.is_some_and(|waiting| !matches!(waiting, Ancestry::Same | Ancestry::Behind));
+    Ok(Delivered { tip, state, commit, review: waits.then_some(review) })
 }
 
 /// What an environment ran by the manifests of a commit. They must say what the state says: what somebody has edited since

@@ -276,6 +276,11 @@ impl Error {
         }
     }
 
+    /// Whether the checks of what was to be delivered failed.
+    pub(super) fn is_of_checks(&self) -> bool {
+        matches!(self, Self::Images(error) if error.code().is_some_and(|code| code.to_string() == "check"))
+    }
+
     /// The error and its causes on one line, for the outbox.
     pub(super) fn in_full(&self) -> String {
         let mut text = self.to_string();

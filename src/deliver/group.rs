@@ -339,7 +339,7 @@ impl<'g> Group<'g> {
             // A note that stays behind is only looked at once more.
             let _ = match &result {
                 Ok(_) => note.done(self.session.repository, tip),
-                Err(error) => note.failed(error.in_full()),
+                Err(error) => note.failed(error, tip),
             };
         }
         self.ended.push((job.at, result));

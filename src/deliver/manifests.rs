@@ -3,14 +3,14 @@
 use super::{Error, Target, commit::Change, render};
 use crate::{
     config,
-    git::{EntryKind, Mirror, TreeEntry},
+    git::{EntryKind, ManifestFiles, Mirror, TreeEntry},
     manifest::{self, Field, File, Form, Images, Wanted},
     values::{ImageName, Oid},
 };
 use std::collections::BTreeSet;
 
 /// A manifest larger than this is not even read.
-const MAX_BYTES: u64 = 64 << 20;
+const MAX_BYTES: usize = 64 << 20;
 
 /// Patches every manifest in the environment's folder, a tree, in memory. Each blob is read once.
 pub(super) fn patch(mirror: &Mirror, target: &Target<'_>, folder: &Oid, wanted: &[Wanted]) -> Result<Change, Error> {
@@ -28,12 +28,12 @@ pub(super) fn patch(mirror: &Mirror, target: &Target<'_>, folder: &Oid, wanted: 
     let images = Images::new(wanted, &target.images);
     let mut found: BTreeSet<ImageName> = BTreeSet::new();
     let mut template = None;
+    let contents = ManifestFiles::open(mirror.repository().git_dir())?;
     for file in &files {
-        if mirror.size(file.blob)? > MAX_BYTES {
-            let limit = usize::try_from(MAX_BYTES).unwrap_or(usize::MAX);
-            return Err(manifest::Refusal::TooLarge { file: file.path.clone(), limit }.into());
+        if contents.size(file.blob)? > MAX_BYTES {
+            return Err(manifest::Refusal::TooLarge { file: file.path.clone(), limit: MAX_BYTES }.into());
         }
-        let bytes = mirror.repository().blob(file.blob)?;
+        let bytes = contents.read(file.blob)?;
         let patched = match manifest::patch(&file.of(&bytes), &images) {
             Ok(patched) => patched,
             // Of a chart's templates the references may stand in its values.
@@ -56,7 +56,7 @@ pub(super) fn patch(mirror: &Mirror, target: &Target<'_>, folder: &Oid, wanted: 
     let Some(missing) = wanted.iter().find(|wanted| !found.contains(&wanted.image)) else { return Ok(change) };
     for file in &files {
         if template.is_none() {
-            let bytes = mirror.repository().blob(file.blob)?;
+            let bytes = contents.read(file.blob)?;
             template = manifest::template(&file.of(&bytes)).map(|position| (file.path.clone(), position));
         }
     }

@@ -27,7 +27,7 @@ pub use history::{Entry, Kind, Past, history, patch};
 pub use outbox::{Note, Reason, is_at_work, note, waiting};
 pub use plan::{Act, Build, Seen};
 pub use rehearse::{Rehearsal, rehearse};
-pub use render::Error as RenderError;
+pub use render::{Error as RenderError, renderer};
 pub use review::in_review;
 pub use run::{Builds, Delivery, ResolveError, Wish, deliver};
 pub use same::source_of;

@@ -46,6 +46,9 @@ pub struct Note {
     /// Why that failed.
     #[serde(default)]
     pub last_error: Option<String>,
+    /// The commit whose checks failed then; none where something else was in the way.
+    #[serde(default)]
+    pub failed_checks: Option<Oid>,
     /// Changes with each writing, so that a note is only removed by who has seen it.
     token: String,
 }
@@ -136,15 +139,16 @@ impl Open {
         Ok(())
     }
 
-    /// Keeps the note and says in it what went wrong.
-    pub(super) fn failed(self, error: String) -> Result<(), Error> {
+    /// Keeps the note and says in it what went wrong with `tip`.
+    pub(super) fn failed(self, error: &Error, tip: &Oid) -> Result<(), Error> {
         let outbox = Outbox::lock(self.folder)?;
         let path = outbox.path(&self.environment);
         let known = read(&path, &self.environment)?;
         let mut note = known.unwrap_or_else(|| fresh(&self.environment, Reason::Asked));
         note.attempts = note.attempts.saturating_add(1);
         note.last_attempt = Some(Timestamp::now());
-        note.last_error = Some(error);
+        note.last_error = Some(error.in_full());
+        note.failed_checks = error.is_of_checks().then(|| tip.clone());
         outbox.put(&note)
     }
 }
@@ -231,6 +235,7 @@ fn fresh(environment: &EnvironmentName, reason: Reason) -> Note {
         attempts: 0,
         last_attempt: None,
         last_error: None,
+        failed_checks: None,
         token: token(),
     }
 }
@@ -283,11 +288,12 @@ mod tests {
         let repository = repository(folder.path());
         let staging = "staging".parse().unwrap();
         for _ in 0..2 {
-            begin(&repository, &staging).unwrap().failed("no network".to_owned()).unwrap();
+            let error = Error::NoUpstream { branch: "main".to_owned() };
+            begin(&repository, &staging).unwrap().failed(&error, &"a".repeat(40).parse().unwrap()).unwrap();
         }
         let note = waiting(&repository).unwrap().remove(0);
-        assert_eq!((note.attempts, note.last_error.as_deref()), (2, Some("no network")));
-        assert!(note.last_attempt.is_some());
+        assert_eq!((note.attempts, note.failed_checks), (2, None));
+        assert!(note.last_error.unwrap().contains("main") && note.last_attempt.is_some());
     }
 
     #[test]

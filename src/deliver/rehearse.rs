@@ -1,4 +1,5 @@
-//! A delivery that is only shown: everything is done but the commit and the push, and nothing is built.
+//! A delivery that is only shown: everything is done but the commit and the push, the last look before it among it, and
+//! nothing is built.
 
 use super::{
     Act, Build, Builds, Delivery, Error, Session, Wish, delivered,
@@ -50,6 +51,8 @@ pub fn rehearse(session: &Session<'_>, wish: &Wish<'_>, builds: &dyn Builds) -> 
         Ok(Draft { tree, message, fields, .. }) => {
             let unknown = format!("@sha256:{NO_DIGEST}");
             let diff = mirror.diff(&tip, &tree)?.replace(&unknown, "@sha256:…");
+            let commit = mirror.commit_unseen(&tree, &tip)?;
+            builds.look_over(target, mirror.repository().git_dir(), &commit);
             Rehearsal::Change { fields, diff, message, not_built }
         }
     })

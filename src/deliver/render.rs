@@ -145,6 +145,22 @@ pub(super) fn is_possible(mirror: &Mirror, target: &Target<'_>, base: &Oid) -> R
     }
 }
 
+/// The program that renders an environment, as far as it is known here: `path` holds an overlay or a chart, which the mirror
+/// tells where there is one. Nobody is asked.
+///
+/// # Errors
+/// What is to be rendered and cannot be.
+pub fn renderer(repository: &git::Repository, target: &Target<'_>) -> Result<Option<&'static str>, DeliverError> {
+    let manifests = &target.environment.manifests;
+    if !manifests.render {
+        return Ok(None);
+    }
+    let mirror = Mirror::open(repository, &manifests.url, git::Prompts::Never)?;
+    let Some(tip) = mirror.known(&manifests.branch)? else { return Ok(None) };
+    let renderer = Renderer::of(&mirror, target, &tip)?;
+    renderer.map_or(Ok(None), |renderer| renderer.is_installed().map(|()| Some(renderer.program)).map_err(Into::into))
+}
+
 /// The file with what a changed source becomes; `None` where nothing is rendered, or where it is there already.
 pub(super) fn rendered(
     mirror: &Mirror,

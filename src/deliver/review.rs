@@ -123,7 +123,11 @@ fn pull_request(host: &str, path: &str, branch: &str, main: &str, message: &str)
     let list = ["pr", "list", "--repo", &repository, "--head", branch, "--state", "open"];
     let open = call(&[&list[..], &["--json", "url", "--jq", ".[0].url"]].concat())?;
     if open.starts_with("https://") {
-        call(&["pr", "edit", &open, "--title", title, "--body", body])?;
+        // Not `gh pr edit`, which reads the projects of a pull request first; few tokens may.
+        let pull = format!("repos/{path}/pulls/{}", open.rsplit('/').next()?);
+        let (title, body) = (format!("title={title}"), format!("body={body}"));
+        let patch = ["api", "--hostname", host, "--method", "PATCH", &pull, "--silent"];
+        call(&[&patch[..], &["--raw-field", &title, "--raw-field", &body]].concat())?;
         return Some(open);
     }
     let create = ["pr", "create", "--repo", &repository, "--head", branch, "--base", main];

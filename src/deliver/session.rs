@@ -78,6 +78,17 @@ impl<'r> Session<'r> {
         Ok(())
     }
 
+    /// Lets git repack the mirrors that were fetched, where it finds that worth its while: every fetch and every lost race
+    /// leaves something in them. After the work, so that nobody waits for it, and without a word: it is done some other time.
+    pub fn tidy(&self) {
+        let fetched = std::mem::take(&mut *self.fetched.lock().unwrap_or_else(PoisonError::into_inner));
+        for url in fetched {
+            if let Ok(mirror) = self.open(&url) {
+                let _ = mirror.tidy();
+            }
+        }
+    }
+
     /// What a branch of the source's remote has, asked once.
     pub(super) fn upstream(&self, branch: &str) -> Result<Oid, Error> {
         let known = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner).get(branch).cloned();

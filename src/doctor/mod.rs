@@ -12,6 +12,7 @@ mod hooks_path;
 mod images;
 mod manifests;
 mod programs;
+mod render;
 mod scratch;
 mod side_by_side;
 
@@ -63,6 +64,7 @@ pub fn examine(subject: &Subject<'_>) -> Vec<Finding> {
     findings.extend(scratch::examine(repository));
     if let Ok(config) = subject.config {
         findings.extend(delivery::examine(repository, config));
+        findings.extend(render::examine(repository, config));
         if subject.reach == Reach::Everybody {
             let confirmed = configuration::Confirmed::of(repository, config);
             jobs.extend(images::jobs(config, &confirmed));

@@ -43,7 +43,7 @@ pub struct Mirror {
     pub(super) url: RemoteUrl,
     /// Where git is run: relative addresses and paths mean what they mean in the source.
     from: PathBuf,
-    prompts: Prompts,
+    pub(super) prompts: Prompts,
     /// Freed when it is closed, also by a `kill -9`.
     _lock: File,
 }
@@ -204,15 +204,21 @@ impl Mirror {
         }
     }
 
-    /// The size of a blob in bytes, without reading it.
+    /// Packs what has gathered in the mirror and drops what nothing leads to, once there is enough of it by git's own measure
+    /// (git-gc(1), "--auto"). Large packs stay as they are, so that whoever waits for the mirror does not wait long.
     ///
     /// # Errors
-    /// When it is not here.
-    pub fn size(&self, blob: &Oid) -> Result<u64, Error> {
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::read(format!("blob {blob}"), error);
-        let id = gix::ObjectId::from_hex(blob.as_str().as_bytes()).map_err(|error| failed(error.into()))?;
-        let header = self.repository.gix().find_header(id).map_err(|error| failed(error.into()))?;
-        Ok(header.size())
+    /// When git fails; the mirror is as good as before.
+    pub fn tidy(&self) -> Result<(), Error> {
+        // Every other call of git has it off, because it would work on beside us without our lock.
+        let settings = [
+            ("gc.auto", "6700"),
+            ("gc.autoDetach", "false"),
+            ("gc.bigPackThreshold", "256m"),
+            ("gc.pruneExpire", "1.day"),
+        ];
+        let git = settings.iter().fold(self.git(), |git, (key, value)| git.config(key, value));
+        git.args(["gc", "--auto", "--quiet"]).run().map(|_| ())
     }
 
     /// git on the mirror, as the user's own git would be in the source.

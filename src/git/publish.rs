@@ -1,13 +1,18 @@
 //! What a mirror gives back: trees without a work tree, commits in the user's name, and pushes that are never forced.
 
 use super::{
-    Error, Mirror, Output,
+    Error, Mirror, Output, Prompts,
     mirror::{REMOTE, references},
     program::without_secrets,
     remote::remote_error,
 };
 use crate::values::Oid;
-use std::path::Path;
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 /// One branch of a push.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,6 +139,21 @@ impl Mirror {
             .map_err(|error: crate::values::Invalid| Error::write("a tree", error))
     }
 
+    /// Writes a commit that nobody will see, for what can only be asked of one: unsigned, and reached by no reference, so that
+    /// git drops it some day.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn commit_unseen(&self, tree: &Oid, parent: &Oid) -> Result<Oid, Error> {
+        let failed = |error: git2::Error| Error::write("a commit", error);
+        let repository = git2::Repository::open_bare(self.repository.git_dir()).map_err(failed)?;
+        let nobody = git2::Signature::now("gitops-hooks", "nobody@invalid").map_err(failed)?;
+        let tree = tree_of(&repository, tree).map_err(failed)?;
+        let parent = git2::Oid::from_str(parent.as_str()).and_then(|id| repository.find_commit(id)).map_err(failed)?;
+        let commit = repository.commit(None, &nobody, &nobody, "Rehearsal", &tree, &[&parent]).map_err(failed)?;
+        commit.to_string().parse().map_err(|error: crate::values::Invalid| Error::write("a commit", error))
+    }
+
     /// Commits a tree in the user's name, signed where the user's configuration asks for it.
     ///
     /// # Errors
@@ -141,7 +161,12 @@ impl Mirror {
     pub fn commit(&self, tree: &Oid, parents: &[Oid], message: &str) -> Result<Oid, Error> {
         // `git commit-tree` does not look at commit.gpgSign (git-commit-tree(1)).
         let signs = self.git().args(["config", "--type=bool", "commit.gpgSign"]).finish()?.1.line() == "true";
-        let git = self.git().args(["commit-tree", tree.as_str()]);
+        let quiet = if signs && self.prompts == Prompts::Never { self.gpg_without_questions() } else { None };
+        let git = match quiet.transpose()? {
+            Some(program) => self.git().config("gpg.program", &program).config("gpg.openpgp.program", &program),
+            None => self.git(),
+        };
+        let git = git.args(["commit-tree", tree.as_str()]);
         let git = parents.iter().fold(git, |git, parent| git.args(["-p", parent.as_str()]));
         let git = if signs { git.arg("-S") } else { git };
         let (status, output) = git.args(["-F", "-"]).input(message).finish()?;
@@ -157,6 +182,26 @@ impl Mirror {
         } else {
             Error::Failed { command: "commit-tree".to_owned(), message: said }
         })
+    }
+
+    /// gpg asks through its agent, which was started in the user's session and knows the display by itself: only gpg's own
+    /// word keeps it from asking, and git hands on no words. So a file in the mirror says it. `None` where something else
+    /// signs.
+    fn gpg_without_questions(&self) -> Option<Result<String, Error>> {
+        let repository = &self.repository;
+        if repository.config("gpg.format").is_some_and(|format| format != "openpgp") {
+            return None;
+        }
+        let program = repository.config("gpg.openpgp.program").or_else(|| repository.config("gpg.program"));
+        let program = program.unwrap_or_else(|| "gpg".to_owned());
+        if !Path::new(&program).file_name()?.to_str()?.starts_with("gpg") {
+            return None;
+        }
+        let program = shlex::try_quote(&program).ok()?.into_owned();
+        let path = repository.git_dir().join("gpg-without-questions");
+        let text = format!("#!/bin/sh\nexec {program} --pinentry-mode error \"$@\"\n");
+        let shown = path.display().to_string();
+        Some(executable(&path, &text).map(|()| shown.clone()).map_err(|source| Error::File { path: shown, source }))
     }
 
     /// Pushes branches in one go. Each is a fast-forward from what was expected there, or nothing at all: the others are not
@@ -220,6 +265,17 @@ impl Mirror {
             })
             .collect()
     }
+}
+
+/// Makes sure that a file of ours holds this and may be executed.
+fn executable(path: &Path, text: &str) -> io::Result<()> {
+    if fs::read(path).is_ok_and(|known| known == text.as_bytes()) {
+        return Ok(());
+    }
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o700))?;
+    file.persist(path).map(|_| ()).map_err(|error| error.error)
 }
 
 fn tree_of<'r>(repository: &'r git2::Repository, treeish: &Oid) -> Result<git2::Tree<'r>, git2::Error> {

@@ -12,24 +12,28 @@ mod images;
 mod judge;
 mod leave;
 mod look_over;
+mod notice;
 mod operate;
 mod push;
 mod react;
+mod wanted;
 
 pub use ahead::{ahead, begin_ahead};
 pub use background::{detach, log_path};
 pub use by_hand::{ByHand, Scope, by_hand, plan_by_hand};
 pub use choice::{Choice, When};
 pub use commit::commit;
-pub use deliver::{Shown, Told, Wanted, deliver, moved, pulled, rehearse, told};
+pub use deliver::{Shown, Told, deliver, rehearse, told};
 pub use images::{
     At, By, ByHand as BuiltByHand, Clearing, Fated, Listed, Listing, build, explain, list, plan_prune, prune,
 };
 pub use judge::{Call, REGISTRY_HAS_IT};
 pub use leave::{Left, leave};
+pub use notice::{moved, pulled};
 pub use operate::{Proof, history, hold, promote, release, rollback};
 pub use push::push;
 pub use react::react;
+pub use wanted::Wanted;
 
 use crate::{check, config, deliver as delivery, git, hook, image, ui};
 use miette::Diagnostic;

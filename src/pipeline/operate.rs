@@ -4,8 +4,9 @@ use super::{
     Error, Pipeline, Told,
     builds::Images,
     confirmed,
-    deliver::{checked_out, ended, nudge},
+    deliver::{ended, nudge},
     runtime,
+    wanted::checked_out,
 };
 use crate::{
     cluster,
@@ -170,6 +171,7 @@ fn act_on(pipeline: &Pipeline<'_>, session: &Session<'_>, wish: Wish<'_>) -> Tol
     };
     let told = [told];
     nudge(&told);
+    session.tidy();
     let [told] = told;
     told
 }

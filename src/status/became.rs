@@ -26,6 +26,6 @@ pub fn became(past: &Past, at: usize, report: Option<&Report>) -> String {
         Some(Phase::Syncing) => "rolling out".to_owned(),
         Some(Phase::Unhealthy) => "not healthy".to_owned(),
         Some(Phase::Failed) => "refused".to_owned(),
-        Some(Phase::Unreachable | Phase::Suspended) | None => "runs, as far as is known".to_owned(),
+        Some(Phase::Unreachable | Phase::Suspended) | None => "runs".to_owned(),
     }
 }

@@ -1,9 +1,9 @@
-use super::{Checks, Commit, Delivery, Running, Status, Trace, Verdict, Waiting};
+use super::{Checks, Commit, Delivery, Running, Status, Trace, Unanswered, Verdict, Waiting};
 use crate::{
     check,
     config::{Config, Environment},
     deliver,
-    git::{Prompts, Repository},
+    git::{self, Prompts, Repository},
     sync,
     values::{EnvironmentName, HookName, Oid},
 };
@@ -39,11 +39,17 @@ pub async fn gather_in(
             .and_then(|upstream| repository.reference(&upstream.tracking))
             .map(|id| Commit { subject: repository.subject(&id).unwrap_or_default(), id });
         let outbox = note.map(|note| waiting(repository, note, commit.as_ref().map(|commit| &commit.id)));
-        let delivery = delivery(session, targets.iter().find(|target| target.name == name));
+        let (delivery, review) = match delivery(session, targets.iter().find(|target| target.name == name)) {
+            Ok((delivery, review)) => (Ok(delivery), review),
+            Err(error) => (Err(error), None),
+        };
         let cluster = report(cluster, name).await;
-        let checks = checks(repository, config, commit.as_ref().map(|commit| &commit.id), &delivery, environment);
+        let id = commit.as_ref().map(|commit| &commit.id);
+        let failed = note.and_then(|note| note.failed_checks.as_ref()).is_some_and(|failed| Some(failed) == id);
+        let checks = if failed { Checks::Failed } else { checks(repository, config, id, &delivery, environment) };
         let verdict = Verdict::of(outbox.as_ref(), &delivery, &cluster);
-        environments.push(Trace { environment: name.clone(), commit, checks, delivery, outbox, cluster, verdict });
+        let environment = name.clone();
+        environments.push(Trace { environment, commit, checks, delivery, review, outbox, cluster, verdict });
     }
     Status { version: 2, environments }
 }
@@ -55,6 +61,10 @@ const BEGINNING: jiff::SignedDuration = jiff::SignedDuration::from_secs(15);
 fn waiting(repository: &Repository, note: &deliver::Note, upstream: Option<&Oid>) -> Waiting {
     let fresh = jiff::Timestamp::now().duration_since(note.since) < BEGINNING;
     let stopped = match (&note.last_error, &note.reason) {
+        (Some(error), _) if note.failed_checks.is_some() => {
+            let name = &note.environment;
+            Some(format!("delivery waits: {error}; `gitops-hooks deliver {name}` runs its checks again and shows why"))
+        }
         (Some(error), _) => Some(format!("delivery waits: {error}")),
         (None, deliver::Reason::Fetch) => {
             Some("the upstream has moved: pull, or run `gitops-hooks deliver`".to_owned())
@@ -68,24 +78,34 @@ fn waiting(repository: &Repository, note: &deliver::Note, upstream: Option<&Oid>
     Waiting { since: note.since, stopped }
 }
 
-fn delivery(session: &deliver::Session<'_>, target: Option<&deliver::Target<'_>>) -> Result<Option<Delivery>, String> {
-    let Some(target) = target else { return Ok(None) };
-    let delivered = deliver::delivered(session, target).map_err(|error| error.to_string())?;
+/// What was delivered, and the branch on which something newer waits for its review.
+fn delivery(
+    session: &deliver::Session<'_>,
+    target: Option<&deliver::Target<'_>>,
+) -> Result<(Option<Delivery>, Option<String>), Unanswered> {
+    let Some(target) = target else { return Ok((None, None)) };
+    let delivered = deliver::delivered(session, target).map_err(|error| match &error {
+        deliver::Error::Git(git::Error::NoBranch { .. }) | deliver::Error::NoFolder { .. } => {
+            Unanswered::NoPlace(error.to_string())
+        }
+        _ => Unanswered::Unread(error.to_string()),
+    })?;
     if delivered.state.images.is_empty() {
-        return Ok(None);
+        return Ok((None, delivered.review));
     }
     let images = delivered
         .state
         .images
         .into_iter()
         .map(|(image, running)| (image, Running { source: running.source, reference: running.reference }));
-    Ok(Some(Delivery {
+    let delivery = Delivery {
         tip: delivered.tip,
         hold: delivered.state.hold.map(|hold| hold.to_string()),
         commit: delivered.commit.as_ref().map(|commit| commit.oid.clone()),
         time: delivered.commit.map(|commit| commit.time),
         images: images.collect(),
-    }))
+    };
+    Ok((Some(delivery), delivered.review))
 }
 
 async fn report(cluster: &Result<Client, String>, name: &EnvironmentName) -> Result<Option<sync::Report>, String> {
@@ -102,7 +122,7 @@ fn checks(
     repository: &Repository,
     config: &Config,
     commit: Option<&Oid>,
-    delivery: &Result<Option<Delivery>, String>,
+    delivery: &Result<Option<Delivery>, Unanswered>,
     environment: &Environment,
 ) -> Checks {
     let Some(commit) = commit else { return Checks::Unknown };

@@ -17,7 +17,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 /// The shape of `status --json`. A change that breaks readers raises `version`.
 #[derive(Debug, Clone, Serialize)]
@@ -37,9 +37,12 @@ pub struct Trace {
     pub commit: Option<Commit>,
     /// Whether that commit's checks passed, as far as this clone and the registry know.
     pub checks: Checks,
-    /// What was delivered, `null` where nothing was; the error where the manifest repository could not be asked.
+    /// What was delivered, `null` where nothing was; the error where the manifest repository cannot say.
     #[serde(serialize_with = "answer")]
-    pub delivery: Result<Option<Delivery>, String>,
+    pub delivery: Result<Option<Delivery>, Unanswered>,
+    /// The branch of the manifest repository on which a delivery waits to be reviewed and merged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub review: Option<String>,
     /// What waits in this clone's outbox.
     pub outbox: Option<Waiting>,
     /// The sync's report, `null` where none is there; the error where no cluster could be asked.
@@ -64,8 +67,27 @@ pub struct Commit {
 pub enum Checks {
     /// They passed: here, or where the delivered image was published.
     Passed,
+    /// They failed here, when a delivery ran them.
+    Failed,
     /// Nothing here says so.
     Unknown,
+}
+
+/// Why a manifest repository does not say what was delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Unanswered {
+    /// It has no place for the environment: somebody must make one.
+    NoPlace(String),
+    /// It could not be asked, or its answer not be read.
+    Unread(String),
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::NoPlace(why) | Self::Unread(why)) = self;
+        f.write_str(why)
+    }
 }
 
 /// What the state of an environment says.
@@ -103,10 +125,10 @@ pub struct Waiting {
 }
 
 /// An answer as it is, or in its place `{"error": "why there is none"}`.
-fn answer<T: Serialize, S: Serializer>(answer: &Result<Option<T>, String>, to: S) -> Result<S::Ok, S::Error> {
+fn answer<T: Serialize, E: Serialize, S: Serializer>(answer: &Result<Option<T>, E>, to: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
-    struct Failed<'a> {
-        error: &'a str,
+    struct Failed<'a, E> {
+        error: &'a E,
     }
     match answer {
         Ok(answer) => answer.serialize(to),
@@ -125,6 +147,7 @@ mod tests {
             commit: None,
             checks: Checks::Unknown,
             delivery: Ok(None),
+            review: None,
             outbox: None,
             cluster: Err("no cluster answers".to_owned()),
             verdict: Verdict::Unknown("nobody could be asked".to_owned()),

@@ -1,4 +1,4 @@
-use super::{Delivery, Waiting};
+use super::{Delivery, Unanswered, Waiting};
 use crate::sync::{Phase, Report};
 use serde::Serialize;
 
@@ -27,7 +27,7 @@ impl Verdict {
     #[must_use]
     pub fn of(
         outbox: Option<&Waiting>,
-        delivery: &Result<Option<Delivery>, String>,
+        delivery: &Result<Option<Delivery>, Unanswered>,
         cluster: &Result<Option<Report>, String>,
     ) -> Self {
         if let Some(waiting) = outbox {
@@ -39,7 +39,8 @@ impl Verdict {
         let delivery = match delivery {
             Ok(Some(delivery)) => delivery,
             Ok(None) => return Self::Stuck("nothing was delivered yet".to_owned()),
-            Err(error) => return Self::Unknown(error.clone()),
+            Err(Unanswered::NoPlace(why)) => return Self::Stuck(why.clone()),
+            Err(Unanswered::Unread(why)) => return Self::Unknown(why.clone()),
         };
         let report = match cluster {
             Ok(Some(report)) => report,
@@ -117,6 +118,14 @@ mod tests {
     fn a_refusal_is_told_in_the_syncs_words() {
         let verdict = Verdict::of(None, &Ok(Some(delivery('a'))), &Ok(Some(report("failed", 'a'))));
         assert_eq!(verdict, Verdict::Stuck("Deployment web: is damaged".to_owned()));
+    }
+
+    #[test]
+    fn a_repository_without_a_place_for_the_environment_waits_for_somebody() {
+        let empty = Err(Unanswered::NoPlace("manifests.git is empty".to_owned()));
+        assert_eq!(Verdict::of(None, &empty, &Ok(None)), Verdict::Stuck("manifests.git is empty".to_owned()));
+        let silent = Err(Unanswered::Unread("no route".to_owned()));
+        assert_eq!(Verdict::of(None, &silent, &Ok(None)), Verdict::Unknown("no route".to_owned()));
     }
 
     #[test]

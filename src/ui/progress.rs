@@ -164,6 +164,15 @@ impl Task {
 
     /// Ends the task and says how.
     pub fn end(self, outcome: &Outcome) {
+        self.finish(outcome, None);
+    }
+
+    /// Ends a task that failed, with the reason and what to do next.
+    pub fn fail(self, reason: &str, next: Option<&str>) {
+        self.finish(&Outcome::Failed(reason.to_owned()), next);
+    }
+
+    fn finish(self, outcome: &Outcome, next: Option<&str>) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -190,6 +199,9 @@ impl Task {
             for line in String::from_utf8_lossy(&output).lines() {
                 block.extend(["  ", &paint("│", Tone::Faint), " ", line, "\n"]);
             }
+        }
+        if let Some(next) = next {
+            block.extend(["  ", &paint("next:", Tone::Strong), " ", &clean(next), "\n"]);
         }
         self.progress.print(&block);
     }

@@ -3,7 +3,7 @@
 //!   bench-patch FOLDER REVISION REFERENCE
 
 use gitops_hooks::{
-    git::Repository,
+    git::{ManifestFiles, Repository},
     manifest::{self, File, Form, Images, Wanted},
     values::ImageRef,
 };
@@ -18,10 +18,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let images = Images::new(&wanted, &known);
     let repository = Repository::open(Path::new(folder))?;
     let commit = repository.commit(revision).ok_or("no such revision")?;
+    let contents = ManifestFiles::open(repository.common_dir())?;
     let mut changed = 0;
     for entry in repository.entries(&commit)? {
         let path = str::from_utf8(&entry.path)?;
-        let bytes = repository.blob(&entry.oid)?;
+        let bytes = contents.read(&entry.oid)?;
         let done = manifest::patch(&File { path, form: Form::Manifest, bytes: &bytes }, &images)?;
         if done.is_changed() {
             std::fs::write(Path::new(folder).join(path), &done.bytes)?;
