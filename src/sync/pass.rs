@@ -307,8 +307,8 @@ impl Sync {
             let cache = self.watches.cache();
             for object in revision.wanted.keys() {
                 let Some(seen) = cache.get(object) else {
-                    // Gone again since it was applied; refused, it would be told.
-                    findings.progressing |= self.inventory.get(object).is_some();
+                    // Gone again since it was applied; what was refused never came.
+                    findings.progressing |= self.inventory.get(object).is_some() && !self.failures.contains_key(object);
                     continue;
                 };
                 if !self.inventory.get(object).is_some_and(|applied| plan::owns(applied, seen)) {
