@@ -285,8 +285,8 @@ fn ends(output: &str) -> String {
         return output.to_owned();
     }
     let half = MAX_OUTPUT / 2;
-    let (head, tail) = (output.floor_char_boundary(half), output.ceil_char_boundary(output.len() - half));
-    format!("{}\n[...]\n{}", &output[..head], &output[tail..])
+    let (head, tail) = (&output.as_bytes()[..half], &output.as_bytes()[output.len() - half..]);
+    format!("{}\n[...]\n{}", String::from_utf8_lossy(head), String::from_utf8_lossy(tail))
 }
 
 fn fold(text: &str, is_alive: impl Fn(&str) -> bool) -> Told {

@@ -103,9 +103,8 @@ pub fn patch(session: &Session<'_>, target: &Target<'_>, commit: &Oid) -> Result
     let path = target.environment.manifests.path.as_str();
     let git = mirror.repository().git().args(show);
     let output = if path.is_empty() { git.run()? } else { git.arg(format!(":(literal){path}")).run()? };
-    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.truncate(text.floor_char_boundary(MAX_PATCH));
-    Ok(text)
+    let shown = &output.stdout[..output.stdout.len().min(MAX_PATCH)];
+    Ok(String::from_utf8_lossy(shown).into_owned())
 }
 
 /// A state that cannot be trusted is a part of the history all the same.

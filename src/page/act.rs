@@ -146,9 +146,7 @@ pub(super) fn run(repository: &Repository, words: &[String]) -> io::Result<(Opti
     let output = command.output()?;
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.push_str(&String::from_utf8_lossy(&output.stderr));
-    let mut text = clean(&text).into_owned();
-    text.truncate(text.floor_char_boundary(MAX_OUTPUT));
-    Ok((output.status.code(), text))
+    Ok((output.status.code(), clean(&text).chars().take(MAX_OUTPUT).collect()))
 }
 
 /// The command as one would type it.

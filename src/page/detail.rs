@@ -287,7 +287,7 @@ pub(super) fn diff(patch: &str) -> Markup {
         pre class="diff" tabindex="0" {
             @for line in patch.lines() {
                 @let class = match line.as_bytes() {
-                    [b'+', b'+', ..] | [b'-', b'-', ..] | [b'd', ..] | [b'i', ..] => "file",
+                    [b'+', b'+', ..] | [b'-', b'-', ..] | [b'd' | b'i', ..] => "file",
                     [b'+', ..] => "added",
                     [b'-', ..] => "removed",
                     [b'@', ..] => "place",

@@ -145,7 +145,10 @@ fn a_thousand_commits_are_no_burden() {
     assert!(browser.value(shifts).as_f64().unwrap() < 0.01);
     browser.open(&served.address);
     browser.click("[data-more]");
-    browser.until(".row:last-child", "Change number 1000");
+    browser.until(".more", "200 of 1000");
+    // What is out of sight is not drawn, but it is there.
+    let last = browser.value("document.querySelector('.row:last-child .subject').textContent");
+    assert!(last.as_str().unwrap().starts_with("Change number 1000:"), "{last}");
     assert_eq!(browser.value("document.querySelectorAll('.row').length"), 200);
     browser.fits(&[360, 480, 768, 1024, 1280, 2560]);
 }

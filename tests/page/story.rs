@@ -100,14 +100,14 @@ fn the_story_is_seen_as_it_happens_and_every_button_works() {
         }
     };
     let first = row("Start the app");
-    browser.until(&format!("{first} .cell:nth-of-type(2)"), "passed");
+    browser.until(&format!("{first} .cell:nth-of-type(1)"), "passed");
     // Each of these is there for a moment only.
-    browser.until(&format!("{first} .cell:nth-of-type(3)"), "✓");
-    browser.until(&format!("{first} .cell:nth-of-type(4)"), "healthy");
+    browser.until(&format!("{first} .cell:nth-of-type(2)"), "✓");
+    browser.until(&format!("{first} .cell:nth-of-type(3)"), "healthy");
     browser.shoot_all("pipeline-first");
     let merge = row("Merge version-2");
-    browser.until(&format!("{merge} .cell:nth-of-type(4)"), "healthy");
-    browser.until(&format!("{first} .cell:nth-of-type(4)"), "replaced");
+    browser.until(&format!("{merge} .cell:nth-of-type(3)"), "healthy");
+    browser.until(&format!("{first} .cell:nth-of-type(3)"), "replaced");
     let played = play.wait().unwrap();
     assert!(played.success(), "{}", std::fs::read_to_string(demo.path("demo.log")).unwrap());
 
