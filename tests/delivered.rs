@@ -58,7 +58,10 @@ impl Story {
             variable("SSH_KEY")?,
             variable("KNOWN_HOSTS")?
         );
-        context.git(&["config", "core.sshCommand", &ssh]);
+        for (key, value) in [("user.name", "Ada"), ("user.email", "ada@example.com"), ("core.sshCommand", ssh.as_str())]
+        {
+            context.git(&["config", key, value]);
+        }
         context.git(&["config", "gitops-hooks.confirmed", &format!("deliveries are pushed to: {url}")]);
         let pushed = format!("images are pushed to: {registry} without TLS");
         context.git(&["config", "--add", "gitops-hooks.confirmed", &pushed]);
