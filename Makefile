@@ -32,7 +32,8 @@ soak:
 	tests/fuzz/run 600
 	tests/testbed/up
 	set -a; . "$${GITOPS_HOOKS_TESTBED:-$${XDG_CACHE_HOME:-$$HOME/.cache}/gitops-hooks/testbed}/env"; set +a; \
-		SOAK=1 cargo test --locked --test crowd -- --nocapture --test-threads=1
+		SOAK=1 cargo test --locked --test crowd -- --nocapture --test-threads=1 && \
+		SOAK=1 cargo test --locked --test deliver sleeps
 
 # With the servers of the test bed, where it is up.
 bench: release

@@ -38,6 +38,15 @@ fn says(done: &Done, code: i32, parts: &[&str]) {
     }
 }
 
+/// A delivery that waits, told once with its next step.
+fn waits(done: &Done, code: i32, parts: &[&str]) {
+    assert_eq!(done.code, Some(code), "{done:?}");
+    assert!(!done.stderr.contains("error:"), "{}", done.stderr);
+    for part in parts.iter().chain(&["✗ deliver staging", "it waits: ", "\n  next: "]) {
+        assert_eq!(done.stderr.matches(part).count(), 1, "{part:?} in {}", done.stderr);
+    }
+}
+
 #[test]
 fn a_test_that_hangs_is_stopped_and_the_commit_with_it() {
     let context = TestContext::new();
@@ -65,7 +74,7 @@ fn an_unreachable_manifest_repository_leaves_a_note_and_says_so() {
     let nowhere = tempfile::tempdir().unwrap();
     let context = delivering(&format!("{}/nothing.git", nowhere.path().display()));
     let done = context.hooks(&["deliver"]);
-    says(&done, 3, &["nothing.git"]);
+    waits(&done, 3, &["nothing.git' does not appear to be a git repository"]);
     let note = context.read(".git/gitops-hooks/outbox/staging.json");
     assert!(note.contains("nothing.git"), "{note}");
 }
@@ -85,7 +94,7 @@ fn an_image_that_stands_nowhere_in_the_manifests_is_told_before_anything_is_buil
         assert_eq!(TestContext::run(context.command("git").args(args).current_dir(&clone)).code, Some(0));
     }
     let done = context.hooks(&["deliver"]);
-    says(&done, 2, &["registry.example.com/web", "staging"]);
+    waits(&done, 2, &["names registry.example.com/web"]);
 }
 
 #[test]

@@ -11,6 +11,9 @@ mod deliver {
     mod bad_input;
     mod bed;
     mod delivery;
+    mod keys;
+    mod machines;
+    mod pull_requests;
     mod review;
     mod same_repository;
     mod servers;

@@ -374,6 +374,24 @@ fn a_failed_delivery_and_an_unpushed_branch_are_worth_a_look() {
 }
 
 #[test]
+fn a_program_that_renders_an_environment_and_is_not_there_is_told() {
+    let context = delivering("127.0.0.1:1", "https://git.invalid/m.git");
+    let text =
+        context.read(".gitops-hooks.yaml").replace("path: staging }", "path: staging, render: true, chart: web }");
+    context.write(".gitops-hooks.yaml", &text);
+    let programs = context.beside("programs");
+    std::fs::create_dir(&programs).unwrap();
+    for name in ["git", "sh"] {
+        std::os::unix::fs::symlink(which::which(name).unwrap(), programs.join(name)).unwrap();
+    }
+    let look = || TestContext::run(doctor(&context, &["--offline"]).env("PATH", &programs));
+    finds(&look(), 3, "✗ rendering of staging", "no helm on the PATH", "install helm");
+    TestContext::script(&programs.join("helm"), "#!/bin/sh\n");
+    let done = look();
+    assert!(done.stdout.contains("✓ rendering of staging  helm on the PATH"), "{}", done.stdout);
+}
+
+#[test]
 fn a_cache_folder_that_cannot_be_written_is_wrong() {
     let context = installed(STEPS);
     std::fs::write(context.beside("file"), "").unwrap();

@@ -134,3 +134,37 @@ fn a_push_that_left_steps_out_publishes_and_delivers_nothing() {
     assert!(done.code == Some(1) && done.stderr.contains("✗ test"), "{done:?}");
     assert_eq!(bed.deliveries(), 1);
 }
+
+#[test]
+fn checks_that_failed_in_the_background_are_told_once_and_status_says_so() {
+    let Some(bed) = bed() else { return };
+    let context = &bed.context;
+    bed.merged_on_the_host("v", "broken\n");
+    let pulled = context.try_git(&["pull", "-q"]);
+    // On a busy machine it goes on in the background.
+    let until = Instant::now() + Duration::from_secs(60);
+    let status = || context.hooks(&["status"]).stdout;
+    while !status().contains("delivery waits") && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let log = context.read(".git/gitops-hooks/logs/deliver.log");
+    let (_, last) = log.rsplit_once("✗ test").unwrap();
+    assert_eq!(last.matches("it waits: 1 step failed: test\n  next: ").count(), 1, "{log}");
+    assert!(!last.contains("error:"), "{log}");
+    assert!(!pulled.stderr.contains("error:"), "{}", pulled.stderr);
+    let said = status();
+    let row = said.lines().find(|line| line.trim_start().starts_with("staging ")).unwrap();
+    assert!(row.contains(" failed ") && row.contains("stuck"), "{said}");
+    assert!(said.contains("`gitops-hooks deliver staging` runs its checks again and shows why"), "{said}");
+    let json: serde_json::Value = serde_json::from_str(&context.must(&["status", "--json"])).unwrap();
+    assert_eq!(json["environments"][0]["checks"], "failed");
+    // What comes after it is not called failed for that.
+    context.write("v", "mended\n");
+    context.git(&["commit", "-q", "-a", "-m", "Mend it"]);
+    assert_eq!(push(context).code, Some(0));
+    let until = Instant::now() + Duration::from_secs(60);
+    while !status().contains("passed") && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(status().contains(" passed "), "{}", status());
+}

@@ -11,9 +11,9 @@ use gitops_hooks::{
 };
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
 };
 
 pub const REPOSITORY: &str = "registry.example.com/team/flask-app";
@@ -162,10 +162,19 @@ impl Clone {
 
     /// Delivers the tip in a process of its own, and gives its exit code.
     pub fn deliver_in_a_process(&self, variables: &[(&str, &str)]) -> Option<i32> {
+        self.process(variables).output().unwrap().status.code()
+    }
+
+    /// Begins to deliver the tip in a process group of its own, as a terminal gives it to what it starts.
+    pub fn begin_in_a_process_group(&self, variables: &[(&str, &str)]) -> Child {
+        self.process(variables).process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    fn process(&self, variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "deliver::bed::process", "--ignored", "--nocapture"]);
         command.env("DELIVER_CLONE", &self.folder).env("DELIVER_URL", &self.url).envs(variables.iter().copied());
-        command.output().unwrap().status.code()
+        command
     }
 }
 
@@ -240,6 +249,9 @@ fn process() {
     let config = config::parse("c.yaml", &text).unwrap();
     let (tip, kill) = (clone.tip(), std::env::var_os("DELIVER_DIES_BUILDING").is_some());
     let references = |tip: &Oid| {
+        if let Some(script) = std::env::var_os("DELIVER_WHILE_BUILDING") {
+            Command::new("sh").arg("-c").arg(script).status().unwrap();
+        }
         if kill {
             Command::new("kill").args(["-9", &std::process::id().to_string()]).status().unwrap();
         }

@@ -80,6 +80,19 @@ fn a_review_is_one_branch_that_is_brought_up_to_date() {
 }
 
 #[test]
+fn status_names_the_review_until_it_is_merged() {
+    let bed = Bed::new();
+    let clone = bed.clone("Ada");
+    clone.configure(&described(&bed.url).replace("    branch: main\n", "    branch: main\n    review: true\n"));
+    let tip = clone.tip();
+    propose(&bed, &clone, &tip).unwrap();
+    let status = || clone.hooks(&["status"]).1;
+    assert!(status().contains("staging: waits for review on gitops-hooks/staging"), "{}", status());
+    merge(&bed);
+    assert!(!status().contains("waits for review"), "{}", status());
+}
+
+#[test]
 fn after_a_merge_the_next_review_begins_anew() {
     let bed = Bed::new();
     let clone = bed.clone("Ada");

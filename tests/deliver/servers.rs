@@ -80,7 +80,7 @@ fn a_key_with_a_passphrase_and_no_agent_is_never_asked_for() {
 }
 
 /// The test bed's variable, or a word that says what is skipped without it.
-fn test_bed(variable: &str) -> Option<String> {
+pub fn test_bed(variable: &str) -> Option<String> {
     let value = std::env::var(variable).ok();
     if value.is_none() {
         testbed::skipped(&format!("{variable} is not set"));
@@ -89,7 +89,7 @@ fn test_bed(variable: &str) -> Option<String> {
 }
 
 /// A manifest repository on the test bed's server, with the address that `base` gives it.
-fn on_the_server(bed: &Bed, root: &str, base: &str) -> (PathBuf, String) {
+pub fn on_the_server(bed: &Bed, root: &str, base: &str) -> (PathBuf, String) {
     let name = format!("deliver-{}-{}.git", std::process::id(), bed.path().file_name().unwrap().to_string_lossy());
     let path = Path::new(root).join(&name);
     git(bed.path(), &["clone", "--quiet", "--bare", "manifests.git", path.to_str().unwrap()]);
