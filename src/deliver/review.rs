@@ -126,8 +126,8 @@ fn pull_request(host: &str, path: &str, branch: &str, main: &str, message: &str)
         // Not `gh pr edit`, which reads the projects of a pull request first; few tokens may.
         let pull = format!("repos/{path}/pulls/{}", open.rsplit('/').next()?);
         let (title, body) = (format!("title={title}"), format!("body={body}"));
-        let patch = ["api", "--hostname", host, "--method", "PATCH", &pull, "--silent"];
-        call(&[&patch[..], &["--raw-field", &title, "--raw-field", &body]].concat())?;
+        let change = ["api", "--hostname", host, "--method", "PATCH", &pull, "--silent"];
+        call(&[&change[..], &["--raw-field", &title, "--raw-field", &body]].concat())?;
         return Some(open);
     }
     let create = ["pr", "create", "--repo", &repository, "--head", branch, "--base", main];

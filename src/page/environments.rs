@@ -115,9 +115,8 @@ fn card(facts: &Facts, links: &Links, name: &EnvironmentName) -> Markup {
         Some(Verdict::Live) => (Mark::Good, "healthy"),
         Some(Verdict::Moving(_)) => (Mark::Moving, "on its way"),
         Some(Verdict::Stuck(_)) => (Mark::Bad, "stuck"),
-        Some(Verdict::Unknown(_)) => (Mark::Waiting, "not known"),
         None if facts.far.is_none() => (Mark::Moving, "asking"),
-        None => (Mark::Waiting, "not known"),
+        Some(Verdict::Unknown(_)) | None => (Mark::Waiting, "not known"),
     };
     html! {
         section class={ "card " (mark.class()) } id=(id) data-frag=(id) aria-labelledby={ "name-" (name) } {

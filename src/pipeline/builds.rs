@@ -89,7 +89,7 @@ impl<'p> Images<'p> {
             built.insert((*name).clone(), prepared?);
         }
         built.retain(|name, _| images.iter().any(|(wanted, _)| *wanted == name));
-        let published = publish(pipeline, config, commit, None, built)?;
+        let published = publish(pipeline, config, commit, None, &built)?;
         Ok(published.into_iter().map(|(name, done)| (name, done.reference)).collect())
     }
 

@@ -72,7 +72,7 @@ pub fn push(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate], call: 
         if environments.is_empty() {
             continue;
         }
-        publish(pipeline, &config, &pushed.commit, pushed.base.as_ref(), built)?;
+        publish(pipeline, &config, &pushed.commit, pushed.base.as_ref(), &built)?;
         for environment in &environments {
             delivery::note(pipeline.repository, environment, delivery::Reason::Push(pushed.commit.clone()))?;
         }
@@ -139,7 +139,7 @@ pub(super) fn publish(
     config: &Config,
     commit: &Oid,
     before: Option<&Oid>,
-    built: Built,
+    built: &Built,
 ) -> Result<Vec<(ImageName, image::Published)>, Error> {
     if built.is_empty() {
         return Ok(Vec::new());
