@@ -218,7 +218,7 @@ fn what_was_tried_at_this_commit_is_not_built_and_tried_again() {
         let commit = source.commit("one");
         let built = |source: &Source, commit: &_| match run(source.prepare(commit)).unwrap() {
             Prepared::Built { id, note, .. } => (id, note),
-            other => panic!("{other:?}"),
+            other @ Prepared::AlreadyPublished { .. } => panic!("{other:?}"),
         };
         let tried = |(_, note): &(String, String)| note == "and tried before";
         let first = built(&source, &commit);

@@ -124,9 +124,8 @@ impl Own {
         let began = Instant::now();
         while !own.answers() {
             let ended = own.daemon.as_mut().unwrap().0.try_wait().unwrap().is_some();
-            if ended || began.elapsed() > Duration::from_secs(90) {
-                panic!("{}", std::fs::read_to_string(own.folder.path().join("log")).unwrap());
-            }
+            let late = ended || began.elapsed() > Duration::from_secs(90);
+            assert!(!late, "{}", std::fs::read_to_string(own.folder.path().join("log")).unwrap());
             std::thread::sleep(Duration::from_millis(50));
         }
         Some(own)

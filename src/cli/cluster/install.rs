@@ -18,6 +18,19 @@ use std::{
     path::PathBuf,
 };
 
+/// What the manifests may hold.
+#[derive(Debug, clap::Args)]
+struct Rights {
+    /// Let the manifests hold every kind in every namespace, definitions and roles among them. Whoever can push to the manifest
+    /// repository then rules the cluster.
+    #[arg(long, conflicts_with = "allow")]
+    cluster_wide: bool,
+    /// A resource that the manifests may hold besides the usual ones, as kubectl names it: `secrets`,
+    /// `certificates.cert-manager.io`. May be given more than once.
+    #[arg(long, value_name = "RESOURCE")]
+    allow: Vec<sync::Resource>,
+}
+
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Install {
     /// The environment, as the configuration names it.
@@ -51,14 +64,8 @@ pub(in crate::cli) struct Install {
     /// A file with public SSH keys, as `~/.ssh/authorized_keys` has them: only commits that one of them has signed are applied.
     #[arg(long, value_name = "FILE")]
     verify: Option<PathBuf>,
-    /// Let the manifests hold every kind in every namespace, definitions and roles among them. Whoever can push to the manifest
-    /// repository then rules the cluster.
-    #[arg(long, conflicts_with = "allow")]
-    cluster_wide: bool,
-    /// A resource that the manifests may hold besides the usual ones, as kubectl names it: `secrets`,
-    /// `certificates.cert-manager.io`. May be given more than once.
-    #[arg(long, value_name = "RESOURCE")]
-    allow: Vec<sync::Resource>,
+    #[command(flatten)]
+    rights: Rights,
     /// Run in the pod of another environment that follows the same repository, with its credentials.
     #[arg(
         long,
@@ -215,8 +222,8 @@ fn settings(arguments: &Install, environment: &Environment) -> Result<Settings> 
     let settings = Settings {
         path: (*manifests.path).clone(),
         interval: arguments.interval,
-        reach: if arguments.cluster_wide { Reach::Cluster } else { Reach::Namespace },
-        allowed: arguments.allow.clone(),
+        reach: if arguments.rights.cluster_wide { Reach::Cluster } else { Reach::Namespace },
+        allowed: arguments.rights.allow.clone(),
         schedule: arguments.cron.clone(),
         verify: arguments.verify.as_deref().map(cluster::public_keys).transpose()?.unwrap_or_default(),
         ..Settings::in_pod(name, environment.namespace.as_str(), url, &manifests.branch)
