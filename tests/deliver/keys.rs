@@ -40,7 +40,7 @@ impl Keyring {
             .gpg(&["--pinentry-mode", "loopback", "--passphrase", "secret", "--quick-gen-key", person, "ed25519"], "");
         let keys = keyring.gpg(&["--list-keys", "--with-colons"], "");
         let line = keys.lines().find(|line| line.starts_with("fpr:")).unwrap();
-        keyring.key = line.split(':').nth(9).unwrap().to_owned();
+        line.split(':').nth(9).unwrap().clone_into(&mut keyring.key);
         keyring.lock();
         Some(keyring)
     }
