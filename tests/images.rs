@@ -14,6 +14,7 @@ use proxy::{Fate, Proxy};
 use serde_json::Value;
 use std::{
     collections::HashMap,
+    fmt::Write as _,
     os::unix::process::CommandExt,
     process::Stdio,
     sync::{
@@ -306,7 +307,8 @@ fn of_many_images_only_those_that_changed_are_looked_at_further() {
     configuration.extend(names.iter().map(|name| format!("    - image: {name}\n")));
     configuration += "images:\n";
     for name in &names {
-        configuration += &format!(
+        let _ = write!(
+            configuration,
             "  {name}:\n    repository: {}/{}/{name}\n    plain_http: true\n    context: {name}\n    dockerfile: {name}/Dockerfile\n",
             proxy.address, story.path
         );
@@ -314,7 +316,8 @@ fn of_many_images_only_those_that_changed_are_looked_at_further() {
         context.write(&format!("{name}/a"), &format!("{name} of {}", story.path));
     }
     let manifests = context.beside("manifests.git");
-    configuration += &format!(
+    let _ = write!(
+        configuration,
         "environments:\n  staging:\n    branch: main\n    manifests: {{ url: \"{}\", branch: main, path: staging }}\n    images: [{}]\n",
         manifests.display(),
         names.join(", ")

@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn environments_stand_behind_those_that_they_are_promoted_from() {
-        let yaml = "images: {web: {repository: r.example.com/web}}\nenvironments:\n  a-live: {promote: staging, manifests: {url: 'https://example.com/m.git'}, images: [web]}\n  staging: {branch: main, manifests: {url: 'https://example.com/m.git', path: s}, images: [web]}\n  z-last: {promote: a-live, manifests: {url: 'https://example.com/m.git', path: z}, images: [web]}\n";
+        let yaml = "images: {web: {repository: r.example.com/web}}\nenvironments:\n  a-live: {promote: staging, manifests: {url: 'https://example.com/m.git', path: l}, images: [web]}\n  staging: {branch: main, manifests: {url: 'https://example.com/m.git', path: s}, images: [web]}\n  z-last: {promote: a-live, manifests: {url: 'https://example.com/m.git', path: z}, images: [web]}\n";
         let config = crate::config::parse(".gitops-hooks.yaml", yaml).unwrap();
         let names: Vec<Vec<String>> =
             chains(&config).iter().map(|chain| chain.iter().map(ToString::to_string).collect()).collect();
