@@ -32,6 +32,7 @@ struct Rights {
 }
 
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(in crate::cli) struct Install {
     /// The environment, as the configuration names it.
     environment: EnvironmentName,
