@@ -85,12 +85,15 @@ fn arrow(facts: &Facts, links: &Links, name: &EnvironmentName) -> Markup {
     };
     let (there, here) = (from.as_ref().and_then(running), running(name));
     let is_same = there.is_some() && there == here;
-    let way = there.zip(here).and_then(|(there, here)| distance(facts, &here, &there));
-    let text = match way {
+    let commits = |count| if count == 1 { "1 commit".to_owned() } else { format!("{count} commits") };
+    let text = match there.zip(here) {
         _ if is_same => "the same".to_owned(),
-        Some(1) => "1 commit".to_owned(),
-        Some(count) => format!("{count} commits"),
         None => "to promote".to_owned(),
+        Some((there, here)) => match (distance(facts, &here, &there), distance(facts, &there, &here)) {
+            (Some(ahead), _) => commits(ahead),
+            (None, Some(behind)) => format!("{} back", commits(behind)),
+            (None, None) => "another commit".to_owned(),
+        },
     };
     html! {
         div class={ "arrow" @if is_same { " same" } } id=(format!("arrow-{name}")) data-frag=(format!("arrow-{name}")) {

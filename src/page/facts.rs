@@ -125,7 +125,7 @@ pub(super) fn project(repository: &Repository) -> String {
 
 /// Reads what is near.
 pub(super) fn near(settings: &Settings) -> Near {
-    let repository = &settings.repository;
+    let repository = &settings.clone_now();
     let config = (settings.configuration)(repository);
     let mut branches: BTreeSet<String> =
         config.iter().flat_map(Config::followers).map(|(_, branch)| branch.to_owned()).collect();
@@ -167,6 +167,7 @@ pub(super) fn stamp(repository: &Repository) -> Vec<Option<std::time::SystemTime
         // A reference that moves leaves its line here, and packing renames this file.
         modified(repository.git_dir().join("logs").join("HEAD")),
         modified(git.join("packed-refs")),
+        modified(git.join("config")),
         modified(git.join("refs").join("heads")),
         modified(state.join("outbox")),
         log::stamp(repository).map(|(_, modified)| modified),
@@ -185,7 +186,7 @@ pub(super) fn stamp(repository: &Repository) -> Vec<Option<std::time::SystemTime
 
 /// Asks the manifest repository and the cluster. Nothing is sent to an address that nobody confirmed.
 pub(super) async fn far(settings: &Settings, client: &Result<kube::Client, String>) -> Option<Far> {
-    let repository = &settings.repository;
+    let repository = &settings.clone_now();
     let config = (settings.configuration)(repository).ok()?;
     let unconfirmed = hook::unconfirmed(repository, &config, hook::Subject::Publication);
     let target = |name| Target::of(&config, name, Switch::Refused);

@@ -37,6 +37,15 @@ pub struct Settings {
     pub configuration: fn(&Repository) -> Result<Config, String>,
 }
 
+impl Settings {
+    /// The clone with git's configuration as it is now: what is confirmed, and which branch follows which, changes while a page
+    /// is served.
+    fn clone_now(&self) -> Repository {
+        let folder = self.repository.work_dir().unwrap_or_else(|| self.repository.git_dir());
+        Repository::open(folder).unwrap_or_else(|_| self.repository.clone())
+    }
+}
+
 /// How a page is served.
 #[derive(Debug, Clone)]
 pub struct Serving {
