@@ -87,6 +87,12 @@ impl Dockerfile {
         steps.rev().nth(total.checked_sub(index)?)
     }
 
+    /// The first step that has this text, whatever the spaces.
+    pub(super) fn naming(&self, text: &str) -> Option<&Instruction> {
+        let is_step = |found: &&Instruction| matches!(found.keyword.as_str(), "RUN" | "COPY" | "ADD");
+        self.instructions.iter().filter(is_step).find(|found| single_spaced(&found.text).contains(text))
+    }
+
     /// The instruction of the classic builder's step, which counts all of them from 1; Podman's of those of one stage.
     pub(super) fn nth(&self, stage: Option<usize>, step: usize) -> Option<&Instruction> {
         let counted = self.instructions.iter().filter(|found| stage.is_none() || found.stage == stage);
@@ -215,6 +221,11 @@ impl Dockerfile {
         let resolved = images.iter().filter_map(|image| substituted(image, &known).parse::<ImageRef>().ok());
         resolved.map(|image| image.repository.registry().to_owned()).collect()
     }
+}
+
+/// The words of a text with one space between them.
+pub(super) fn single_spaced(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The words that end the heredocs which a line begins: `<<EOF`, `<<-"EOF"`.

@@ -1,7 +1,7 @@
 //! What an engine tells during a build, gathered: the steps of `BuildKit`'s trace, or the lines of a classic builder. From it come
 //! the line that a person sees, the bases that were used, and the step that failed with what it printed.
 
-use super::dockerfile::{Dockerfile, Instruction};
+use super::dockerfile::{Dockerfile, Instruction, single_spaced};
 use bollard::moby::buildkit::v1::StatusResponse;
 use std::collections::{BTreeMap, HashMap};
 
@@ -150,12 +150,23 @@ impl Trace {
         // When one fails the others are cancelled, which is not what went wrong.
         let failed =
             self.steps.iter().filter(|step| !step.error.is_empty() && !step.error.contains("context canceled"));
-        failed.into_iter().find_map(|step| {
+        let told = failed.into_iter().find_map(|step| {
             let (place, text) = step.name.strip_prefix('[')?.split_once("] ")?;
             let mut words = place.split_whitespace().rev();
             let (index, total) = words.next()?.split_once('/')?;
             let instruction = file.step(words.next(), index.parse().ok()?, total.parse().ok()?);
             Some(step.failed(instruction, text, &step.error))
+        });
+        // An engine may end its trace before the step's own error is in it; what it says at the end names the step.
+        told.or_else(|| {
+            let wanted = named(said)?;
+            let instruction = file.naming(&wanted)?;
+            let empty = Step::default();
+            let step = self
+                .steps
+                .iter()
+                .rfind(|step| step.is_of_the_dockerfile() && single_spaced(&step.name).contains(&wanted));
+            Some(step.unwrap_or(&empty).failed(Some(instruction), "", said))
         })
     }
 }
@@ -204,10 +215,20 @@ impl Step {
     }
 }
 
+/// What a sentence of `BuildKit` says of a step: its command, or the path that it did not find.
+fn named(said: &str) -> Option<String> {
+    let command = said
+        .split_once("process \"")
+        .and_then(|(_, rest)| rest.rsplit_once("\" did not complete"))
+        .map(|(command, _)| command.strip_prefix("/bin/sh -c ").unwrap_or(command).replace("\\\"", "\""));
+    let path = || Some(said.rsplit_once("\": not found")?.0.rsplit_once('"')?.1.trim_matches('/').to_owned());
+    command.or_else(path).map(|named| single_spaced(&named)).filter(|named| !named.is_empty())
+}
+
 /// A command on one line of a bearable length.
 fn shortened(command: &str) -> String {
     const SHOWN: usize = 120;
-    let words = command.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = single_spaced(command);
     if words.chars().count() <= SHOWN {
         return words;
     }
@@ -234,7 +255,7 @@ pub(super) fn reason(said: &str) -> String {
         return format!("exit code {code}");
     }
     // A path that is not in the context comes wrapped in the names of cache entries.
-    let wrapped = said.strip_prefix("failed to calculate checksum of ref ").and_then(|rest| rest.split_once(": "));
+    let wrapped = said.split_once("failed to calculate checksum of ref ").and_then(|(_, rest)| rest.split_once(": "));
     wrapped.map_or(said, |(_, rest)| rest).replace("\" not found: not found", "\": not found")
 }
 
@@ -306,6 +327,35 @@ mod tests {
     #[test]
     fn a_missing_path_is_told_without_cache_names() {
         let said = "failed to calculate checksum of ref abc::def: \"/nope\": not found";
-        assert_eq!(reason(said), "\"/nope\": not found");
+        for wrapper in ["", "failed to compute cache key: ", "failed to solve: failed to compute cache key: "] {
+            assert_eq!(reason(&format!("{wrapper}{said}")), "\"/nope\": not found");
+        }
+    }
+
+    #[test]
+    fn a_trace_without_its_end_is_made_up_for_by_what_the_engine_says() {
+        let file = Dockerfile::parse("FROM a\nCOPY web/dist /x/\nRUN echo \"a\" && \\\n  false\n");
+        let mut trace = Trace::default();
+        trace.status(StatusResponse {
+            vertexes: vec![
+                vertex("1", "[2/3] COPY web/dist /x/", ""),
+                vertex("2", "[3/3] RUN echo \"a\" &&   false", ""),
+            ],
+            logs: vec![VertexLog { vertex: "2".to_owned(), msg: b"a\n".to_vec(), ..VertexLog::default() }],
+            ..StatusResponse::default()
+        });
+        let told = |said: &str| {
+            let failed = trace.failed(&file, said).unwrap();
+            (failed.line, failed.reason, failed.tail)
+        };
+        assert_eq!(
+            told("failed to compute cache key: failed to calculate checksum of ref a::b: \"/web/dist\": not found"),
+            (Some(2), "\"/web/dist\": not found".to_owned(), String::new())
+        );
+        assert_eq!(
+            told(r#"process "/bin/sh -c echo \"a\" &&   false" did not complete successfully: exit code: 1"#),
+            (Some(3), "exit code 1".to_owned(), "a".to_owned())
+        );
+        assert_eq!(trace.failed(&file, "the frontend is not to be had"), None);
     }
 }

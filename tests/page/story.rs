@@ -26,8 +26,14 @@ impl Demo {
             .env("DEMO_HOME", self.path("demo"))
             .env("DEMO_ENVIRONMENT", NAME)
             .env("DEMO_NAMESPACE", NAME)
-            .env("DEMO_PORT", PORT);
+            .env("DEMO_PORT", PORT)
+            .env("DEMO_WATCHED", self.home.path());
         command
+    }
+
+    /// Lets the story go on that waits to be watched.
+    fn go_on(&self, seen: &str) {
+        std::fs::write(self.path(seen), "").unwrap();
     }
 
     fn path(&self, below: &str) -> PathBuf {
@@ -83,8 +89,10 @@ fn the_story_is_seen_as_it_happens_and_every_button_works() {
     let served = Served::start(demo.here(&binary).args(["ui"]));
     browser.open(&served.address);
     browser.until("#live", "live");
+    demo.go_on("ready");
     browser.until("#stopped", "Nothing was committed");
     browser.until("#stopped pre", "verson");
+    demo.go_on("stopped");
     let row = |subject: &str| {
         let find = format!(
             "[...document.querySelectorAll('.row')].find(row => row.querySelector('.subject').innerText === {subject:?})?.id ?? ''"
@@ -101,10 +109,10 @@ fn the_story_is_seen_as_it_happens_and_every_button_works() {
     };
     let first = row("Start the app");
     browser.until(&format!("{first} .cell:nth-of-type(1)"), "passed");
-    // Each of these is there for a moment only.
     browser.until(&format!("{first} .cell:nth-of-type(2)"), "✓");
     browser.until(&format!("{first} .cell:nth-of-type(3)"), "healthy");
     browser.shoot_all("pipeline-first");
+    demo.go_on("delivered");
     let merge = row("Merge version-2");
     browser.until(&format!("{merge} .cell:nth-of-type(3)"), "healthy");
     browser.until(&format!("{first} .cell:nth-of-type(3)"), "replaced");
