@@ -6,6 +6,8 @@
 #[path = "cluster/bed.rs"]
 mod bed;
 mod context;
+#[path = "context/documented.rs"]
+mod documented;
 #[path = "cluster/forms.rs"]
 mod forms;
 #[path = "cluster/steer.rs"]

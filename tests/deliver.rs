@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests, also what clippy does not know for one")]
 
+#[path = "context/documented.rs"]
+mod documented;
 #[path = "crowd/registry.rs"]
 mod registry;
 #[path = "context/testbed.rs"]

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod context;
+#[path = "context/documented.rs"]
+mod documented;
 #[path = "context/testbed.rs"]
 mod testbed;
 
@@ -157,6 +159,7 @@ fn checks_that_failed_in_the_background_are_told_once_and_status_says_so() {
     assert!(row.contains(" failed ") && row.contains("stuck"), "{said}");
     assert!(said.contains("`gitops-hooks deliver staging` runs its checks again and shows why"), "{said}");
     let json: serde_json::Value = serde_json::from_str(&context.must(&["status", "--json"])).unwrap();
+    documented::is_documented("status --json", &json);
     assert_eq!(json["environments"][0]["checks"], "failed");
     // What comes after it is not called failed for that.
     context.write("v", "mended\n");

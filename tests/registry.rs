@@ -576,7 +576,7 @@ fn an_authority_of_ones_own_is_found_where_docker_keeps_it() {
         } else {
             let (text, code) = told(&pushed.unwrap_err());
             assert_eq!(code, "environment");
-            assert!(text.contains("certificate"), "{text}");
+            assert!(text.contains("shows a certificate that is not trusted here") && text.contains("ca.crt"), "{text}");
         }
         return;
     }

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "context/documented.rs"]
+mod documented;
 #[path = "context/testbed.rs"]
 mod testbed;
 
@@ -65,6 +67,16 @@ fn a_change_goes_from_commit_to_pods() {
     for part in ["✗ test", "verson", "Merge version-2", "healthy"] {
         assert!(told.contains(part), "{part}");
     }
+
+    let status = Command::new(&binary)
+        .args(["status", "--json"])
+        .current_dir(home.path().join("demo/flask-app"))
+        .env("GIT_CONFIG_GLOBAL", home.path().join("demo/gitconfig"))
+        .output()
+        .unwrap();
+    let status = serde_json::from_slice(&status.stdout).unwrap();
+    documented::is_documented("status --json", &status);
+    assert_eq!(status["environments"][0]["verdict"]["state"], "live", "{status}");
     assert!(play("clean").status().unwrap().success());
 }
 

@@ -7,10 +7,11 @@ use crate::{
     ui::{Tone, Verbosity, clean, paint},
 };
 use miette::{IntoDiagnostic, Result};
+use serde_json::json;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Print the findings as JSON: a list of `check`, `state`, `message` and `next`.
+    /// Print the findings as JSON.
     #[arg(long)]
     json: bool,
     /// Ask no engine, no registry, no git host and no cluster.
@@ -42,7 +43,7 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
         reach: if arguments.offline { Reach::Here } else { Reach::Everybody },
     });
     if arguments.json {
-        crate::ui::say!("{}", serde_json::to_string_pretty(&findings).into_diagnostic()?);
+        super::print_json(&json!({ "version": 1, "findings": findings }));
     } else {
         let quiet = global.verbosity() == Verbosity::Quiet;
         for finding in findings.iter().filter(|finding| !quiet || finding.state != State::Fine) {

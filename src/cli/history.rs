@@ -10,8 +10,9 @@ use crate::{
     values::{EnvironmentName, ImageName},
 };
 use jiff::Timestamp;
-use miette::{IntoDiagnostic, Result};
+use miette::Result;
 use serde::Serialize;
+use serde_json::json;
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -75,8 +76,7 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
         let told: Vec<Told> =
             (0..past.entries.len()).map(|at| told(pipeline.repository, &past, at, report.as_ref())).collect();
         if arguments.json {
-            let all = serde_json::json!({ "version": 1, "environment": arguments.environment, "entries": told });
-            crate::ui::say!("{}", serde_json::to_string_pretty(&all).into_diagnostic()?);
+            super::print_json(&json!({ "version": 1, "environment": arguments.environment, "entries": told }));
         } else if told.is_empty() {
             crate::ui::say!("nothing was delivered to {} yet", arguments.environment);
         } else {

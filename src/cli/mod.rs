@@ -194,6 +194,11 @@ fn block_on<T>(work: impl Future<Output = miette::Result<T>>) -> miette::Result<
 #[diagnostic(code(environment))]
 struct NoRuntime(#[source] std::io::Error);
 
+/// Prints a result for programs. `docs/json.md` has the shape of each; what would break a reader raises its `version`.
+fn print_json(value: &serde_json::Value) {
+    crate::ui::say!("{value:#}");
+}
+
 /// Whether the environment says that hooks run nothing.
 fn hooks_are_off() -> bool {
     std::env::var_os("GITOPS_HOOKS").is_some_and(|value| value == "0")

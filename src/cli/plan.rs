@@ -7,7 +7,8 @@ use crate::{
     ui::{Table, Tone, clean},
     values::EnvironmentName,
 };
-use miette::{IntoDiagnostic, Result};
+use miette::Result;
+use serde_json::json;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -56,7 +57,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         Ok(cluster::foresee(&client, &repository, manifests, &settings).await?)
     })?;
     if arguments.json {
-        crate::ui::say!("{}", serde_json::to_string_pretty(&preview).into_diagnostic()?);
+        let Preview { acts, unchanged } = &preview;
+        let environment = &arguments.environment;
+        super::print_json(&json!({ "version": 1, "environment": environment, "acts": acts, "unchanged": unchanged }));
     } else {
         show(&preview);
     }

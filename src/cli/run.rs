@@ -84,7 +84,9 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
         let (plan, why) = pipeline::plan_by_hand(&pipeline, arguments.hook, &scope)?;
         let why = if arguments.why { why } else { Vec::new() };
         if arguments.json {
-            print_json(&plan_json(&plan, &why));
+            super::print_json(
+                &json!({ "version": 1, "hook": arguments.hook.as_str(), "steps": plan_json(&plan, &why) }),
+            );
         } else if plan.entries.is_empty() {
             crate::ui::say!("nothing would run: {} has no steps", arguments.hook);
         } else {
@@ -97,7 +99,8 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
         progress.line(&format!("nothing ran: {} has no steps", arguments.hook));
     }
     if arguments.json {
-        print_json(&done.steps().iter().map(step_json).collect());
+        let steps: Value = done.steps().iter().map(step_json).collect();
+        super::print_json(&json!({ "version": 1, "hook": arguments.hook.as_str(), "steps": steps }));
     }
     Ok(done.verdict()?)
 }
@@ -176,8 +179,4 @@ fn step_json(step: &Reported) -> Value {
         "seconds": step.duration.as_secs_f64(),
         "record": step.record.as_ref().map(crate::check::Key::as_str),
     })
-}
-
-fn print_json(value: &Value) {
-    crate::ui::say!("{value:#}");
 }

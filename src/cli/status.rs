@@ -9,6 +9,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use miette::{IntoDiagnostic, Result};
+use serde_json::json;
 use std::{io::IsTerminal, time::Duration};
 
 #[derive(Debug, clap::Args)]
@@ -52,7 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         let status = status::gather(&repository, &config, &client).await;
         status::remember(&repository, &status);
         if arguments.json {
-            crate::ui::say!("{}", serde_json::to_string_pretty(&status).into_diagnostic()?);
+            super::print_json(&json!(status));
         } else {
             crate::ui::say!("{}", table(&status));
             for line in waits(&status) {
@@ -110,7 +111,7 @@ fn rows(text: &str) -> usize {
     let width = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| usize::from(size.ws_col));
     let row = |line: &str| match width {
         0 => 1,
-        width => anstream::adapter::strip_str(line).to_string().chars().count().div_ceil(width).max(1),
+        width => console::measure_text_width(line).div_ceil(width).max(1),
     };
     text.lines().map(row).sum()
 }

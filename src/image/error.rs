@@ -230,6 +230,21 @@ pub enum Error {
         reason: String,
     },
 
+    /// The registry shows a certificate that does not convince.
+    #[error("the registry {registry} shows a certificate that is not trusted here: {reason}")]
+    #[diagnostic(
+        code(environment),
+        help(
+            "put the certificate of its authority where docker looks for it, `/etc/docker/certs.d/{registry}/ca.crt`, or among the system's"
+        )
+    )]
+    Untrusted {
+        /// Its host and port.
+        registry: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// The registry answered with something else than expected.
     #[error("the registry {registry} failed while {doing}: {reason}")]
     #[diagnostic(code(environment), help("nothing was published; ask the registry's keeper, or try again"))]

@@ -34,6 +34,8 @@ fn the_plan_tells_what_the_sync_then_does_and_suspended_it_does_nothing() {
         let line = told.stdout.lines().find(|line| line.trim_start().starts_with(act)).unwrap_or_default();
         assert!(line.contains(&object) && told.stdout.contains(why), "{act} {object} in\n{}", told.stdout);
     }
+    let told = TestContext::run(bed.context.command(&bed.release).args(["plan", name, "--json"]));
+    crate::documented::is_documented("plan ENVIRONMENT --json", &serde_json::from_str(&told.stdout).unwrap());
     assert_eq!(bed.run(&["reconcile", name]).code, Some(0));
     crate::bed::until("the report to say that it is suspended", || {
         let report = bed.report(name)?;

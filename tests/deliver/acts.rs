@@ -200,6 +200,7 @@ fn a_rollback_is_told_holds_and_is_released_by_hand() {
     assert!(rows[1].contains("released"), "{told}");
     assert!(rows.iter().any(|row| row.contains("rolled back: it loses orders")), "{told}");
     let json: serde_json::Value = serde_json::from_str(&clone.must(&["history", "staging", "--json"])).unwrap();
+    crate::documented::is_documented("history ENVIRONMENT --json", &json);
     let entries = json["entries"].as_array().unwrap();
     let what: Vec<&str> = entries.iter().map(|entry| entry["what"].as_str().unwrap()).collect();
     assert_eq!(what, ["released", "rolled back", "rolled back", "delivered", "delivered", "delivered"]);

@@ -46,7 +46,7 @@ pub(super) fn run(arguments: &Arguments, pipeline: &Pipeline<'_>) -> Result<()> 
             })
         });
         let images: Vec<_> = images.collect();
-        crate::ui::say!("{:#}", json!({ "version": 1, "commit": at.commit, "images": images }));
+        crate::cli::print_json(&json!({ "version": 1, "commit": at.commit, "images": images }));
         return Ok(());
     }
     for reference in built.iter().filter_map(|one| one.loaded.as_ref()) {

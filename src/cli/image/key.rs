@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &Arguments, pipeline: &Pipeline<'_>) -> Result<()> 
         }
     }
     if arguments.json {
-        crate::ui::say!("{:#}", json!({ "version": 1, "commit": first.commit, "images": all }));
+        crate::cli::print_json(&json!({ "version": 1, "commit": first.commit, "images": all }));
     }
     Ok(())
 }
@@ -92,7 +92,7 @@ fn compare(
             "after": { "commit": second.commit, "key": after.key.as_str() },
             "differences": differences,
         });
-        crate::ui::say!("{value:#}");
+        crate::cli::print_json(&value);
         return;
     }
     for (at, explained) in [(first, before), (second, after)] {

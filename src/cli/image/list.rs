@@ -24,7 +24,7 @@ pub(super) fn run(arguments: &Arguments, pipeline: &Pipeline<'_>) -> Result<()> 
     let at = At::revision(pipeline.repository, "HEAD")?;
     let listings = pipeline::list(pipeline, &at, &arguments.images, arguments.number)?;
     if arguments.json {
-        crate::ui::say!("{:#}", json!({ "version": 1, "images": listings }));
+        crate::cli::print_json(&json!({ "version": 1, "images": listings }));
         return Ok(());
     }
     for listing in &listings {

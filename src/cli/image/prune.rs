@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments, pipeline: &Pipeline<'_>) -> Result<()> 
         crate::ui::say!("nothing was removed: --yes removes it");
     }
     if arguments.json {
-        crate::ui::say!("{:#}", json!({ "version": 1, "removed": arguments.yes, "images": clearings }));
+        crate::cli::print_json(&json!({ "version": 1, "removed": arguments.yes, "images": clearings }));
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use reqwest::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION},
 };
 use std::{
+    error::Error as _,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -254,6 +255,9 @@ impl Wire {
     }
 
     fn unreachable(&self, doing: &str, error: &reqwest::Error) -> Error {
+        if let Some(reason) = untrusted(error) {
+            return Error::Untrusted { registry: self.registry.clone(), reason };
+        }
         let reason = chain(error);
         Error::Unreachable { registry: self.registry.clone(), doing: doing.to_owned(), reason }
     }
@@ -274,6 +278,19 @@ impl Wire {
         tokio::time::sleep(wait.ok_or(otherwise)?).await;
         Ok(())
     }
+}
+
+/// What is wrong with the certificate that was shown, where it is that.
+fn untrusted(error: &reqwest::Error) -> Option<String> {
+    let all = std::iter::successors(error.source(), |error| (*error).source());
+    let below = all.map(|error| match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(inner) => inner as &(dyn std::error::Error + 'static),
+        None => error,
+    });
+    below.filter_map(|error| error.downcast_ref()).find_map(|error| match error {
+        rustls::Error::InvalidCertificate(why) => Some(why.to_string()),
+        _ => None,
+    })
 }
 
 fn words(answer: &Answer) -> String {
