@@ -103,6 +103,19 @@ fn a_second_install_changes_nothing_but_what_is_different() {
     let changed: Vec<_> = changed.into_iter().map(|(object, _)| object.split('-').next().unwrap()).collect();
     // The settings and the report are two config maps.
     assert_eq!(changed, ["ConfigMap gitops", "ConfigMap gitops", "Deployment sync", "Pod sync"], "{after:#?}");
+
+    // Neither is what signatures are asked for.
+    bed.installed(name, &["--verify", &format!("{}.pub", variable("SSH_KEY"))]);
+    let settings = || {
+        let settings = bed.settings(name);
+        (settings.verify.len(), settings.interval.to_string())
+    };
+    assert_eq!(settings(), (1, "20s".to_owned()));
+    let said = bed.installed(name, &[]);
+    assert!(said.contains("Kept from before: --verify; --reset drops it."), "{said}");
+    assert_eq!(settings(), (1, "20s".to_owned()));
+    bed.installed(name, &["--reset"]);
+    assert_eq!(settings(), (0, "15s".to_owned()));
 }
 
 #[test]
@@ -200,6 +213,8 @@ fn an_image_behind_a_password_is_pulled_with_the_users_own_credentials() {
     bed.installed(name, &["--image", &image, "--image-pull-secret", &theirs]);
     assert_eq!(pulled_with(), theirs);
     assert_eq!(bed.secret(&ours), None);
+    let said = bed.run(&["upgrade", name, "--image", &image]);
+    assert_eq!((said.code, pulled_with()), (Some(0), theirs.clone()), "{}", said.stderr);
 
     // It is not ours to take away.
     bed.uninstalled(name);

@@ -23,7 +23,7 @@ pub use guests::{guests, host, seat};
 pub use install::{USUAL_PORTS, api_ports, apply, expect_namespace, expect_same, settings, settle, wait};
 pub use objects::{ImagePull, Installation, objects};
 pub use run_now::run_now;
-pub use secrets::{expect_pull_secret, has_pull_secret, held_credentials, remove_pull_secret};
+pub use secrets::{expect_pull_secret, has_pull_secret, held_credentials, named_pull_secret, remove_pull_secret};
 pub use uninstall::{Removed, remove_old, uninstall};
 
 use crate::sync::NAMESPACE;

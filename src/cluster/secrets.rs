@@ -6,7 +6,7 @@ use super::{
     objects::{pull_secret_name, sync_name},
 };
 use crate::{sync, values::EnvironmentName};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::{apps::v1::Deployment, batch::v1::CronJob, core::v1::Secret};
 use kube::{Api, Client, api::DeleteParams};
 
 /// The types of Secret that a kubelet pulls images with.
@@ -34,6 +34,26 @@ pub async fn held_credentials(client: &Client, environment: &EnvironmentName) ->
 pub async fn has_pull_secret(client: &Client, environment: &EnvironmentName) -> Result<bool, Error> {
     let found = secrets(client).get_metadata_opt(&pull_secret_name(environment)).await;
     found.map(|found| found.is_some()).map_err(|error| Error::refused("looking for the image pull secret", error))
+}
+
+/// The image pull secret that the user named for the pod that is there; none where it has ours, or needs none.
+///
+/// # Errors
+/// A cluster that does not answer.
+pub async fn named_pull_secret(client: &Client, environment: &EnvironmentName) -> Result<Option<String>, Error> {
+    let failed = |error| Error::refused("looking at the sync that is there", error);
+    let name = sync_name(environment);
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), sync::NAMESPACE);
+    let cron_jobs: Api<CronJob> = Api::namespaced(client.clone(), sync::NAMESPACE);
+    let template = match deployments.get_opt(&name).await.map_err(failed)? {
+        Some(found) => Some(found.spec.template),
+        None => {
+            cron_jobs.get_opt(&name).await.map_err(failed)?.and_then(|found| Some(found.spec.job_template.spec?.template))
+        }
+    };
+    let secrets = template.and_then(|template| template.spec?.image_pull_secrets).unwrap_or_default();
+    let ours = pull_secret_name(environment);
+    Ok(secrets.into_iter().map(|secret| secret.name).find(|name| *name != ours))
 }
 
 /// Sees that an image pull secret of that name is there: a pod that names one that is not only says that it cannot pull.

@@ -92,6 +92,12 @@ impl Bed {
         Some(bed)
     }
 
+    /// What the sync of an environment was installed with.
+    pub fn settings(&self, name: &str) -> sync::Settings {
+        let found = self.runtime.block_on(gitops_hooks::cluster::settings(&self.client, &name.parse().unwrap()));
+        found.unwrap().unwrap()
+    }
+
     /// Commits these as all that each environment has, and pushes.
     pub fn commit(&self, files: &[(&str, &str)]) -> String {
         let work = self.context.beside("manifests");

@@ -109,8 +109,11 @@ fn the_whole_cluster_is_in_reach_only_where_that_was_asked_for_and_said() {
     bed.nudge(name);
     bed.healthy(name, &commit);
 
-    // Asked for no more, it is taken back.
-    bed.installed(name, &[]);
+    // What is not said again stays; asked for no more, it is taken back.
+    let said = bed.installed(name, &[]);
+    assert!(said.contains("Kept from before: --cluster-wide; --reset drops it."), "{said}");
+    assert!(bed.may("escalate", rbac, "clusterroles", ""));
+    bed.installed(name, &["--reset"]);
     assert!(bed.may("patch", "apps", "deployments", name) && !bed.may("patch", "apps", "deployments", "kube-system"));
     assert!(!bed.may("get", "", "secrets", name) && !bed.may("escalate", rbac, "clusterroles", ""));
 }

@@ -12,7 +12,7 @@ use miette::Result;
 use std::path::{Path, PathBuf};
 
 /// What the user says about the image.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Wish {
     /// The image of the sync. Without it one is made of this program and pushed.
     #[arg(long, value_name = "REFERENCE", conflicts_with = "repository")]
@@ -20,10 +20,20 @@ pub(super) struct Wish {
     /// Where the image of the sync is pushed. Without it, `gitops-hooks` beside the environment's first image.
     #[arg(long, value_name = "REPOSITORY")]
     repository: Option<Repository>,
-    /// An image pull secret in the namespace gitops-hooks-system. Without it, one is made of your own docker credentials
-    /// where the registry asks for a password.
+    /// An image pull secret in the namespace gitops-hooks-system. Without it, the one that was named before; else one is made
+    /// of your own docker credentials where the registry asks for a password.
     #[arg(long, value_name = "NAME")]
     pub(super) image_pull_secret: Option<String>,
+}
+
+impl Wish {
+    /// With the image pull secret that was named before, where none is now.
+    pub(super) async fn keeping(mut self, client: &Client, name: &EnvironmentName) -> Result<Self> {
+        if self.image_pull_secret.is_none() {
+            self.image_pull_secret = cluster::named_pull_secret(client, name).await?;
+        }
+        Ok(self)
+    }
 }
 
 #[derive(Debug, clap::Args)]

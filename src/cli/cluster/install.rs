@@ -74,13 +74,16 @@ pub(in crate::cli) struct Install {
         conflicts_with_all = ["cron", "image", "repository", "image_pull_secret", "deploy_key", "known_hosts", "username", "password_file", "ca"]
     )]
     pod_of: Option<EnvironmentName>,
-    /// How often the repository is asked.
-    #[arg(long, value_name = "TIME", default_value = "15s")]
-    interval: Span,
+    /// How often the repository is asked. Without it, every 15 seconds.
+    #[arg(long, value_name = "TIME")]
+    interval: Option<Span>,
     /// Look at the repository at these times only, as `cron` writes them, in place of a pod that runs all the time.
     #[arg(long, value_name = "SCHEDULE", conflicts_with = "interval")]
     cron: Option<String>,
-    /// Print what would be applied and change nothing. What Secrets hold is left out.
+    /// Keep no setting of the sync that is there but its credentials. Without it, what is not said again stays.
+    #[arg(long)]
+    reset: bool,
+    /// Print what would be applied to a cluster without it and change nothing. What Secrets hold is left out.
     #[arg(long)]
     dry_run: bool,
     /// The context of the kubeconfig. Without it, the current one.
@@ -128,7 +131,14 @@ pub(super) async fn install(
     if !arguments.replace {
         cluster::expect_same(&client, &settings).await?;
     }
-    if let Some(name) = &arguments.image.image_pull_secret {
+    let (settings, wish) = if arguments.replace || arguments.reset {
+        (settings, arguments.image.clone())
+    } else {
+        let there = cluster::settings(&client, &settings.environment).await?;
+        let wish = arguments.image.clone().keeping(&client, &settings.environment).await?;
+        (there.map_or(settings.clone(), |there| keeping(arguments, settings, &there, progress)), wish)
+    };
+    if let Some(name) = &wish.image_pull_secret {
         cluster::expect_pull_secret(&client, name).await?;
     }
     if settings.reach == Reach::Cluster {
@@ -154,7 +164,7 @@ pub(super) async fn install(
     let held = cluster::held_credentials(&client, &settings.environment).await?;
     let credentials = Some(Credentials::gather(&settings.url, &files, held)?);
     let image = image::push(source, config, progress).await?;
-    let pull = image::pull(&arguments.image, &arguments.environment, config, &image, Some(&client), progress).await?;
+    let pull = image::pull(&wish, &arguments.environment, config, &image, Some(&client), progress).await?;
     adoption(arguments, environment, &settings, repository, (&client, &kinds), progress).await?;
     let ports = cluster::api_ports(&client).await?;
     let guests = cluster::guests(&client, &settings.environment).await?;
@@ -222,15 +232,45 @@ fn settings(arguments: &Install, environment: &Environment) -> Result<Settings> 
     let name = arguments.environment.clone();
     let settings = Settings {
         path: (*manifests.path).clone(),
-        interval: arguments.interval,
         reach: if arguments.rights.cluster_wide { Reach::Cluster } else { Reach::Namespace },
         allowed: arguments.rights.allow.clone(),
         schedule: arguments.cron.clone(),
         verify: arguments.verify.as_deref().map(cluster::public_keys).transpose()?.unwrap_or_default(),
         ..Settings::in_pod(name, environment.namespace.as_str(), url, &manifests.branch)
     };
+    let settings = Settings { interval: arguments.interval.unwrap_or(settings.interval), ..settings };
     settings.check(".gitops-hooks.yaml")?;
     Ok(settings)
+}
+
+/// What was not said again stays as the sync has it, and is told: a signature that is asked for no longer, or a right that is
+/// taken away, is nothing to forget.
+fn keeping(arguments: &Install, asked: Settings, there: &Settings, progress: &Progress) -> Settings {
+    let mut kept = Vec::new();
+    let mut settings = asked;
+    if arguments.verify.is_none() && !there.verify.is_empty() {
+        settings.verify.clone_from(&there.verify);
+        kept.push("--verify".to_owned());
+    }
+    if !arguments.rights.cluster_wide && arguments.rights.allow.is_empty() {
+        settings.reach = there.reach;
+        settings.allowed.clone_from(&there.allowed);
+        kept.extend((there.reach == Reach::Cluster).then(|| "--cluster-wide".to_owned()));
+        kept.extend(there.allowed.iter().map(|resource| format!("--allow {resource}")));
+    }
+    if arguments.interval.is_none() {
+        settings.interval = there.interval;
+        if arguments.cron.is_none()
+            && let (None, Some(schedule)) = (&there.pod, &there.schedule)
+        {
+            kept.push(format!("--cron {schedule:?}"));
+            settings.schedule = Some(schedule.clone());
+        }
+    }
+    if !kept.is_empty() {
+        progress.line(&paint(&format!("Kept from before: {}; --reset drops it.", kept.join(" ")), Tone::Faint));
+    }
+    settings
 }
 
 fn files(arguments: &Install) -> Files {

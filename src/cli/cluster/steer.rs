@@ -53,8 +53,9 @@ pub(super) async fn upgrade(arguments: &Upgrade, config: &Config, progress: &Pro
     if let Some(host) = &settings.pod {
         return Err(IsGuest { environment: arguments.environment.clone(), host: host.clone() }.into());
     }
+    let wish = arguments.image.clone().keeping(&client, &arguments.environment).await?;
     let image = image::push(source, config, progress).await?;
-    let pull = image::pull(&arguments.image, &arguments.environment, config, &image, Some(&client), progress).await?;
+    let pull = image::pull(&wish, &arguments.environment, config, &image, Some(&client), progress).await?;
     let kinds = Kinds::discover(&client).await?;
     let ports = cluster::api_ports(&client).await?;
     let guests = cluster::guests(&client, &arguments.environment).await?;
