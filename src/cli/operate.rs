@@ -17,7 +17,7 @@ pub(super) struct Promote {
     /// The environment that takes what runs in the one before it.
     environment: EnvironmentName,
     /// Take what was delivered to the environment before, without asking its cluster whether it runs well.
-    #[arg(long, conflicts_with = "context")]
+    #[arg(long)]
     unverified: bool,
     /// The context of the kubeconfig for the environment before; the current one without it.
     #[arg(long, value_name = "NAME")]

@@ -8,7 +8,8 @@ use crate::{
 };
 use miette::Result;
 use std::{
-    path::PathBuf,
+    io::Write,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -40,17 +41,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     let serving = Serving { port: arguments.port, idle: arguments.idle.duration() };
+    let folder = settings.repository.state_dir();
+    let mut opened = None;
     let interrupt = Interrupt::listen()?;
     page::serve(settings, &serving, &interrupt, |address| {
         crate::ui::say!("{address}");
         anstream::eprintln!("Whoever has this address can press its buttons; Ctrl-C ends it.");
         if arguments.open {
-            open(address);
+            opened = open(address, &folder);
         }
     })?;
     if interrupt.signal().is_none() {
         anstream::eprintln!("Nobody has looked for {}: the page has ended.", crate::ui::seconds(serving.idle));
     }
+    drop(opened);
     interrupt.die();
     Ok(())
 }
@@ -62,9 +66,14 @@ fn configuration(repository: &Repository) -> std::result::Result<crate::config::
     })
 }
 
-/// It is a courtesy: the address has been printed.
-fn open(address: &str) {
+/// Opens the page by a file that only its owner can read, and that leads there: everybody on the machine can see what a
+/// program is called with. It goes when it is dropped. All of it is a courtesy: the address has been printed.
+fn open(address: &str, folder: &Path) -> Option<tempfile::NamedTempFile> {
+    std::fs::create_dir_all(folder).ok()?;
+    let mut file = tempfile::Builder::new().prefix("page-").suffix(".html").tempfile_in(folder).ok()?;
+    write!(file, "<!doctype html><meta charset=utf-8><meta http-equiv=refresh content=\"0;url={address}\">").ok()?;
     let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let mut command = Command::new(program);
-    let _ = command.arg(address).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    command.arg(file.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+    Some(file)
 }

@@ -47,9 +47,11 @@ pub async fn named_pull_secret(client: &Client, environment: &EnvironmentName) -
     let cron_jobs: Api<CronJob> = Api::namespaced(client.clone(), sync::NAMESPACE);
     let template = match deployments.get_opt(&name).await.map_err(failed)? {
         Some(found) => Some(found.spec.template),
-        None => {
-            cron_jobs.get_opt(&name).await.map_err(failed)?.and_then(|found| Some(found.spec.job_template.spec?.template))
-        }
+        None => cron_jobs
+            .get_opt(&name)
+            .await
+            .map_err(failed)?
+            .and_then(|found| Some(found.spec.job_template.spec?.template)),
     };
     let secrets = template.and_then(|template| template.spec?.image_pull_secrets).unwrap_or_default();
     let ours = pull_secret_name(environment);

@@ -92,8 +92,8 @@ impl Verb {
 }
 
 impl Wanted {
-    /// The command, word by word: no shell ever reads it.
-    pub fn words(&self) -> Vec<String> {
+    /// The command, word by word: no shell ever reads it. The cluster that is asked is the one that the page asks.
+    pub fn words(&self, context: Option<&str>) -> Vec<String> {
         let mut words = vec![self.verb.word().to_owned()];
         match self.verb {
             Verb::Rollback => {
@@ -108,6 +108,7 @@ impl Wanted {
             // What stands behind the two dashes is no option, whatever somebody writes.
             Verb::Hold => words.extend(["--".to_owned(), self.environment.to_string(), self.message.trim().to_owned()]),
             Verb::Promote => {
+                words.extend(context.map(|context| format!("--context={context}")));
                 if self.unverified == "yes" {
                     words.push("--unverified".to_owned());
                 }
@@ -176,7 +177,18 @@ pub(super) fn told(act: &Act) -> Markup {
 }
 
 /// The confirmation: what will be run, word by word, and what that means.
-pub(super) fn confirm(facts: &Facts, links: &Links, verb: Verb, name: &EnvironmentName) -> Markup {
+pub(super) fn confirm(
+    facts: &Facts,
+    links: &Links,
+    verb: Verb,
+    name: &EnvironmentName,
+    context: Option<&str>,
+) -> Markup {
+    let context = context.filter(|_| verb == Verb::Promote);
+    let shown: Vec<String> = std::iter::once(verb.word().to_owned())
+        .chain(context.map(|context| format!("--context={context}")))
+        .chain([name.to_string()])
+        .collect();
     let past = facts.past(name);
     let runs = past.map(|past| &past.state.images);
     let mut earlier = Vec::new();
@@ -211,11 +223,12 @@ pub(super) fn confirm(facts: &Facts, links: &Links, verb: Verb, name: &Environme
                 label for="message" { "Reason" }
                 input id="message" name="message" maxlength="200" autocomplete="off" required[verb == Verb::Hold] data-flag=(if verb == Verb::Hold { "" } else { "--message=" });
             }
+            @if let Some(context) = context { input type="hidden" data-flag="--context=" value=(context); }
             @if verb == Verb::Promote {
                 label class="check" { input type="checkbox" name="unverified" value="yes" data-flag="--unverified"; " without asking the cluster whether it is healthy there" }
             }
             p class="quiet" { "This runs, in this clone, as you:" }
-            p { code class="command" data-verb=(verb.word()) data-environment=(name) { "gitops-hooks " (verb.word()) " " (name) } }
+            p { code class="command" data-verb=(verb.word()) data-environment=(name) { (typed(&shown)) } }
             div class="buttons" {
                 button type="submit" class="button primary" { (title(verb)) }
                 a class="button" data-close href=(links.view(super::parts::View::Environments)) { "Cancel" }
@@ -245,21 +258,29 @@ mod tests {
 
     #[test]
     fn what_people_write_is_never_an_option_or_a_shell_word() {
-        assert_eq!(wanted(Verb::Hold, "--help; rm -rf /", "").words(), ["hold", "--", "staging", "--help; rm -rf /"]);
         assert_eq!(
-            wanted(Verb::Rollback, "-x", "--help").words(),
+            wanted(Verb::Hold, "--help; rm -rf /", "").words(None),
+            ["hold", "--", "staging", "--help; rm -rf /"]
+        );
+        assert_eq!(
+            wanted(Verb::Rollback, "-x", "--help").words(None),
             ["rollback", "--to=--help", "--message=-x", "staging"]
         );
         assert_eq!(
-            typed(&wanted(Verb::Hold, "it's $(late)", "").words()),
+            typed(&wanted(Verb::Hold, "it's $(late)", "").words(None)),
             r"gitops-hooks hold -- staging 'it'\''s $(late)'"
         );
     }
 
     #[test]
     fn each_button_has_its_command() {
-        let words = |verb| wanted(verb, "", "").words().join(" ");
+        let words = |verb| wanted(verb, "", "").words(None).join(" ");
         assert_eq!(words(Verb::Promote), "promote staging");
+        let mut elsewhere = wanted(Verb::Promote, "", "");
+        assert_eq!(elsewhere.words(Some("prod")), ["promote", "--context=prod", "staging"]);
+        elsewhere.unverified = "yes".to_owned();
+        assert_eq!(elsewhere.words(Some("prod")), ["promote", "--context=prod", "--unverified", "staging"]);
+        assert_eq!(wanted(Verb::Deliver, "", "").words(Some("prod")), ["deliver", "staging"]);
         assert_eq!(words(Verb::Rollback), "rollback staging");
         assert_eq!(words(Verb::Release), "release staging");
         assert_eq!(words(Verb::Deliver), "deliver staging");

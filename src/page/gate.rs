@@ -50,13 +50,17 @@ impl Gate {
                 "Open the whole address that `gitops-hooks ui` has printed: its token is missing here.",
             ));
         }
-        let site = text(header::HeaderName::from_static("sec-fetch-site"));
-        if site.is_some_and(|site| site != "same-origin" && site != "none") {
+        let reads = method == Method::GET || method == Method::HEAD;
+        let fetch = |what: &'static str| text(header::HeaderName::from_static(what));
+        // Who knows the address may open it from wherever it is written, in a window of its own; that page learns nothing by it.
+        let opens = reads
+            && fetch("sec-fetch-mode") == Some("navigate")
+            && fetch("sec-fetch-dest").is_some_and(|dest| dest == "document");
+        if !opens && fetch("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
             return Err((StatusCode::FORBIDDEN, "Another page may not ask this one."));
         }
         let origin = text(header::ORIGIN);
         let is_ours = origin.is_some_and(|origin| origin.strip_prefix("http://") == Some(host));
-        let reads = method == Method::GET || method == Method::HEAD;
         if !is_ours && (origin.is_some() || !reads) {
             return Err((StatusCode::FORBIDDEN, "Only a button of this very page may do that."));
         }
@@ -103,6 +107,12 @@ mod tests {
         assert_eq!(judge(&Method::POST, "/secret/act", &[host]), 403);
         let cross = ("sec-fetch-site", "cross-site");
         assert_eq!(judge(&Method::GET, "/secret/", &[host, cross]), 403);
+        let (navigates, frame) = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe"));
+        let opened = [host, cross, navigates, ("sec-fetch-dest", "document")];
+        assert_eq!(judge(&Method::GET, "/secret/", &opened), 200);
+        assert_eq!(judge(&Method::GET, "/guess/", &opened), 403);
+        assert_eq!(judge(&Method::POST, "/secret/act", &opened), 403);
+        assert_eq!(judge(&Method::GET, "/secret/", &[host, cross, navigates, frame]), 403);
         assert_eq!(judge(&Method::GET, "/secret/", &[host, ("sec-fetch-site", "none")]), 200);
     }
 }

@@ -193,7 +193,7 @@ async fn confirm(
     let facts = app.watched.facts();
     let name = name.parse::<EnvironmentName>().ok().filter(|name| facts.environments().contains(name));
     let (Some(name), Some(verb)) = (name, Verb::parse(&verb)) else { return missing().await };
-    app.part(&asked, "Confirm", &act::confirm(&facts, &app.links, verb, &name))
+    app.part(&asked, "Confirm", &act::confirm(&facts, &app.links, verb, &name, app.watched.settings.context.as_deref()))
 }
 
 /// What the sheet or a browser without script gets after a button.

@@ -115,7 +115,7 @@ impl Watched {
     pub fn act(self: &Arc<Self>, wanted: &Wanted) -> Result<usize, String> {
         let mut id = 0;
         let mut refusal = None;
-        let words = wanted.words();
+        let words = wanted.words(self.settings.context.as_deref());
         self.change(|inner| {
             refusal = wanted.refusal(&inner.facts);
             if refusal.is_some() {

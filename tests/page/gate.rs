@@ -1,7 +1,11 @@
 //! Who may see the page and press its buttons, how it ends, and what it says when there is nothing to say.
 
-use super::{super::context::TestContext, served::Served};
-use std::{os::unix::process::ExitStatusExt, time::Duration};
+use super::{super::context::TestContext, browser::Browser, served::Served};
+use std::{
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
+    path::Path,
+    time::{Duration, Instant},
+};
 
 const CONFIG: &str = "\
 hooks:
@@ -115,6 +119,36 @@ fn it_ends_when_nobody_looks_and_at_ctrl_c() {
     rustix::process::kill_process(rustix::process::Pid::from_child(&served.process), rustix::process::Signal::INT)
         .unwrap();
     assert_eq!(served.process.wait().unwrap().signal(), Some(2));
+}
+
+#[test]
+fn a_browser_is_sent_there_without_telling_the_machine_the_address() {
+    let context = TestContext::new();
+    let (opener, called) = (context.beside("bin/xdg-open"), context.beside("called"));
+    std::fs::create_dir(context.beside("bin")).unwrap();
+    std::fs::write(&opener, format!("#!/bin/sh\necho \"$*\" >{0}.new && mv {0}.new {0}\n", called.display())).unwrap();
+    std::fs::set_permissions(&opener, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = context.command(assert_cmd::cargo::cargo_bin!("gitops-hooks"));
+    let path = format!("{}:{}", context.beside("bin").display(), std::env::var("PATH").unwrap());
+    command.env("PATH", path).env("KUBECONFIG", context.beside("none")).args(["ui", "--open"]);
+    let mut served = Served::start(&mut command);
+    let began = Instant::now();
+    while !called.exists() {
+        assert!(began.elapsed() < Duration::from_secs(20), "nothing was opened");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let told = std::fs::read_to_string(&called).unwrap();
+    let file = Path::new(told.trim());
+    assert!(!told.contains(served.root()), "{told}");
+    assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    if let Some(browser) = Browser::start() {
+        browser.open(&format!("file://{}", file.display()));
+        browser.until("main", "No commits yet");
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&served.process), rustix::process::Signal::INT)
+        .unwrap();
+    served.process.wait().unwrap();
+    assert!(!file.exists());
 }
 
 #[test]
