@@ -303,6 +303,11 @@ fn nobody_is_asked_whom_the_user_did_not_confirm() {
     let done = run(&context, &[]);
     finds(&done, 3, "✗ confirmed", "was not confirmed", "gitops-hooks install");
     finds(&done, 3, "! registry of", "not asked", "gitops-hooks install");
+    context.write(".gitops-hooks.yaml", &text.replace("/nowhere/", &format!("http://{address}/")));
+    let said = context.must(&["status"]);
+    assert!(said.contains("not readable") && said.contains("was not confirmed in this clone"), "{said}");
+    let done = context.hooks(&["plan", "staging"]);
+    assert!(done.code == Some(2) && done.stderr.contains("what was not confirmed"), "{}", done.stderr);
     assert!(registry.accept().is_err(), "nothing knocked there");
 }
 

@@ -2,7 +2,8 @@
 
 use crate::{
     cluster,
-    git::Repository,
+    git::{Prompts, Repository},
+    hook,
     sync::{Act, Preview, Settings},
     ui::{Table, Tone, clean},
     values::EnvironmentName,
@@ -38,6 +39,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let repository = Repository::discover()?;
     let (_, config) = super::configuration(&repository)?;
     let environment = super::cluster::environment(&config, &arguments.environment)?;
+    // Nothing is sent to an address that nobody confirmed.
+    let line = hook::manifests_line(&environment.manifests);
+    let lines = hook::unconfirmed(&repository, &config, hook::Subject::Publication);
+    if lines.contains(&line) {
+        return Err(hook::Error::Unconfirmed { lines: vec![line] }.into());
+    }
+    let prompts = if arguments.json { Prompts::Never } else { Prompts::Allowed };
     let preview = super::block_on(async {
         let client = cluster::connect(arguments.context.as_deref()).await?;
         let manifests = &environment.manifests;
@@ -54,7 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
                 )
             },
         };
-        Ok(cluster::foresee(&client, &repository, manifests, &settings).await?)
+        Ok(cluster::foresee(&client, &repository, manifests, &settings, prompts).await?)
     })?;
     if arguments.json {
         let Preview { acts, unchanged } = &preview;

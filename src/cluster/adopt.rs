@@ -4,7 +4,7 @@
 use super::Error;
 use crate::{
     config::Manifests,
-    git::Repository,
+    git::{Prompts, Repository},
     sync::{self, Kinds, ObjectId, Settings},
 };
 use kube::{
@@ -34,7 +34,7 @@ pub async fn existing(
     manifests: &Manifests,
     settings: &Settings,
 ) -> Result<Vec<Existing>, Error> {
-    let (_, desired) = super::fetched(repository, manifests)?;
+    let (_, desired) = super::fetched(repository, manifests, &settings.verify, Prompts::Allowed)?;
     let (wanted, _) = sync::resolve(desired.outlines(), settings, kinds);
     let objects = wanted.iter().map(|(object, outline)| (outline.api_version.as_str(), object));
     let places = sync::places(objects, kinds, |_| true);

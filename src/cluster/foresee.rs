@@ -12,12 +12,18 @@ use kube::Client;
 /// An environment's part of its manifest repository, as it is now.
 ///
 /// # Errors
-/// A repository that does not answer, and a commit without the path.
-pub fn fetched(repository: &Repository, manifests: &Manifests) -> Result<(Checkout, Desired), Error> {
-    let mirror = Mirror::open(repository, &manifests.url, Prompts::Allowed)?;
+/// A repository that does not answer, a commit without the path, and one that the sync would not take.
+pub fn fetched(
+    repository: &Repository,
+    manifests: &Manifests,
+    signers: &[String],
+    prompts: Prompts,
+) -> Result<(Checkout, Desired), Error> {
+    let mirror = Mirror::open(repository, &manifests.url, prompts)?;
     let commit = mirror.fetch(manifests.branch.as_str())?;
     let unreadable = |error: git2::Error| sync::Error::Repository { reason: error.message().to_owned() };
     let bare = git2::Repository::open(mirror.repository().git_dir()).map_err(unreadable)?;
+    sync::expect_signed(&bare, &commit, signers)?;
     let checkout = sync::read_commit(&bare, &commit, &manifests.path)?;
     let desired = Desired::read(&bare, &checkout, &Desired::default())?;
     Ok((checkout, desired))
@@ -32,8 +38,9 @@ pub async fn foresee(
     repository: &Repository,
     manifests: &Manifests,
     settings: &Settings,
+    prompts: Prompts,
 ) -> Result<Preview, Error> {
-    let (checkout, desired) = fetched(repository, manifests)?;
+    let (checkout, desired) = fetched(repository, manifests, &settings.verify, prompts)?;
     let kinds = Kinds::discover(client).await?;
     Ok(sync::preview(client, settings, &kinds, &checkout, &desired).await?)
 }

@@ -6,9 +6,8 @@ use crate::{
     check::log,
     cluster,
     config::Config,
-    deliver::{self, Past, Session, Switch, Target},
+    deliver::{self, Past, Session, Target},
     git::{Logged, Prompts, Repository},
-    hook,
     status::{self, Status},
     values::{EnvironmentName, Oid},
 };
@@ -188,21 +187,13 @@ pub(super) fn stamp(repository: &Repository) -> Vec<Option<std::time::SystemTime
 pub(super) async fn far(settings: &Settings, client: &Result<kube::Client, String>) -> Option<Far> {
     let repository = &settings.clone_now();
     let config = (settings.configuration)(repository).ok()?;
-    let unconfirmed = hook::unconfirmed(repository, &config, hook::Subject::Publication);
-    let target = |name| Target::of(&config, name, Switch::Refused);
-    let targets: Vec<Target<'_>> = config.environments.keys().filter_map(target).collect();
-    if !unconfirmed.is_empty() {
-        let why =
-            "its addresses were not confirmed in this clone: `gitops-hooks install` shows them and asks".to_owned();
-        let place = || Place { past: Err(why.clone()), behind: 0, review: None };
-        let places = config.environments.keys().map(|name| (name.clone(), place())).collect();
-        let status = Status { version: 2, environments: Vec::new() };
-        return Some(Far { asked: Timestamp::now(), status, places });
-    }
+    let targets = status::targets(repository, &config);
     let session = Session::new(repository, Prompts::Never, &targets);
     let status = status::gather_in(&session, &targets, &config, client).await;
     status::remember(repository, &status);
-    let places = targets.iter().map(|target| (target.name.clone(), place(&session, target, &status))).collect();
+    let unasked = || Place { past: Err(status::UNCONFIRMED.to_owned()), behind: 0, review: None };
+    let mut places: BTreeMap<_, _> = config.environments.keys().map(|name| (name.clone(), unasked())).collect();
+    places.extend(targets.iter().map(|target| (target.name.clone(), place(&session, target, &status))));
     Some(Far { asked: Timestamp::now(), status, places })
 }
 

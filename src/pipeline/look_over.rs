@@ -68,9 +68,9 @@ fn warn<'f>(pipeline: &Pipeline<'_>, acts: impl Iterator<Item = &'f Foreseen>, l
 /// What the environment's cluster says; `None` where it cannot be asked, or has no sync of this environment.
 fn ask(target: &Target<'_>, git_dir: &Path, commit: &Oid) -> Option<Preview> {
     let manifests = &target.environment.manifests;
-    let name = target.name.clone();
-    let settings = Settings {
-        path: (*manifests.path).clone(),
+    let (name, path) = (target.name.clone(), (*manifests.path).clone());
+    let usual = Settings {
+        path: path.clone(),
         ..Settings::in_pod(name, target.environment.namespace.as_str(), (*manifests.url).clone(), &manifests.branch)
     };
     let (folder, commit) = (PathBuf::from(git_dir), commit.clone());
@@ -81,9 +81,13 @@ fn ask(target: &Target<'_>, git_dir: &Path, commit: &Oid) -> Option<Preview> {
         let found = runtime.block_on(async {
             let client = cluster::connect(None).await.ok()?;
             // A cluster without this environment's sync is somebody else's.
-            sync::read(&client, &settings.environment).await.ok()??;
+            let settings = match cluster::settings(&client, &usual.environment).await.ok()? {
+                Some(settings) => settings,
+                // One that nobody installed, a `sync --once` by hand.
+                None => sync::read(&client, &usual.environment).await.ok()?.map(|_| usual)?,
+            };
             let repository = git2::Repository::open_bare(&folder).ok()?;
-            let checkout: Checkout = sync::read_commit(&repository, &commit, &settings.path).ok()?;
+            let checkout: Checkout = sync::read_commit(&repository, &commit, &path).ok()?;
             sync::rehearse(&client, &settings, &repository, &checkout).await.ok()
         });
         let _ = done.send(found);

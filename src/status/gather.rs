@@ -4,7 +4,7 @@ use crate::{
     config::{Config, Environment},
     deliver,
     git::{self, Prompts, Repository},
-    sync,
+    hook, sync,
     values::{EnvironmentName, HookName, Oid},
 };
 use kube::Client;
@@ -15,13 +15,24 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks everybody about every environment. `cluster` is the client, or why there is none.
 pub async fn gather(repository: &Repository, config: &Config, cluster: &Result<Client, String>) -> Status {
-    let target = |name| deliver::Target::of(config, name, deliver::Switch::Refused);
-    let targets: Vec<deliver::Target<'_>> = config.environments.keys().filter_map(target).collect();
+    let targets = targets(repository, config);
     let session = deliver::Session::new(repository, Prompts::Never, &targets);
     gather_in(&session, &targets, config, cluster).await
 }
 
-/// As [`gather`], in a session that asks about more than this.
+/// Why a manifest repository is not asked.
+pub const UNCONFIRMED: &str = "its address was not confirmed in this clone: `gitops-hooks install` shows it and asks";
+
+/// The environments whose manifest repositories may be asked: nothing is sent to an address that nobody confirmed.
+#[must_use]
+pub fn targets<'c>(repository: &Repository, config: &'c Config) -> Vec<deliver::Target<'c>> {
+    let unconfirmed = hook::unconfirmed(repository, config, hook::Subject::Publication);
+    let target = |name| deliver::Target::of(config, name, deliver::Switch::Refused);
+    let all = config.environments.keys().filter_map(target);
+    all.filter(|target| !unconfirmed.contains(&hook::manifests_line(&target.environment.manifests))).collect()
+}
+
+/// As [`gather`], in a session that asks about more than this, of environments that [`targets`] gives.
 pub async fn gather_in(
     session: &deliver::Session<'_>,
     targets: &[deliver::Target<'_>],
@@ -83,7 +94,7 @@ fn delivery(
     session: &deliver::Session<'_>,
     target: Option<&deliver::Target<'_>>,
 ) -> Result<(Option<Delivery>, Option<String>), Unanswered> {
-    let Some(target) = target else { return Ok((None, None)) };
+    let Some(target) = target else { return Err(Unanswered::Unread(UNCONFIRMED.to_owned())) };
     let delivered = deliver::delivered(session, target).map_err(|error| match &error {
         deliver::Error::Git(git::Error::NoBranch { .. }) | deliver::Error::NoFolder { .. } => {
             Unanswered::NoPlace(error.to_string())

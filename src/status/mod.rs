@@ -7,7 +7,7 @@ mod remember;
 mod verdict;
 
 pub use became::became;
-pub use gather::{gather, gather_in};
+pub use gather::{UNCONFIRMED, gather, gather_in, targets};
 pub use remember::remember;
 pub use verdict::Verdict;
 

@@ -59,6 +59,7 @@ pub use run::{Times, run};
 pub use settings::Settings;
 pub use store::inventory_names;
 pub use trust::establish;
+pub use verify::commit as expect_signed;
 
 use miette::Diagnostic;
 

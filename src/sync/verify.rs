@@ -21,7 +21,7 @@ pub(super) fn key(line: &str) -> Result<PublicKey, String> {
 ///
 /// # Errors
 /// [`Error::Unsigned`], and a repository that cannot be read.
-pub(super) fn commit(repository: &Repository, commit: &Oid, keys: &[String]) -> Result<(), Error> {
+pub fn commit(repository: &Repository, commit: &Oid, keys: &[String]) -> Result<(), Error> {
     if keys.is_empty() {
         return Ok(());
     }

@@ -81,6 +81,7 @@ impl Bed {
         let images = json!({ "web": { "repository": repository, "plain_http": true } });
         let text = json!({ "images": images, "environments": environments }).to_string();
         bed.context.write(".gitops-hooks.yaml", &text);
+        bed.context.git(&["config", "gitops-hooks.confirmed", &format!("deliveries are pushed to: {url}")]);
         let ssh = format!(
             "ssh -i {} -o IdentitiesOnly=yes -o UserKnownHostsFile={}",
             variable("SSH_KEY"),
