@@ -66,7 +66,9 @@ pub(super) fn rollback(arguments: &Rollback, global: Global) -> Result<()> {
         let told = pipeline::rollback(pipeline, &arguments.environment, to, why)?;
         let name = &arguments.environment;
         match &told.result {
-            Ok(Delivery::Proposed { .. }) => pipeline.progress.line("next: it goes back once that is merged"),
+            Ok(Delivery::Proposed { branch, .. }) => pipeline.progress.line(&format!(
+                "next: it goes back once that is merged; whoever thinks better of it deletes {branch} there"
+            )),
             Ok(_) => {
                 pipeline.progress.line(&format!("next: nothing newer runs there until `gitops-hooks release {name}`"));
             }
@@ -85,7 +87,17 @@ pub(super) fn hold(arguments: &Hold, global: Global) -> Result<()> {
 /// What waited meanwhile is delivered at once.
 pub(super) fn release(arguments: &Release, global: Global) -> Result<()> {
     with_pipeline(global, Prompts::Allowed, |pipeline| {
-        verdict(vec![pipeline::release(pipeline, &arguments.environment)?])?;
+        let told = pipeline::release(pipeline, &arguments.environment)?;
+        let waits = match &told.result {
+            Ok(Delivery::Unchanged) => pipeline::in_review(pipeline, &arguments.environment)?,
+            _ => None,
+        };
+        verdict(vec![told])?;
+        if let Some(branch) = waits {
+            pipeline.progress.line(&format!(
+                "next: nothing holds it; what {branch} proposes may, until that is merged or the branch deleted"
+            ));
+        }
         let wanted = Wanted { environment: arguments.environment.clone(), commit: None };
         match pipeline::deliver(pipeline, &[wanted], Switch::Refused) {
             Err(pipeline::Error::IsPromoted { name, from }) => {

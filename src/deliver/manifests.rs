@@ -1,6 +1,6 @@
 //! The files of an environment that may name images: which they are, and all of them patched.
 
-use super::{Error, Target, commit::Change, render};
+use super::{Error, Target, commit::Change};
 use crate::{
     config,
     git::{EntryKind, ManifestFiles, Mirror, TreeEntry},
@@ -107,7 +107,7 @@ fn files<'e>(manifests: &config::Manifests, entries: &'e [TreeEntry]) -> Vec<Man
     };
     named
         .into_iter()
-        .filter(|(below, _)| is_manifest(below) || form(manifests, below) == Form::Values)
+        .filter(|(below, _)| manifest::is_manifest(below) || form(manifests, below) == Form::Values)
         .map(manifest)
         .collect()
 }
@@ -116,12 +116,4 @@ fn files<'e>(manifests: &config::Manifests, entries: &'e [TreeEntry]) -> Vec<Man
 pub(super) fn form(manifests: &config::Manifests, below: &str) -> Form {
     let is_values = manifests.values.iter().any(|values| values.as_str() == below);
     if is_values { Form::Values } else { Form::Manifest }
-}
-
-fn is_manifest(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
-    let ours =
-        [super::STATE_FILE, render::FILE].iter().any(|file| path == *file || path.ends_with(&format!("/{file}")));
-    !ours && (name == "Kustomization" || matches!(extension.as_deref(), Some("yaml" | "yml" | "json")))
 }

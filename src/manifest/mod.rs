@@ -26,6 +26,15 @@ use std::borrow::Cow;
 /// A manifest larger than this is not parsed.
 const MAX_BYTES: usize = 16 << 20;
 
+/// Whether a file below an environment's folder is one of its manifests: YAML, JSON or a kustomization. `.gitops-hooks`, `.github`
+/// and their like hold YAML that is not for the cluster.
+#[must_use]
+pub fn is_manifest(below: &str) -> bool {
+    let name = below.rsplit('/').next().unwrap_or(below);
+    let is_hidden = below.split('/').any(|part| part.starts_with('.'));
+    !is_hidden && ([".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending)) || name == "Kustomization")
+}
+
 /// A file that may name images.
 #[derive(Debug, Clone, Copy)]
 pub struct File<'f> {
@@ -205,4 +214,20 @@ fn line_at(text: &str, byte: usize) -> &str {
     let byte = byte.min(text.len());
     let start = text[..byte].rfind('\n').map_or(0, |newline| newline + 1);
     text[start..].lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_is_what_the_sync_reads() {
+        for below in ["a.yaml", "deep/b.yml", "c.json", "Kustomization", "overlays/live/Kustomization"] {
+            assert!(is_manifest(below), "{below}");
+        }
+        for below in [".gitops-hooks/state.yaml", "x/.github/ci.yml", ".hidden.yaml", "a.YAML", "kustomization", "yaml"]
+        {
+            assert!(!is_manifest(below), "{below}");
+        }
+    }
 }

@@ -140,6 +140,17 @@ pub fn release(pipeline: &Pipeline<'_>, name: &EnvironmentName) -> Result<Told, 
     say(pipeline, name, Act::Release, "release")
 }
 
+/// The branch on which something waits for its review; a rollback that waits there holds nothing on the main branch yet.
+///
+/// # Errors
+/// When the environment is not known or its manifests cannot be asked.
+pub fn in_review(pipeline: &Pipeline<'_>, name: &EnvironmentName) -> Result<Option<String>, Error> {
+    let config = trusted(pipeline)?;
+    let target = target(&config, name)?;
+    let session = Session::new(pipeline.repository, pipeline.prompts, [&target]);
+    Ok(delivery::in_review(&session, &target)?)
+}
+
 fn say(pipeline: &Pipeline<'_>, name: &EnvironmentName, act: Act, verb: &str) -> Result<Told, Error> {
     let config = trusted(pipeline)?;
     let target = target(&config, name)?;
