@@ -180,3 +180,19 @@ fn a_server_that_opens_merge_requests_is_asked_to_and_its_page_is_told() {
     );
     assert!(options.contains("Source-Commit: "), "{options}");
 }
+
+#[test]
+fn a_rollback_that_waits_for_its_review_is_taken_back_where_it_waits() {
+    let bed = Bed::new();
+    let clone = bed.clone("Ada");
+    let yaml = described(&bed.url).replace("    branch: main\n", "    branch: main\n    review: true\n");
+    let first = clone.configure(&yaml);
+    for tip in [first, clone.commit_and_push("two")] {
+        propose(&bed, &clone, &tip).unwrap();
+        merge(&bed);
+    }
+    let said = clone.must(&["rollback", "staging", "-m", "two is late"]);
+    assert!(said.contains(&format!("deletes {BRANCH} there")), "{said}");
+    let (_, said) = clone.hooks(&["release", "staging"]);
+    assert!(said.contains(&format!("what {BRANCH} proposes may")), "{said}");
+}
