@@ -10,7 +10,8 @@ RELEASE := target/$(HOST)/release/gitops-hooks
 
 # Static, so that it runs FROM scratch; without tables for unwinding, which nothing does here, and without this machine's
 # paths. The target is named below so that these do not reach build scripts. The program itself is linked at a fixed address:
-# a hook starts at every commit, and moving a binary of this size costs more than the rest of its start.
+# a hook starts at every commit, and moving a binary of this size costs more than the rest of its start. OpenSSL writes down when
+# it was built: at a moment that is always the same.
 FLAGS := -C target-feature=+crt-static -C force-unwind-tables=no --remap-path-prefix=$(CURDIR)=. \
 	--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
 
@@ -50,7 +51,7 @@ testbed-down:
 
 release:
 	GITOPS_HOOKS_COMMIT="$$(git log -1 --date=format:%Y-%m-%d --format='%h %cd' 2>/dev/null)" RUSTFLAGS="$(FLAGS)" \
-		cargo rustc --release --locked --target $(HOST) --bin gitops-hooks -- -C relocation-model=static
+		SOURCE_DATE_EPOCH=315532800 cargo rustc --release --locked --target $(HOST) --bin gitops-hooks -- -C relocation-model=static
 
 # What is published of a version, in target/dist.
 dist: release
