@@ -94,7 +94,8 @@ fn archive(Parts { layer, config, manifest }: &Parts, name: &ImageRef) -> io::Re
             "digest": Digest::of(manifest),
             "size": manifest.len(),
             "annotations": {
-                "io.containerd.image.name": name.to_string(),
+                // In full: a node keeps what it imports under this very name, and finds no other.
+                "io.containerd.image.name": format!("{}/{}:{tag}", name.repository.registry(), name.repository.path()),
                 "org.opencontainers.image.ref.name": tag,
             },
         }],
@@ -232,6 +233,31 @@ mod tests {
                 ("gitops-hooks".to_owned(), 0o755, 0),
             ]
         );
+    }
+
+    #[test]
+    fn an_archive_names_its_image_as_nodes_and_engines_look_for_it() {
+        let made = pack(&[file("gitops-hooks", b"elf", 0o755)], "linux/amd64").unwrap();
+        for (written, in_full) in [
+            ("gitops-hooks:v1", "docker.io/library/gitops-hooks:v1"),
+            ("r.example.com:5000/team/gitops-hooks:v1", "r.example.com:5000/team/gitops-hooks:v1"),
+        ] {
+            let bytes = archive(&made, &written.parse().unwrap()).unwrap();
+            let mut files = std::collections::BTreeMap::new();
+            for entry in tar::Archive::new(bytes.as_slice()).entries().unwrap() {
+                let mut entry = entry.unwrap();
+                let path = entry.path().unwrap().display().to_string();
+                let mut bytes = Vec::new();
+                std::io::copy(&mut entry, &mut bytes).unwrap();
+                files.insert(path, bytes);
+            }
+            let json = |path: &str| serde_json::from_slice::<serde_json::Value>(&files[path]).unwrap();
+            let (index, list) = (json("index.json"), json("manifest.json"));
+            assert_eq!(index["manifests"][0]["annotations"]["io.containerd.image.name"], in_full);
+            assert_eq!(list[0]["RepoTags"], json!([written]));
+            let digest = index["manifests"][0]["digest"].as_str().unwrap().replace(':', "/");
+            assert_eq!(files[&format!("blobs/{digest}")], made.manifest);
+        }
     }
 
     #[test]
