@@ -2,7 +2,7 @@
 
 use super::{Error, Pipeline, confirmed, wait};
 use crate::{
-    check::{self, Changed, Decision, Outcome, Reported, SkipReason, Snapshot},
+    check::{self, Changed, Coverage, Decision, Outcome, Reported, SkipReason, Snapshot},
     config::{Config, Step},
     hook::Subject,
     image,
@@ -38,6 +38,8 @@ pub(super) struct Case<'a> {
     /// What images are built from and labelled with: a commit, or the tree of the index.
     pub(super) source: &'a Oid,
     pub(super) intent: image::Intent,
+    /// Whether the snapshot's changed paths and the steps are all that a push would be judged by.
+    pub(super) coverage: Coverage,
     pub(super) call: Call<'a>,
 }
 
@@ -51,26 +53,18 @@ pub(super) struct Judged {
     /// The images.
     pub(super) built: Built,
     /// Whether every step that the configuration asks for was looked at.
-    pub(super) extent: Extent,
+    pub(super) coverage: Coverage,
     hook: HookName,
     failures: Vec<Error>,
 }
 
-/// How much of a hook's steps was looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Extent {
-    Whole,
-    /// Somebody left steps out.
-    Part,
-}
-
 impl Judged {
     fn nothing(hook: HookName) -> Self {
-        Self { steps: Vec::new(), built: Built::new(), extent: Extent::Whole, hook, failures: Vec::new() }
+        Self { steps: Vec::new(), built: Built::new(), coverage: Coverage::Whole, hook, failures: Vec::new() }
     }
 
     /// What was built, where every step passed or had no need to run.
-    pub(super) fn verdict(mut self) -> Result<(Built, Extent), Error> {
+    pub(super) fn verdict(mut self) -> Result<(Built, Coverage), Error> {
         let verdict = check::verdict(self.hook, &self.steps);
         if let Err(check::Error::Failed { steps, .. }) = &verdict
             // Where nothing but images failed, the image's own error says whose fault it is and what to do next.
@@ -80,7 +74,7 @@ impl Judged {
             return Err(first);
         }
         verdict?;
-        Ok((self.built, self.extent))
+        Ok((self.built, self.coverage))
     }
 }
 
@@ -134,6 +128,7 @@ pub(super) fn context<'a>(pipeline: &Pipeline<'a>, case: Case<'a>) -> check::Con
         cache: pipeline.cache,
         places: pipeline.places,
         failures: pipeline.failures,
+        coverage: case.coverage,
         cache_folder: None,
         interrupt: pipeline.interrupt,
     }
@@ -196,7 +191,7 @@ fn run(
     let new: Vec<Reported> = report.entries.into_iter().filter(|entry| !ran_before(entry)).collect();
     judged.steps.extend(new);
     if plan.entries.iter().any(|entry| matches!(entry.decision, Decision::Skip(SkipReason::LeftOut(_)))) {
-        judged.extent = Extent::Part;
+        judged.coverage = Coverage::Part;
     }
     judged.built = std::mem::take(&mut *built.lock().unwrap_or_else(PoisonError::into_inner));
     judged.failures = std::mem::take(&mut *failures.lock().unwrap_or_else(PoisonError::into_inner));

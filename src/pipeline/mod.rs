@@ -35,7 +35,7 @@ pub use push::push;
 pub use react::react;
 pub use wanted::Wanted;
 
-use crate::{check, config, deliver as delivery, git, hook, image, ui};
+use crate::{check, config, deliver as delivery, git, hook, image, ui, values::HookName};
 use miette::Diagnostic;
 use std::{path::Path, time::Duration};
 
@@ -326,6 +326,11 @@ pub fn own_layer(repository: &git::Repository) -> Result<Option<config::Source>,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::file(&path, source)),
     }
+}
+
+/// Whether the user's own layer changes a hook's steps: what passes then are not everybody's.
+fn own_steps(repository: &git::Repository, hook: HookName) -> Result<bool, Error> {
+    Ok(own_layer(repository)?.is_some_and(|own| config::touches(&own, hook)))
 }
 
 /// Refuses a configuration that aims at addresses, or prepares scratch trees with a command, that nobody confirmed here.
