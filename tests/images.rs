@@ -356,3 +356,20 @@ fn of_many_images_only_those_that_changed_are_looked_at_further() {
     let most = most.load(Ordering::SeqCst);
     assert!((2..=8).contains(&most), "{most} at a time");
 }
+
+#[test]
+fn a_build_that_outlasts_its_steps_limit_is_stopped_and_holds_the_push() {
+    let (Some(story), Some(base)) = (Story::new(), bed("GITOPS_HOOKS_TEST_BASE_BUSYBOX")) else { return };
+    let context = &story.context;
+    let configuration = context.read(".gitops-hooks.yaml");
+    let limited = "- {image: web, timeout: 3s, fail_text: ask Ada}";
+    context.write(".gitops-hooks.yaml", &configuration.replace("- image: web", limited));
+    context.write("Dockerfile", &format!("FROM {base}\nCOPY a /\nRUN sleep 300\n"));
+    context.git(&["commit", "-qam", "hang"]);
+    let since = std::time::Instant::now();
+    let pushed = context.try_git(&["push", "-u", "origin", "main"]);
+    assert!(pushed.code != Some(0) && since.elapsed() < Duration::from_secs(60), "{}", pushed.stderr);
+    for part in ["the image web was stopped after its time limit of 3.0s", "ask Ada", "`timeout` of its step"] {
+        assert!(pushed.stderr.contains(part), "{part} in {}", pushed.stderr);
+    }
+}

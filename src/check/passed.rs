@@ -136,33 +136,33 @@ mod tests {
     #[test]
     fn a_step_that_says_anything_else_makes_another_whole() {
         let of = |step: &str| {
-            let config = config::parse("c.yaml", &format!("hooks: {{ pre-push: [{{ run: t, {step} }}] }}")).unwrap();
+            let config = config::parse("c.yaml", &format!("hooks: {{ pre-push: [{{ run: {step} }}] }}")).unwrap();
             let tree = "a".repeat(40).parse().unwrap();
             whole(HookName::PrePush, &config.hooks[&HookName::PrePush], &tree).to_string()
         };
         let said = [
-            "name: a",
-            "run: u",
-            "env: {A: b}",
-            "tools: [a]",
-            "shell: bash",
-            "root: src",
-            "files: [a]",
-            "exclude: [a]",
-            "inputs: [a]",
-            "stdin: true",
-            "interactive: true",
-            "skip: true",
-            "only: false",
-            "only: {branch: [a]}",
-            "skip: {branch: [a]}",
-            "skip: {paths: [a]}",
-            "skip: {env: [a]}",
-            "skip: {run: a}",
-            "skip: {state: [merge]}",
+            "t, name: a",
+            "u",
+            "t, env: {A: b}",
+            "t, tools: [a]",
+            "t, shell: bash",
+            "t, root: src",
+            "t, files: [a]",
+            "t, exclude: [a]",
+            "t, inputs: [a]",
+            "t, stdin: true",
+            "t, interactive: true",
+            "t, skip: true",
+            "t, only: false",
+            "t, only: {branch: [a]}",
+            "t, skip: {branch: [a]}",
+            "t, skip: {paths: [a]}",
+            "t, skip: {env: [a]}",
+            "t, skip: {run: a}",
+            "t, skip: {state: [merge]}",
         ];
         let keys: std::collections::HashSet<String> = said.iter().map(|step| of(step)).collect();
         assert_eq!(keys.len(), said.len());
-        assert_eq!(of("name: a"), of("name: b, timeout: 1m"), "what people call it decides nothing");
+        assert_eq!(of("t, name: a"), of("t, name: b, timeout: 1m"), "what people call it decides nothing");
     }
 }

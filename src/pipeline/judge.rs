@@ -6,7 +6,8 @@ use crate::{
     config::{Config, Step},
     hook::Subject,
     image,
-    values::{HookName, ImageName, Oid},
+    ui::{self, Task},
+    values::{HookName, ImageName, Oid, Span},
 };
 use std::{
     collections::BTreeMap,
@@ -167,11 +168,12 @@ fn run(
         let (repository, interrupt) = (context.repository.clone(), context.interrupt.clone());
         let (name, image, source, intent) = ((**name).clone(), image.clone(), case.source.clone(), case.intent);
         let (built, failures) = (Arc::clone(&built), Arc::clone(&failures));
+        let limit = step.timeout.is_written().then(|| *step.timeout);
         work.insert(
             index,
             Box::new(move |task| {
                 let request = request(&repository, &source, &name, &image);
-                match wait(&interrupt, image::prepare(&request, intent, task)) {
+                match wait(&interrupt, prepared(&request, intent, task, limit)) {
                     Ok(prepared) => {
                         let note = told(&prepared);
                         built.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), prepared);
@@ -198,6 +200,20 @@ fn run(
     Ok(())
 }
 
+/// Prepares an image, in no more than the time that its step gives it: given up, a build ends as at a signal.
+async fn prepared(
+    request: &image::Request<'_>,
+    intent: image::Intent,
+    task: &Task,
+    limit: Option<Span>,
+) -> Result<image::Prepared, Error> {
+    let work = image::prepare(request, intent, task);
+    let Some(limit) = limit else { return Ok(work.await?) };
+    let done = tokio::time::timeout(limit.duration(), work).await;
+    done.map_err(|_| Error::TooLong { image: request.name.to_string(), limit: ui::seconds(limit.duration()) })?
+        .map_err(Error::from)
+}
+
 /// What became of more steps than one sees at a glance.
 fn summarize(pipeline: &Pipeline<'_>, judged: &Judged, took: Duration) {
     let count = |wanted: fn(&Outcome) -> bool| judged.steps.iter().filter(|step| wanted(&step.outcome)).count();
@@ -210,7 +226,7 @@ fn summarize(pipeline: &Pipeline<'_>, judged: &Judged, took: Duration) {
     if judged.steps.len() > 3 {
         let told: Vec<String> =
             parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-        pipeline.progress.line(&format!("{}: {} in {}", judged.hook, told.join(", "), crate::ui::seconds(took)));
+        pipeline.progress.line(&format!("{}: {} in {}", judged.hook, told.join(", "), ui::seconds(took)));
     }
 }
 

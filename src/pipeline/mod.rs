@@ -121,6 +121,19 @@ pub enum Error {
         known: String,
     },
 
+    /// An image was not ready within its step's time.
+    #[error("the image {image} was stopped after its time limit of {limit}")]
+    #[diagnostic(
+        code(check),
+        help("`timeout` of its step says how long it may take; `gitops-hooks image build {image} -v` shows what does")
+    )]
+    TooLong {
+        /// The image.
+        image: String,
+        /// How long it had.
+        limit: String,
+    },
+
     /// Nobody says which images are in use.
     #[error("no environment runs {image}, so that nothing says which of its images are needed")]
     #[diagnostic(
