@@ -33,7 +33,7 @@ use std::{
 const LABEL: &str = "dev.gitops-hooks.smoke";
 /// How long one question may take.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
-/// How long an answer with another status may still become the right one: while it starts, an app may say 404 or 503.
+/// How long a plainly wrong answer may still become the right one: while it starts, an app may say 404.
 const WRONG_LIMIT: Duration = Duration::from_secs(10);
 /// How long a dropped run waits for its container to be gone.
 const REMOVE_LIMIT: Duration = Duration::from_secs(10);
@@ -56,11 +56,11 @@ pub(super) async fn run(
     remove_leftovers(&engine.docker).await;
     let trial = Trial::new(engine, smoke).await;
     trial.start(image, one_of(platforms, &engine.platform), smoke).await?;
-    let mut waiting = String::new();
+    let mut waiting = format!("was not seen to run within {}", smoke.timeout);
     let judged = tokio::time::timeout(smoke.timeout.duration(), trial.judge(smoke, &mut waiting)).await;
     let judged = match judged {
         Ok(judged) => judged?,
-        Err(_) => Some(format!("{waiting} within {}", smoke.timeout)),
+        Err(_) => Some(waiting),
     };
     let failed = match judged {
         None => None,
@@ -183,13 +183,20 @@ impl Trial {
             };
             match tried {
                 Tried::Right => return Ok(None),
-                Tried::NotYet(what) => *waiting = what,
+                Tried::NotYet(what) => {
+                    wrong_since = None;
+                    *waiting = format!("{what} within {}", smoke.timeout);
+                }
+                Tried::Again(what) => {
+                    wrong_since = None;
+                    *waiting = format!("{what}; it was tried again for {}", smoke.timeout);
+                }
                 Tried::Wrong(what) => {
                     let since = *wrong_since.get_or_insert_with(Instant::now);
                     if since.elapsed() > WRONG_LIMIT.min(smoke.timeout.duration() / 2) {
                         return Ok(Some(what));
                     }
-                    *waiting = what;
+                    *waiting = format!("{what}; it was tried again for {}", smoke.timeout);
                 }
             }
             tokio::time::sleep(PAUSE).await;
@@ -210,7 +217,9 @@ impl Trial {
             let asked = tokio::time::timeout(ASK_LIMIT, ask(connection, &smoke.path, body_wanted)).await;
             let Ok(Ok(Answer { status, body })) = asked else { return Ok(none()) };
             if status != smoke.expect.code() {
-                return Ok(Tried::Wrong(format!("GET {} answered {status}, not {}", smoke.path, smoke.expect)));
+                let what = format!("GET {} answered {status}, not {}", smoke.path, smoke.expect);
+                // So says what is not ready yet (RFC 9110, 15.6).
+                return Ok(if status >= 500 { Tried::Again(what) } else { Tried::Wrong(what) });
             }
             if let Some(wanted) = &smoke.body
                 && !String::from_utf8_lossy(&body).contains(wanted)
@@ -224,7 +233,7 @@ impl Trial {
             return Ok(Tried::Right);
         }
         let said = said.trim().lines().last().unwrap_or_default();
-        Ok(Tried::Wrong(
+        Ok(Tried::Again(
             format!("`{command}` ended with exit code {code}: {said}").trim_end_matches([':', ' ']).to_owned(),
         ))
     }
@@ -304,6 +313,8 @@ enum Tried {
     Right,
     /// It did not answer yet: what to say if it never does.
     NotYet(String),
+    /// It answered that it cannot yet, or a command failed: both may pass.
+    Again(String),
     /// It answered something else.
     Wrong(String),
 }
