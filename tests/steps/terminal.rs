@@ -97,6 +97,55 @@ fn ctrl_c_ends_a_step_that_asks_and_the_commit_with_it() {
     assert!(!context.work.join(".git/index.lock").exists());
 }
 
+/// The processes that a step has noted, once there are this many.
+fn noted(context: &TestContext, count: usize) -> Vec<String> {
+    let read = || std::fs::read_to_string(context.beside("asking")).unwrap_or_default();
+    while read().lines().count() < count {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    read().lines().map(str::to_owned).collect()
+}
+
+fn alive(pid: &str) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
+#[test]
+fn what_a_step_that_asks_has_started_ends_with_it() {
+    let child = "(trap '' HUP; exec sleep 300) & echo $! >> ../asking";
+    // In its own time, and at its limit with all that has left the group.
+    for (script, code) in [
+        (child.to_owned(), Some(0)),
+        (format!("{{ {child}; setsid sh -c 'echo $$ >> ../asking; exec sleep 300' & wait; }}"), Some(1)),
+    ] {
+        let context = asking(&script);
+        let configuration =
+            context.read(".gitops-hooks.yaml").replace("interactive: true", "interactive: true, timeout: 1s");
+        context.write(".gitops-hooks.yaml", &configuration);
+        context.git(&["add", "."]);
+        let Some(terminal) = Terminal::commit(&context) else { return };
+        let (ended, shown) = terminal.ends();
+        assert_eq!(ended, code, "{shown}");
+        let pids = noted(&context, if code == Some(0) { 1 } else { 2 });
+        assert!(!pids.iter().any(|pid| alive(pid)), "{pids:?} {shown}");
+    }
+}
+
+#[test]
+fn a_step_that_asks_ends_with_a_run_that_is_killed_and_git_does_not() {
+    let context = asking("{ echo $PPID >> ../asking; (trap '' HUP; exec sleep 300) & echo $! >> ../asking; wait; }");
+    let Some(terminal) = Terminal::commit(&context) else { return };
+    let pids = noted(&context, 2);
+    Command::new("kill").args(["-9", &pids[0]]).status().unwrap();
+    let (ended, shown) = terminal.ends();
+    assert!(ended.is_some_and(|code| code != 0), "git was not let say that its hook failed: {ended:?} {shown}");
+    let since = std::time::Instant::now();
+    while alive(&pids[1]) {
+        assert!(since.elapsed() < std::time::Duration::from_secs(10), "{pids:?}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn where_there_is_no_terminal_a_step_that_asks_fails_and_says_so() {
     let context = asking("read answer");
