@@ -3,13 +3,13 @@
 //! label at the next run.
 
 use super::{
-    Error,
+    Error, Request,
     answer::{Answer, ask},
     engine::{Engine, Kind},
     owner::Owner,
     session::unique,
 };
-use crate::{config::Smoke, ui::Task};
+use crate::{config::Smoke, ui::Task, values::ImageRef};
 use bollard::{
     Docker,
     container::LogOutput,
@@ -40,22 +40,22 @@ const REMOVE_LIMIT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 const LOG_LINES: &str = "50";
 
-/// Starts an image and waits for the expected answer.
+/// Starts an image and waits for the expected answer. `named` is what a person may call it, where it has a name.
 ///
 /// # Errors
 /// [`Error::Smoke`] with the log, when the image ends or does not answer in time.
 pub(super) async fn run(
     engine: &Engine,
-    name: &str,
+    request: &Request<'_>,
     image: &str,
-    platforms: &str,
+    named: Option<&ImageRef>,
     smoke: &Smoke,
     task: &Task,
 ) -> Result<(), Error> {
     task.message("trying it");
     remove_leftovers(&engine.docker).await;
     let trial = Trial::new(engine, smoke).await;
-    trial.start(image, one_of(platforms, &engine.platform), smoke).await?;
+    trial.start(image, one_of(request.image.platform.as_str(), &engine.platform), smoke).await?;
     let mut waiting = format!("was not seen to run within {}", smoke.timeout);
     let judged = tokio::time::timeout(smoke.timeout.duration(), trial.judge(smoke, &mut waiting)).await;
     let judged = match judged {
@@ -67,7 +67,11 @@ pub(super) async fn run(
         Some(reason) => {
             let tail = trial.log().await;
             task.output(tail.as_bytes());
-            Some(Error::Smoke { name: name.to_owned(), reason, tail })
+            let by_hand = match named {
+                Some(reference) => format!("docker run --rm -it {reference}"),
+                None => format!("gitops-hooks image build {} --load", request.name),
+            };
+            Some(Error::Smoke { name: request.name.to_string(), reason, tail, by_hand })
         }
     };
     trial.remove().await;
