@@ -194,3 +194,19 @@ fn shells_and_manual_pages_are_told_of_every_command() {
     context.must(&["man", "."]);
     assert!(context.read("gitops-hooks-run.1").contains("all\\-files"));
 }
+
+#[test]
+fn what_only_a_command_can_use_is_refused_where_an_image_is_built() {
+    let context = TestContext::new();
+    context.write("Dockerfile", "FROM scratch\n");
+    context.write(
+        ".gitops-hooks.yaml",
+        &format!("hooks:\n  pre-push:\n    - image: web\n      timeout: 10m\n      fail_text: ask Ada\n      files: [src]\n      env: {{A: b}}\n      shell: bash\n      stdin: true\n      interactive: true\n      inputs: [src]\n      tools: [node -v]\n{IMAGE}"),
+    );
+    let told = mistakes(&context);
+    let keys = ["env", "shell", "stdin", "interactive", "inputs", "tools"];
+    for (line, key) in (7..).zip(keys) {
+        let wanted = format!(".gitops-hooks.yaml:{line}:7: `{key}` is for a step that runs a command");
+        assert!(told.iter().any(|one| one.starts_with(&wanted)), "{wanted} in {told:?}");
+    }
+}

@@ -171,3 +171,42 @@ fn checks_that_failed_in_the_background_are_told_once_and_status_says_so() {
     }
     assert!(status().contains(" passed "), "{}", status());
 }
+
+#[test]
+fn status_calls_nothing_passed_that_somebody_left_out() {
+    let context = TestContext::new();
+    for bare in ["remote.git", "manifests.git"] {
+        context.git(&["init", "-q", "--bare", "-b", "main", context.beside(bare).to_str().unwrap()]);
+    }
+    let (remote, manifests) = (context.beside("remote.git"), context.beside("manifests.git"));
+    context.git(&["remote", "add", "origin", remote.to_str().unwrap()]);
+    context.write("a.py", "");
+    context.write("README.md", "");
+    context.write(
+        ".gitops-hooks.yaml",
+        &format!("hooks:\n  pre-push:\n    - {{name: test, run: 'true {{files}}', files: ['*.py']}}\nenvironments:\n  staging:\n    branch: main\n    manifests: {{url: \"{}\", path: staging}}\n    images: []\n", manifests.display()),
+    );
+    context.write(".gitignore", "gitops-hooks.local.yaml\n");
+    context.git(&["add", "."]);
+    context.git(&["commit", "-q", "-m", "Start"]);
+    context.git(&["push", "-q", "-u", "origin", "main"]);
+    context.must(&["install", "--yes"]);
+    let checks = || {
+        let json: serde_json::Value = serde_json::from_str(&context.must(&["status", "--json"])).unwrap();
+        json["environments"][0]["checks"].as_str().unwrap().to_owned()
+    };
+    context.must(&["run", "pre-push", "--files", "README.md"]);
+    assert_eq!(checks(), "unknown", "a choice of paths");
+    context.write("gitops-hooks.local.yaml", "hooks:\n  pre-push:\n    - {name: test, skip: true}\n");
+    context.must(&["run", "pre-push", "--all-files"]);
+    assert_eq!(checks(), "unknown", "a layer of one's own");
+    context.git(&["commit", "-q", "--allow-empty", "-m", "Push it"]);
+    context.git(&["push", "-q"]);
+    assert_eq!(checks(), "unknown", "a push with a layer of one's own");
+    std::fs::remove_file(context.work.join("gitops-hooks.local.yaml")).unwrap();
+    let mut left_out = context.command(env!("CARGO_BIN_EXE_gitops-hooks"));
+    TestContext::run(left_out.args(["run", "pre-push", "--all-files"]).env("GITOPS_HOOKS_SKIP", "test"));
+    assert_eq!(checks(), "unknown", "GITOPS_HOOKS_SKIP");
+    context.must(&["run", "pre-push", "--all-files"]);
+    assert_eq!(checks(), "passed");
+}

@@ -277,6 +277,25 @@ fn a_trial_that_fails_shows_its_log_and_leaves_no_container() {
 }
 
 /// The name that a built image has in the engine.
+#[test]
+fn an_app_that_is_not_ready_yet_has_all_of_its_time() {
+    let (Some(registry), Some(base)) = (open_registry(), bed("GITOPS_HOOKS_TEST_BASE_BUSYBOX")) else { return };
+    // Longer than a plainly wrong answer may take, which is half of the limit.
+    let warming = "BEGIN=$(date +%s); while :; do S='503 Later'; [ $(($(date +%s) - BEGIN)) -ge 8 ] && S='200 OK'; printf \"HTTP/1.1 $S\\r\\nContent-Length: 0\\r\\n\\r\\n\" | nc -l -p 8080 -w 1; done";
+    let dockerfile = format!("FROM {base}\nCOPY serve /\nCMD sh /serve\n");
+    let source = Source::new(&registry, "    smoke: { port: 8080, timeout: 12s }\n", &dockerfile);
+    source.write("serve", warming);
+    run(prepare(&source, &source.commit("start"))).unwrap();
+    let ready = "    smoke: { run: 'test -e /tmp/ready', timeout: 12s }\n";
+    let dockerfile = format!("FROM {base}\nCMD sleep 8; touch /tmp/ready; sleep 60\n");
+    let source = Source::new(&registry, ready, &dockerfile);
+    run(prepare(&source, &source.commit("start"))).unwrap();
+    let never = "    smoke: { run: 'echo no database; exit 4', timeout: 2s }\n";
+    let source = Source::new(&registry, never, &format!("FROM {base}\nCMD sleep 60\n"));
+    let error = run(prepare(&source, &source.commit("start"))).unwrap_err().to_string();
+    assert!(error.ends_with("exit code 4: no database; it was tried again for 2s"), "{error}");
+}
+
 async fn image_name(source: &Source) -> String {
     let (name, image) = ("web".parse().unwrap(), source.image());
     let commit = source.repository.commit("HEAD").unwrap();

@@ -356,3 +356,58 @@ fn of_many_images_only_those_that_changed_are_looked_at_further() {
     let most = most.load(Ordering::SeqCst);
     assert!((2..=8).contains(&most), "{most} at a time");
 }
+
+#[test]
+fn a_build_that_outlasts_its_steps_limit_is_stopped_and_holds_the_push() {
+    let (Some(story), Some(base)) = (Story::new(), bed("GITOPS_HOOKS_TEST_BASE_BUSYBOX")) else { return };
+    let context = &story.context;
+    let configuration = context.read(".gitops-hooks.yaml");
+    let limited = "- {image: web, timeout: 3s, fail_text: ask Ada}";
+    context.write(".gitops-hooks.yaml", &configuration.replace("- image: web", limited));
+    context.write("Dockerfile", &format!("FROM {base}\nCOPY a /\nRUN sleep 300\n"));
+    context.git(&["commit", "-qam", "hang"]);
+    let since = std::time::Instant::now();
+    let pushed = context.try_git(&["push", "-u", "origin", "main"]);
+    assert!(pushed.code != Some(0) && since.elapsed() < Duration::from_secs(60), "{}", pushed.stderr);
+    for part in ["the image web was stopped after its time limit of 3.0s", "ask Ada", "`timeout` of its step"] {
+        assert!(pushed.stderr.contains(part), "{part} in {}", pushed.stderr);
+    }
+}
+
+#[test]
+fn a_build_that_fails_shows_every_step_to_who_asks_for_all() {
+    let (Some(story), Some(base)) = (Story::new(), bed("GITOPS_HOOKS_TEST_BASE_BUSYBOX")) else { return };
+    let context = &story.context;
+    let dockerfile = format!("FROM {base}\nCOPY a /\nRUN echo fir''st\nRUN seq 40; exit 7\n");
+    context.write("Dockerfile", &dockerfile);
+    context.git(&["commit", "-qam", "break"]);
+    let long = context.hooks(&["image", "build", "web", "-v"]);
+    assert!(long.code == Some(1) && long.stderr.contains("│ first\n"), "{}", long.stderr);
+    assert_eq!(long.stderr.matches("│ 39\n").count(), 1, "{}", long.stderr);
+    assert!(long.stderr.contains("│ 1\n"), "all of it: {}", long.stderr);
+    let short = context.hooks(&["image", "build", "web"]);
+    assert!(short.code == Some(1) && !short.stderr.contains("│ 1\n"), "{}", short.stderr);
+    assert!(short.stderr.contains("│ 39\n") && !short.stderr.contains("echo fir"), "{}", short.stderr);
+}
+
+#[test]
+fn an_image_to_be_run_has_its_name_although_the_trial_fails() {
+    let (Some(story), Some(base)) = (Story::new(), bed("GITOPS_HOOKS_TEST_BASE_BUSYBOX")) else { return };
+    let context = &story.context;
+    let configuration = context.read(".gitops-hooks.yaml");
+    let smoke = "args: { COLOUR: red }\n    smoke: { run: 'exit 1', timeout: 1s }";
+    context.write(".gitops-hooks.yaml", &configuration.replace("args: { COLOUR: red }", smoke));
+    context.write("Dockerfile", &format!("FROM {base}\nCOPY a /\nCMD sleep 60\n"));
+    context.git(&["commit", "-qam", "never right"]);
+    let pushed = context.hooks(&["image", "build", "web"]);
+    assert!(pushed.stderr.contains("`gitops-hooks image build web --load`"), "{}", pushed.stderr);
+    let done = context.hooks(&["image", "build", "web", "--load"]);
+    let name = format!("{}/{}:git-{}", story.registry, story.path, context.git(&["rev-parse", "HEAD"]).trim());
+    assert!(done.code == Some(1) && done.stderr.contains(&format!("`docker run --rm -it {name}`")), "{}", done.stderr);
+    let inspected = std::process::Command::new("curl")
+        .args(["-sS", "--fail", "--unix-socket", bed("DOCKER_HOST").unwrap().trim_start_matches("unix://")])
+        .arg(format!("http://engine/images/{name}/json"))
+        .output()
+        .unwrap();
+    assert!(inspected.status.success(), "{inspected:?}");
+}

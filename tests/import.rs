@@ -273,3 +273,24 @@ fn an_expression_that_no_pattern_equals_chooses_the_files_in_the_shell() {
     assert_eq!(done.code, Some(0), "{done:?}\n{}", context.read(".gitops-hooks.yaml"));
     assert_eq!(fs::read_to_string(&seen).unwrap(), "<.gitops-hooks.yaml><a v1.txt.md>");
 }
+
+#[test]
+fn what_lefthook_has_fetched_is_found_from_a_linked_work_tree() {
+    let context = TestContext::new();
+    context.write("lefthook.yml", "remotes:\n  - git_url: https://git.example.com/t/shared.git\n");
+    context.git(&["add", "."]);
+    context.git(&["commit", "-q", "-m", "lefthook"]);
+    context.write(
+        ".git/info/lefthook-remotes/shared/lefthook.yml",
+        "extends: [more.yml]\npre-push:\n  commands:\n    test:\n      run: make test\n",
+    );
+    context.write(
+        ".git/info/lefthook-remotes/shared/more.yml",
+        "pre-push:\n  commands:\n    lint:\n      run: make lint\n",
+    );
+    let linked = context.beside("linked");
+    context.git(&["worktree", "add", "-q", linked.to_str().unwrap()]);
+    let mut import = context.command(assert_cmd::cargo::cargo_bin!("gitops-hooks"));
+    let done = TestContext::run(import.args(["import", "--print"]).current_dir(&linked));
+    assert!(done.stdout.contains("make test") && done.stdout.contains("make lint"), "{done:?}");
+}

@@ -190,6 +190,23 @@ fn two_fixers_of_one_file_never_run_at_once_and_others_do() {
 }
 
 #[test]
+fn two_fixers_that_are_handed_one_file_never_run_at_once() {
+    let context = TestContext::new();
+    for path in ["x", "y", "z"] {
+        context.write(path, "0");
+    }
+    let fixers = "hooks:\n  pre-commit:\n    - {name: a, fix: true, files: [x, z], run: 'echo a1 {all_files} >>LOG; sleep 0.3; echo a2 >>LOG'}\n    - {name: b, fix: true, files: [y, z], run: 'echo b1 {all_files} >>LOG; sleep 0.3; echo b2 >>LOG'}\n";
+    context.write(".gitops-hooks.yaml", &logging(fixers, &context));
+    context.must(&["install", "--yes"]);
+    context.git(&["add", "."]);
+    context.git(&["commit", "-q", "--no-verify", "-m", "configuration"]);
+    context.write("x", "1");
+    context.write("y", "1");
+    assert_eq!(commit(&context).code, Some(0));
+    assert_eq!(log(&context), "a1 x z\na2\nb1 y z\nb2\n");
+}
+
+#[test]
 fn an_unstaged_edit_of_a_fixed_line_is_kept_and_of_another_line_merged() {
     let context = with(
         "hooks:\n  pre-commit:\n    - {name: fix, fix: true, files: ['*.txt'], run: 'sed -i s/bad/good/ {files}'}\n",

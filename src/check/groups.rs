@@ -1,7 +1,7 @@
 //! The process groups that run at the moment, and somebody who ends them when we cannot: after a `kill -9` of ours, a
 //! shell that reads our end from its standard input sends them TERM and then KILL.
 
-use rustix::process::Pid;
+use rustix::process::{Pid, getpgrp};
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -17,11 +17,13 @@ use std::{
 };
 
 /// Waits until it is told that all is done. An input that ends without that word is the end of our process: then it reads
-/// the list from its standard output and works off what still stands on it. (dash takes a negative number only in this
-/// form.) A step that had just begun may not be on the list yet: on Linux it is found by its mark, in our session
-/// (`proc_pid_stat(5)`), which a daemon that a step left on purpose is not.
+/// the list from its standard output and works off what still stands on it, numbers as `kill(2)` takes them: that of a group
+/// is negative. (dash takes it only in this form.) A step that had just begun may not be on the list yet: on Linux it is found
+/// by its mark, in our session (`proc_pid_stat(5)`), which a daemon that a step left on purpose is not. In our own group,
+/// which is git's too, it stands for itself.
 const WATCH: &str = r#"trap '' INT TERM HUP
 run=$1
+own=$2
 read -r word && exit
 all=' '
 while read -r change id; do
@@ -37,10 +39,11 @@ marked() {
     for file in $(grep -lz "^$run" /proc/[0-9]*/environ 2>/dev/null); do
         id=${file#/proc/}
         its=$(of "${id%/environ}")
-        [ "${its#* }" = "${mine#* }" ] && echo "${its% *}"
+        [ "${its#* }" = "${mine#* }" ] || continue
+        case ${its% *} in "$own") echo "${id%/environ}" ;; *) echo "-${its% *}" ;; esac
     done
 }
-end() { for id in $all $(marked); do kill -s "$1" -- "-$id"; done; }
+end() { for id in $all $(marked); do kill -s "$1" -- "$id"; done; }
 end TERM
 sleep 2
 end KILL"#;
@@ -109,7 +112,15 @@ impl Groups {
 
     /// Adds a group until the value that this gives goes away.
     pub(super) fn add(&self, leader: Pid) -> Listed<'_> {
-        let id = leader.as_raw_pid();
+        self.list(-leader.as_raw_pid())
+    }
+
+    /// Adds a process that has no group of its own until the value that this gives goes away.
+    pub(super) fn add_process(&self, process: Pid) -> Listed<'_> {
+        self.list(process.as_raw_pid())
+    }
+
+    fn list(&self, id: i32) -> Listed<'_> {
         self.tell('+', id);
         Listed { groups: self, id }
     }
@@ -132,7 +143,7 @@ impl Watch {
         let mut command = Command::new(shell);
         // In a group of its own: a Ctrl-C in the terminal is not for it. Nor is the end of a step that we are a part of.
         command
-            .args(["-c", WATCH, "sh", mark])
+            .args(["-c", WATCH, "sh", mark, &getpgrp().to_string()])
             .env_remove(MARK)
             .stdin(Stdio::piped())
             .stdout(list.try_clone()?)
@@ -167,7 +178,7 @@ impl Drop for Watch {
     }
 }
 
-/// A group on the list.
+/// A group or process on the list.
 pub(super) struct Listed<'a> {
     groups: &'a Groups,
     id: i32,

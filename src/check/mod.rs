@@ -67,6 +67,8 @@ pub struct Context<'a> {
     pub places: Places,
     /// What a failure means for steps that have not begun.
     pub failures: Failures,
+    /// What passing says of the hook as a whole.
+    pub coverage: Coverage,
     /// The folder for scratch trees; `None` for the user's own, below `XDG_CACHE_HOME`.
     pub cache_folder: Option<&'a Path>,
     /// What ends the run early.
@@ -101,6 +103,15 @@ pub enum Failures {
     Gather,
     /// They do not begin.
     StopAtFirst,
+}
+
+/// How much of what a hook asks of a snapshot was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coverage {
+    /// All of it: everybody's steps, on every path that nothing has judged yet.
+    Whole,
+    /// Somebody left out steps or paths: that the rest passed says nothing of the whole.
+    Part,
 }
 
 impl Context<'_> {

@@ -2,14 +2,14 @@
 //! here and asked for here; how records are stored is `record.rs`'s.
 
 use super::{
-    Context, Error, Kind,
+    Context, Coverage, Error, Kind,
     outcome::{Outcome, Reported},
     place::Place,
     plan::{Action, Decision, Plan, SkipReason},
     record::{Found, Key, KeyBuilder, Record, Records},
 };
 use crate::{
-    config::Step,
+    config::{Condition, Step},
     git::Repository,
     values::{Globs, HookName, Oid},
 };
@@ -54,6 +54,7 @@ pub(super) fn record(
     });
     // Only of a push is it asked whether its hook has passed (`passed`).
     if context.hook == HookName::PrePush
+        && context.coverage == Coverage::Whole
         && proven
         && matches!(records.find(&plan.whole), Found::Nothing | Found::Unreadable(_))
     {
@@ -72,23 +73,96 @@ pub fn passed(repository: &Repository, hook: HookName, steps: &[Step], commit: &
     Ok(matches!(Records::of(repository).find(&key), Found::Record(_)))
 }
 
-/// What a hook's passing as a whole is called: its commands as they are written, and the tree.
+/// What a hook's passing as a whole is called: its commands with all that decides whether and how they run, and the tree.
 pub(super) fn whole(hook: HookName, steps: &[Step], tree: &Oid) -> Key {
     let mut key = KeyBuilder::new("hook");
     key.field("hook", hook.as_str().as_bytes());
     key.field("tree", tree.as_str().as_bytes());
     for step in steps {
         let Some(run) = &step.run else { continue };
-        key.field("run", run.written().as_bytes());
+        for (name, value) in [("run", run.written()), ("shell", &step.shell), ("root", step.root.as_str())] {
+            key.field(name, value.as_bytes());
+        }
         for (name, value) in &step.env {
             key.field("env", name.as_bytes());
             key.field("value", value.as_bytes());
         }
-        for (name, globs) in [("files", &step.files), ("inputs", &step.inputs)] {
-            for pattern in globs.iter().flat_map(Globs::written) {
-                key.field(name, pattern.as_bytes());
-            }
+        for tool in &step.tools {
+            key.field("tool", tool.as_bytes());
         }
+        for (name, globs) in [("files", &step.files), ("exclude", &step.exclude), ("inputs", &step.inputs)] {
+            patterns(&mut key, name, globs.as_ref());
+        }
+        for (name, condition) in [("only", &step.only), ("skip", &step.skip)] {
+            asked(&mut key, name, condition);
+        }
+        key.field("stdin", &[u8::from(step.stdin), u8::from(step.interactive)]);
     }
     key.finish()
+}
+
+fn patterns(key: &mut KeyBuilder, name: &str, globs: Option<&Globs>) {
+    // No patterns choose otherwise than an empty list of them.
+    key.field(name, &[u8::from(globs.is_some())]);
+    for pattern in globs.into_iter().flat_map(Globs::written) {
+        key.field("pattern", pattern.as_bytes());
+    }
+}
+
+fn asked(key: &mut KeyBuilder, name: &str, condition: &Condition) {
+    let conditions = match condition {
+        Condition::Always => return key.field(name, b"always"),
+        Condition::Never => return key.field(name, b"never"),
+        Condition::When(conditions) => conditions,
+    };
+    key.field(name, b"when");
+    patterns(key, "branch", conditions.branch.as_ref());
+    patterns(key, "paths", conditions.paths.as_ref());
+    for state in &conditions.state {
+        key.field("state", state.to_string().as_bytes());
+    }
+    for (name, values) in [("run", conditions.run.as_slice()), ("env", &conditions.env)] {
+        for value in values {
+            key.field(name, value.as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn a_step_that_says_anything_else_makes_another_whole() {
+        let of = |step: &str| {
+            let config = config::parse("c.yaml", &format!("hooks: {{ pre-push: [{{ run: {step} }}] }}")).unwrap();
+            let tree = "a".repeat(40).parse().unwrap();
+            whole(HookName::PrePush, &config.hooks[&HookName::PrePush], &tree).to_string()
+        };
+        let said = [
+            "t, name: a",
+            "u",
+            "t, env: {A: b}",
+            "t, tools: [a]",
+            "t, shell: bash",
+            "t, root: src",
+            "t, files: [a]",
+            "t, exclude: [a]",
+            "t, inputs: [a]",
+            "t, stdin: true",
+            "t, interactive: true",
+            "t, skip: true",
+            "t, only: false",
+            "t, only: {branch: [a]}",
+            "t, skip: {branch: [a]}",
+            "t, skip: {paths: [a]}",
+            "t, skip: {env: [a]}",
+            "t, skip: {run: a}",
+            "t, skip: {state: [merge]}",
+        ];
+        let keys: std::collections::HashSet<String> = said.iter().map(|step| of(step)).collect();
+        assert_eq!(keys.len(), said.len());
+        assert_eq!(of("t, name: a"), of("t, name: b, timeout: 1m"), "what people call it decides nothing");
+    }
 }

@@ -89,7 +89,8 @@ impl Facts<'_> {
             },
         };
         if step.fix {
-            planned.writes = self.changed(step);
+            // It may change whatever it is handed; without a list, what it is about.
+            planned.writes = if command.list().is_some() { files.clone() } else { self.changed(step) };
         }
         let skip =
             skip.or_else(|| (command.list().is_some() && files.is_empty()).then_some(SkipReason::NothingToHandOver));

@@ -92,20 +92,32 @@ pub(super) fn attended(shell: Shell<'_>, interrupt: &Interrupt) -> io::Result<En
         terminal.map_err(|error| io::Error::new(error.kind(), "it asks a person, and there is no terminal here"))?;
     let mut command = shell.command();
     command.stdin(terminal.try_clone()?).stdout(terminal.try_clone()?).stderr(terminal);
+    shell.groups.watch();
+    let mark = shell.groups.mark();
+    command.env(MARK, mark.value());
     let mut child = command.spawn()?;
     let pid = Pid::from_child(&child);
+    let _listed = shell.groups.add_process(pid);
     let mut limits = Limits::new(shell.deadline, interrupt);
-    loop {
+    // Its group is ours, and git's: what else is the step's is known by the mark alone.
+    let mut marked = Output { reader: None, buffer: Vec::new() };
+    let status = loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(limits.ended(status));
+            break status;
         }
-        // It may have gone meanwhile.
-        let signal = |signal| _ = kill_process(pid, signal);
+        let signal = |signal| {
+            // It may have gone meanwhile.
+            let _ = kill_process(pid, signal);
+            marked.strays(&mark, Extent::All).signal(signal);
+        };
         if !limits.hold(signal) {
-            return Ok(limits.ended(killed()));
+            break killed();
         }
         std::thread::sleep(TICK);
-    }
+    };
+    let extent = if limits.stopped.is_some() { Extent::All } else { Extent::InOurGroup };
+    marked.end_strays(&mark, extent, limits.grace(), &|_| {})?;
+    Ok(limits.ended(status))
 }
 
 /// TERM, then KILL for what is still there when the grace is over.

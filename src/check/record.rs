@@ -18,7 +18,7 @@ use std::{
 };
 
 /// Changes whenever what a key covers changes, so that older records are never mistaken for newer ones.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 const KEPT: usize = 10_000;
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 const PRUNED_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -117,7 +117,12 @@ impl Records {
         self.0.join(format!("{key}.record"))
     }
 
+    /// The record of a key. What is as old as what is pruned is none: the machine that it passed on is another by now.
     pub(super) fn find(&self, key: &Key) -> Found {
+        self.find_at(key, Timestamp::now())
+    }
+
+    fn find_at(&self, key: &Key, now: Timestamp) -> Found {
         let file = self.file(key);
         let read = || -> io::Result<Record> {
             let opened = fs::File::open(&file)?;
@@ -127,6 +132,10 @@ impl Records {
             line(&io::read_to_string(opened)?, key.as_str())
         };
         match read() {
+            // A clock that was set back makes no record old: what seems to be of the future counts.
+            Ok(record) if Duration::try_from(now.duration_since(record.passed_at)).is_ok_and(|age| age > KEPT_FOR) => {
+                Found::Nothing
+            }
             Ok(record) => Found::Record(record),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
             Err(error) => Found::Unreadable(format!("{}: {error}", file.display())),
@@ -269,7 +278,7 @@ mod tests {
             tree: "a".repeat(40).parse().unwrap(),
             commit: None,
             place: None,
-            passed_at: Timestamp::UNIX_EPOCH,
+            passed_at: Timestamp::now(),
             seconds: 1.5,
         }
     }
@@ -285,10 +294,10 @@ mod tests {
     fn a_record_is_found_again_and_a_broken_one_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let records = Records(folder.path().join("records"));
-        let key = key(&[]);
+        let (key, record) = (key(&[]), record());
         assert!(matches!(records.find(&key), Found::Nothing));
-        records.keep(&[(key.clone(), record())]).unwrap();
-        assert!(matches!(records.find(&key), Found::Record(found) if found == record()));
+        records.keep(&[(key.clone(), record.clone())]).unwrap();
+        assert!(matches!(records.find(&key), Found::Record(found) if found == record));
         fs::write(records.file(&key), b"{").unwrap();
         assert!(matches!(records.find(&key), Found::Unreadable(told) if told.contains(key.as_str())));
     }
@@ -313,6 +322,19 @@ mod tests {
         }
         let newest = records.newest("pre-push".parse().unwrap()).unwrap();
         assert_eq!(newest.len(), keys.len());
+    }
+
+    #[test]
+    fn a_record_that_is_too_old_is_none_even_where_nobody_has_pruned() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records(folder.path().join("records"));
+        let (key, record) = (key(&[]), record());
+        records.keep(&[(key.clone(), record.clone())]).unwrap();
+        let found_after = |time: Duration| records.find_at(&key, record.passed_at + time);
+        assert!(matches!(found_after(KEPT_FOR), Found::Record(_)));
+        assert!(matches!(found_after(KEPT_FOR + Duration::from_secs(1)), Found::Nothing));
+        let set_back = record.passed_at - 10 * KEPT_FOR;
+        assert!(matches!(records.find_at(&key, set_back), Found::Record(_)), "as for pruning");
     }
 
     #[test]

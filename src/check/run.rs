@@ -328,9 +328,7 @@ impl<'a> Runner<'a> {
                     let outcome = first_failure(ends, entry.timeout);
                     let mut ended = reported(entry, outcome);
                     ended.duration = task.elapsed();
-                    if let (Outcome::Failed(_), Some(text)) = (&ended.outcome, &entry.fail_text) {
-                        task.output(format!("{text}\n").as_bytes());
-                    }
+                    say_what_to_do(&task, &ended.outcome, entry.fail_text.as_deref());
                     log.ended(&entry.label, &ended.outcome, "", ended.duration, || task.kept());
                     task.end(&shown(&ended.outcome, String::new()));
                     // The receiver is gone only when the run has been ended.
@@ -341,7 +339,7 @@ impl<'a> Runner<'a> {
                 self.started[at] = Started::Work;
                 let task = context.progress.task(&entry.label);
                 let mut ended = reported(entry, Outcome::Passed);
-                let log = Arc::clone(&self.log);
+                let (log, fail_text) = (Arc::clone(&self.log), entry.fail_text.clone());
                 // Not of the scope: work that does not stop at a signal is left to the end of the process.
                 thread::spawn(move || {
                     log.started(&ended.label);
@@ -359,6 +357,7 @@ impl<'a> Runner<'a> {
                         }
                     };
                     ended.duration = task.elapsed();
+                    say_what_to_do(&task, &ended.outcome, fail_text.as_deref());
                     log.ended(&ended.label, &ended.outcome, &note, ended.duration, || task.kept());
                     task.end(&shown(&ended.outcome, note));
                     let _ = sender.send((at, ended));
@@ -367,6 +366,13 @@ impl<'a> Runner<'a> {
             // `run` has seen to it that every entry that runs has what it needs.
             _ => self.end(at, Outcome::Failed("there is nothing to run".to_owned())),
         }
+    }
+}
+
+/// Shows what the step's author has to say about its failure.
+fn say_what_to_do(task: &Task, outcome: &Outcome, text: Option<&str>) {
+    if let (Outcome::Failed(_), Some(text)) = (outcome, text) {
+        task.output(format!("{text}\n").as_bytes());
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) enum Extent {
     Holding,
     /// Those that come from it, too: it was ended by us.
     All,
+    /// Those that come from it and are in our own group, as what a person is asked by is.
+    InOurGroup,
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -41,7 +43,7 @@ mod linux {
     use rustix::{
         fd::OwnedFd,
         fs::fstat,
-        process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal},
+        process::{Pid, PidfdFlags, getpgid, getpgrp, pidfd_open, pidfd_send_signal},
     };
     use std::{
         fs,
@@ -72,7 +74,8 @@ mod linux {
                 let holds = || pipe.as_ref().is_some_and(|pipe| holds(&process, pipe));
                 // Without the mark it may be another step's, which we have just forked and which has not let go of our
                 // files yet.
-                carries && self.extent == Extent::All
+                let ours = || getpgid(Some(*pid)).is_ok_and(|group| group == getpgrp());
+                carries && (self.extent == Extent::All || self.extent == Extent::InOurGroup && ours())
                     || holds() && (carries || fs::read_link(process.join("exe")).ok() != own)
             };
             // Taken by the hand before it is looked at: its number cannot become another process's meanwhile.

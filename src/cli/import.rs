@@ -27,7 +27,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     if !arguments.print {
         Present::refuse(root, "look at what would be written with `gitops-hooks import --print`")?;
     }
-    let imported = import::import(root, arguments.from, runner())?;
+    let imported = import::import(root, repository.common_dir(), arguments.from, runner())?;
     // What is written is read back before anybody else has to.
     let main = Source::new(config::PATHS[0], imported.text.clone().into_bytes());
     let own = imported.own.as_ref().map(|(text, _)| Source::new(config::LOCAL_PATH, text.clone().into_bytes()));

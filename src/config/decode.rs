@@ -65,6 +65,11 @@ impl<T> Located<T> {
     pub(super) fn unwritten(value: T) -> Self {
         Self { value, place: 0..0 }
     }
+
+    /// Whether it stands in the file; a default does not.
+    pub fn is_written(&self) -> bool {
+        !self.place.is_empty()
+    }
 }
 
 impl<T> Deref for Located<T> {

@@ -42,8 +42,8 @@ object! {
         only: Condition = Condition::Always,
         /// Conditions of which any that holds skips the step.
         skip: Condition = Condition::Never,
-        /// The longest that it may run before it is stopped.
-        timeout: Span = Span::seconds(600),
+        /// The longest that it may run before it is stopped. The build of an image has a limit only where one is written.
+        timeout: Located<Span> = Located::unwritten(Span::seconds(600)),
         /// Environment variables for the command.
         env: BTreeMap<String, String>,
         /// The program that runs the command, with its options; the command follows `-c`.

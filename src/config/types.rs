@@ -85,9 +85,10 @@ object! {
         expect: HttpStatus = HttpStatus::OK,
         /// Text that the answer must have in it.
         body: Option<String>,
-        /// A command for the container's shell that must end with 0; it is tried again until then.
+        /// A command for the container's shell that must end with 0; it is tried again until `timeout`.
         run: Option<String>,
-        /// How long it may take to answer.
+        /// How long it may take to be right. An answer of 5xx is asked for again until then; another wrong one has ten seconds
+        /// to become right, or half of this where that is less.
         timeout: Span = Span::seconds(60),
         /// Environment variables for the container.
         env: BTreeMap<String, String>,

@@ -16,6 +16,7 @@ const SHOWN: usize = 10;
 /// looked up among those that are written in `root`.
 pub(super) fn validate(root: &Node<'_>, config: &Config, problems: &mut Problems) {
     images(root, problems);
+    of_commands(root, problems);
     for (hook, steps) in &config.hooks {
         if let Some(step) = steps.get(MAX_STEPS) {
             problems.add(&step.place, format!("more than {MAX_STEPS} steps in {hook}"));
@@ -88,6 +89,22 @@ fn images(root: &Node<'_>, problems: &mut Problems) {
         let all: Vec<&str> = known.iter().copied().collect();
         let hint = hint(name, &all, problems).unwrap_or_else(|| "add it under `images`".to_owned());
         problems.add(&node.place, format!("no image {name:?}; {hint}"));
+    }
+}
+
+/// What is said of a command means nothing where an image is built.
+fn of_commands(root: &Node<'_>, problems: &mut Problems) {
+    let hooks = root.get("hooks").map(Node::entries).unwrap_or_default();
+    let steps = hooks.iter().flat_map(|hook| hook.value.items());
+    for step in steps.filter(|step| step.get("image").is_some() && step.get("run").is_none()) {
+        for entry in step.entries() {
+            if let Some(key @ ("env" | "shell" | "stdin" | "interactive" | "inputs" | "tools")) = entry.key.as_str() {
+                problems.add(
+                    &entry.key.place,
+                    format!("`{key}` is for a step that runs a command: what the build of an image depends on stands under `images`"),
+                );
+            }
+        }
     }
 }
 

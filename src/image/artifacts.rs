@@ -9,7 +9,7 @@ use crate::{
     values::{Digest, Oid, RelativePath, Span},
 };
 use gix::bstr::BString;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid};
 use sha2::{Digest as _, Sha256};
 use std::{
     ffi::OsStr,
@@ -17,11 +17,15 @@ use std::{
     io::{self, Read, Seek},
     os::unix::{ffi::OsStrExt, fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
+/// Between TERM and KILL, as for a step.
+const GRACE: Duration = Duration::from_secs(5);
+/// The longest that is waited after KILL: what outlives it is stuck in the kernel.
+const AFTER_KILL: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 /// How many trees' artifacts are kept for an image.
 const KEPT: usize = 3;
@@ -112,19 +116,12 @@ fn run(before: &str, limit: Span, files: &Path, folder: &Path, given_up: &Atomic
     shell.stdout(output.try_clone().map_err(plain)?).stderr(output.try_clone().map_err(plain)?);
     let mut child = shell.spawn().map_err(plain)?;
     let deadline = Instant::now() + limit.duration();
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(plain)? {
-            break Some(status);
-        }
-        if given_up.load(Ordering::Relaxed) || Instant::now() > deadline {
-            if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-                let _ = kill_process_group(group, Signal::KILL);
-            }
-            let _ = child.wait();
-            break None;
-        }
+    let mut ended = false;
+    while !ended && !given_up.load(Ordering::Relaxed) && Instant::now() <= deadline {
         std::thread::sleep(PAUSE);
-    };
+        ended = has_ended(&child).map_err(plain)?;
+    }
+    let status = end(&mut child).map_err(plain)?.filter(|_| ended);
     if status.is_some_and(|status| status.success()) {
         return Ok(());
     }
@@ -138,6 +135,31 @@ fn run(before: &str, limit: Span, files: &Path, folder: &Path, given_up: &Atomic
         None => format!("it took more than {limit}; `timeout` of the image says how long it may"),
     };
     Err(failed(reason, tail))
+}
+
+/// Sees a command's end without reaping it: until then its number, and so its group's, cannot be given away anew.
+fn has_ended(child: &Child) -> io::Result<bool> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Ok(waitid(WaitId::Pid(Pid::from_child(child)), options)?.is_some())
+}
+
+/// Ends a command with all that it started, and gives its status; `None` where it does not even react to KILL.
+fn end(child: &mut Child) -> io::Result<Option<ExitStatus>> {
+    let group = Pid::from_child(child);
+    let (since, mut killed) = (Instant::now(), false);
+    // A group that is gone already needs no signal.
+    let _ = kill_process_group(group, Signal::TERM);
+    loop {
+        let status = child.try_wait()?;
+        if test_kill_process_group(group).is_err() || since.elapsed() > GRACE + AFTER_KILL {
+            return Ok(status);
+        }
+        if !killed && since.elapsed() > GRACE {
+            let _ = kill_process_group(group, Signal::KILL);
+            killed = true;
+        }
+        std::thread::sleep(PAUSE);
+    }
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
@@ -246,6 +268,31 @@ mod tests {
         let image = image("    before: cat a lib/inner/a > made\n");
         let made = made(&repository, &commit, &image, &AtomicBool::new(false)).unwrap();
         assert_eq!(fs::read_to_string(&made[0].file).unwrap(), "committedcommitted");
+    }
+
+    /// Whether a process runs; a zombie that nobody reaps has no command line.
+    fn alive(pid: &str) -> bool {
+        fs::read(format!("/proc/{}/cmdline", pid.trim())).is_ok_and(|line| !line.is_empty())
+    }
+
+    #[test]
+    fn what_a_command_leaves_running_ends_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let commit = committed(folder.path(), |_| {});
+        let repository = Repository::open(folder.path()).unwrap();
+        let image = image("    before: sleep 100 & echo $! > made\n");
+        let made = made(&repository, &commit, &image, &AtomicBool::new(false)).unwrap();
+        assert!(!alive(&fs::read_to_string(&made[0].file).unwrap()));
+    }
+
+    #[test]
+    fn a_command_that_is_stopped_may_put_things_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let commit = committed(folder.path(), |_| {});
+        let repository = Repository::open(folder.path()).unwrap();
+        let image = image("    before: \"trap 'echo tidied; exit 1' TERM; sleep 100 & wait\"\n    timeout: 500ms\n");
+        let told = made(&repository, &commit, &image, &AtomicBool::new(false)).unwrap_err().to_string();
+        assert!(told.contains("it took more than 500ms") && told.ends_with("\ntidied\n"), "{told}");
     }
 
     #[test]

@@ -210,10 +210,15 @@ impl Build<'_> {
             return Error::EngineFull { reason: progress::reason(&blotted(said)) };
         }
         let dockerfile = self.image.dockerfile();
+        if task.is_verbose() {
+            task.output(&told.blotted(&trace.output()));
+        }
         match trace.failed(file, said) {
             Some(failed) => {
                 let tail = blotted(&failed.tail);
-                task.output(tail.as_bytes());
+                if !task.is_verbose() {
+                    task.output(tail.as_bytes());
+                }
                 let place = failed.line.map_or(dockerfile.clone(), |line| format!("{dockerfile}:{line}"));
                 if let Some((path, why, next)) = self.not_committed(&failed.reason) {
                     return Error::NotCommitted { place, command: failed.command, path, why, next };

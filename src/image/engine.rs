@@ -83,8 +83,8 @@ struct Surroundings {
     home: Option<PathBuf>,
 }
 
-/// The order of Docker's command (docker/cli, `resolveContextName`): a context named for this call, the address in the
-/// environment, the context in use; and only where nobody said anything the usual sockets.
+/// The order of Docker's command (docker/cli, `resolveContextName`): the address in the environment, the context named
+/// there, the context in use; and only where nobody said anything the usual sockets.
 #[derive(Debug, PartialEq, Eq)]
 enum Choice {
     Context(String),
@@ -109,15 +109,15 @@ impl Surroundings {
     fn choice(&self) -> Choice {
         // "default" is no context of its own but the absence of one.
         let named = |context: &Option<String>| context.clone().filter(|name| !name.is_empty() && name != "default");
-        if let Some(context) = named(&self.docker_context) {
-            return Choice::Context(context);
-        }
         if let Some(address) = &self.docker_host {
             return Choice::Address(Place {
                 address: address.clone(),
                 certificates: self.certificates.clone(),
                 origin: "DOCKER_HOST".to_owned(),
             });
+        }
+        if let Some(context) = named(&self.docker_context) {
+            return Choice::Context(context);
         }
         if let (None, Some(context)) = (&self.docker_context, named(&self.current_context)) {
             return Choice::Context(context);
@@ -362,7 +362,9 @@ mod tests {
             current_context: Some("colima".to_owned()),
             ..Surroundings::default()
         };
-        assert_eq!(address(all.choice()), "context remote");
+        assert_eq!(address(all.choice()), "tcp://10.0.0.1:2375");
+        let named = Surroundings { docker_host: None, ..all };
+        assert_eq!(address(named.choice()), "context remote");
         let host_first =
             Surroundings { docker_host: host(), current_context: Some("colima".to_owned()), ..Surroundings::default() };
         assert_eq!(address(host_first.choice()), "tcp://10.0.0.1:2375");

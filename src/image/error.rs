@@ -193,7 +193,10 @@ pub enum Error {
 
     /// The image was started and did not answer as it should.
     #[error("the image {name} started, but {reason}")]
-    #[diagnostic(code(check), help("its log is above; `smoke` in .gitops-hooks.yaml says what was expected"))]
+    #[diagnostic(
+        code(check),
+        help("its log is above; `smoke` in .gitops-hooks.yaml says what was expected; to run it by hand: `{by_hand}`")
+    )]
     Smoke {
         /// The image's name in the configuration.
         name: String,
@@ -201,6 +204,8 @@ pub enum Error {
         reason: String,
         /// The last lines of its log.
         tail: String,
+        /// The command that runs it, or that first gives it a name to be run by.
+        by_hand: String,
     },
 
     /// The registry does not let the user in.

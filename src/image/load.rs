@@ -10,10 +10,14 @@ use bollard::query_parameters::TagImageOptionsBuilder;
 /// When the engine refuses it.
 pub async fn load(request: &Request<'_>, prepared: &Prepared) -> Result<Option<ImageRef>, Error> {
     let Prepared::Built { id, .. } = prepared else { return Ok(None) };
-    let engine = Engine::connect().await?;
+    name(&Engine::connect().await?, request, id).await.map(Some)
+}
+
+/// Gives an image of the engine the commit's name.
+pub(super) async fn name(engine: &Engine, request: &Request<'_>, id: &str) -> Result<ImageRef, Error> {
     let (repository, tag) = ((*request.image.repository).clone(), Tag::of_commit(&request.commit));
     let name = TagImageOptionsBuilder::new().repo(&repository.to_string()).tag(tag.as_str()).build();
     let named = engine.docker.tag_image(id, Some(name)).await;
     named.map_err(|source| Error::Engine { doing: "naming the image".to_owned(), source })?;
-    Ok(Some(ImageRef { repository, tag: Some(tag), digest: None }))
+    Ok(ImageRef { repository, tag: Some(tag), digest: None })
 }

@@ -94,7 +94,9 @@ pub enum Intent {
     Rehearsal,
     /// It is built and tried, and the registry is never asked.
     TrialOnly,
-    /// As a trial, with the base images of now and nothing from the engine's cache.
+    /// As a trial, and named in the engine before it is tried: a person runs it, above all where the trial fails.
+    ToRun,
+    /// The same, with the base images of now and nothing from the engine's cache.
     Anew,
 }
 
@@ -228,8 +230,12 @@ pub async fn prepare(request: &Request<'_>, intent: Intent, task: &Task) -> Resu
         cache: if intent == Intent::Anew { Cache::Ignored } else { Cache::Used },
     };
     let build::Built { id, note, output } = build.run(&engine, task).await?;
+    let named = match intent {
+        Intent::ToRun | Intent::Anew => Some(load::name(&engine, request, &id).await?),
+        Intent::WillPublish | Intent::Rehearsal | Intent::TrialOnly => None,
+    };
     if let Some(smoke) = &request.image.smoke {
-        smoke::run(&engine, request.name.as_str(), &id, request.image.platform.as_str(), smoke, task).await?;
+        smoke::run(&engine, request, &id, named.as_ref(), smoke, task).await?;
     }
     tried.keep(&id);
     // Not before the trial: where that fails, its log is what people look for.

@@ -3,13 +3,13 @@
 //! label at the next run.
 
 use super::{
-    Error,
+    Error, Request,
     answer::{Answer, ask},
     engine::{Engine, Kind},
     owner::Owner,
     session::unique,
 };
-use crate::{config::Smoke, ui::Task};
+use crate::{config::Smoke, ui::Task, values::ImageRef};
 use bollard::{
     Docker,
     container::LogOutput,
@@ -33,41 +33,45 @@ use std::{
 const LABEL: &str = "dev.gitops-hooks.smoke";
 /// How long one question may take.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
-/// How long an answer with another status may still become the right one: while it starts, an app may say 404 or 503.
+/// How long a plainly wrong answer may still become the right one: while it starts, an app may say 404.
 const WRONG_LIMIT: Duration = Duration::from_secs(10);
 /// How long a dropped run waits for its container to be gone.
 const REMOVE_LIMIT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 const LOG_LINES: &str = "50";
 
-/// Starts an image and waits for the expected answer.
+/// Starts an image and waits for the expected answer. `named` is what a person may call it, where it has a name.
 ///
 /// # Errors
 /// [`Error::Smoke`] with the log, when the image ends or does not answer in time.
 pub(super) async fn run(
     engine: &Engine,
-    name: &str,
+    request: &Request<'_>,
     image: &str,
-    platforms: &str,
+    named: Option<&ImageRef>,
     smoke: &Smoke,
     task: &Task,
 ) -> Result<(), Error> {
     task.message("trying it");
     remove_leftovers(&engine.docker).await;
     let trial = Trial::new(engine, smoke).await;
-    trial.start(image, one_of(platforms, &engine.platform), smoke).await?;
-    let mut waiting = String::new();
+    trial.start(image, one_of(request.image.platform.as_str(), &engine.platform), smoke).await?;
+    let mut waiting = format!("was not seen to run within {}", smoke.timeout);
     let judged = tokio::time::timeout(smoke.timeout.duration(), trial.judge(smoke, &mut waiting)).await;
     let judged = match judged {
         Ok(judged) => judged?,
-        Err(_) => Some(format!("{waiting} within {}", smoke.timeout)),
+        Err(_) => Some(waiting),
     };
     let failed = match judged {
         None => None,
         Some(reason) => {
             let tail = trial.log().await;
             task.output(tail.as_bytes());
-            Some(Error::Smoke { name: name.to_owned(), reason, tail })
+            let by_hand = match named {
+                Some(reference) => format!("docker run --rm -it {reference}"),
+                None => format!("gitops-hooks image build {} --load", request.name),
+            };
+            Some(Error::Smoke { name: request.name.to_string(), reason, tail, by_hand })
         }
     };
     trial.remove().await;
@@ -183,13 +187,20 @@ impl Trial {
             };
             match tried {
                 Tried::Right => return Ok(None),
-                Tried::NotYet(what) => *waiting = what,
+                Tried::NotYet(what) => {
+                    wrong_since = None;
+                    *waiting = format!("{what} within {}", smoke.timeout);
+                }
+                Tried::Again(what) => {
+                    wrong_since = None;
+                    *waiting = format!("{what}; it was tried again for {}", smoke.timeout);
+                }
                 Tried::Wrong(what) => {
                     let since = *wrong_since.get_or_insert_with(Instant::now);
                     if since.elapsed() > WRONG_LIMIT.min(smoke.timeout.duration() / 2) {
                         return Ok(Some(what));
                     }
-                    *waiting = what;
+                    *waiting = format!("{what}; it was tried again for {}", smoke.timeout);
                 }
             }
             tokio::time::sleep(PAUSE).await;
@@ -210,7 +221,9 @@ impl Trial {
             let asked = tokio::time::timeout(ASK_LIMIT, ask(connection, &smoke.path, body_wanted)).await;
             let Ok(Ok(Answer { status, body })) = asked else { return Ok(none()) };
             if status != smoke.expect.code() {
-                return Ok(Tried::Wrong(format!("GET {} answered {status}, not {}", smoke.path, smoke.expect)));
+                let what = format!("GET {} answered {status}, not {}", smoke.path, smoke.expect);
+                // So says what is not ready yet (RFC 9110, 15.6).
+                return Ok(if status >= 500 { Tried::Again(what) } else { Tried::Wrong(what) });
             }
             if let Some(wanted) = &smoke.body
                 && !String::from_utf8_lossy(&body).contains(wanted)
@@ -224,7 +237,7 @@ impl Trial {
             return Ok(Tried::Right);
         }
         let said = said.trim().lines().last().unwrap_or_default();
-        Ok(Tried::Wrong(
+        Ok(Tried::Again(
             format!("`{command}` ended with exit code {code}: {said}").trim_end_matches([':', ' ']).to_owned(),
         ))
     }
@@ -304,6 +317,8 @@ enum Tried {
     Right,
     /// It did not answer yet: what to say if it never does.
     NotYet(String),
+    /// It answered that it cannot yet, or a command failed: both may pass.
+    Again(String),
     /// It answered something else.
     Wrong(String),
 }

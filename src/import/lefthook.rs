@@ -46,9 +46,9 @@ pub(super) fn file(root: &Path) -> Option<String> {
 }
 
 /// The configuration below a folder, and what one person lays over it.
-pub(super) fn read(root: &Path) -> Result<Read, Error> {
+pub(super) fn read(root: &Path, common: &Path) -> Result<Read, Error> {
     let path = file(root).unwrap_or_else(|| "lefthook.yml".to_owned());
-    let files = lefthook_files::read(root, &path)?;
+    let files = lefthook_files::read(root, common, &path)?;
     let mut draft = convert(&files.shared);
     for note in files.notes {
         draft.note(note);

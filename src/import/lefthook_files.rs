@@ -5,7 +5,10 @@ use super::{Error, foreign};
 use crate::values::RelativePath;
 use globset::GlobBuilder;
 use serde_json::{Map, Value};
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 /// More files than this are no configuration.
 const MAX_FILES: usize = 64;
@@ -29,19 +32,19 @@ pub(super) fn first(root: &Path, stems: &[&str]) -> Option<String> {
     names.into_iter().find(|name| root.join(name).is_file())
 }
 
-/// Reads a configuration and all that belongs to it.
-pub(super) fn read(root: &Path, path: &str) -> Result<Files, Error> {
-    let mut reader = Reader { root, seen: HashSet::from([path.to_owned()]), notes: Vec::new() };
+/// Reads a configuration and all that belongs to it. `common` is the folder of git that all work trees share.
+pub(super) fn read(root: &Path, common: &Path, path: &str) -> Result<Files, Error> {
+    let mut reader = Reader { common, seen: HashSet::from([root.join(path)]), notes: Vec::new() };
     let mut shared = foreign::value(root, path)?.unwrap_or_default();
     // What is extended lies over what extends it.
-    let extended = reader.extended("", &shared)?;
+    let extended = reader.extended(root, "", &shared)?;
     lay(&mut shared, extended);
     let remote = reader.remotes(&shared)?;
     lay(&mut shared, remote);
     let own = first(root, &["lefthook-local", ".lefthook-local", ".config/lefthook-local"]);
     let own = own.map(|path| -> Result<_, Error> {
         let mut own = foreign::value(root, &path)?.unwrap_or_default();
-        let extended = reader.extended("", &own)?;
+        let extended = reader.extended(root, "", &own)?;
         lay(&mut own, extended);
         let mut whole = shared.clone();
         lay(&mut whole, own);
@@ -51,62 +54,35 @@ pub(super) fn read(root: &Path, path: &str) -> Result<Files, Error> {
 }
 
 struct Reader<'r> {
-    root: &'r Path,
-    seen: HashSet<String>,
+    common: &'r Path,
+    seen: HashSet<PathBuf>,
     notes: Vec<String>,
 }
 
 impl Reader<'_> {
-    /// What the files say that a configuration extends; their paths are from `folder`.
-    fn extended(&mut self, folder: &str, value: &Value) -> Result<Value, Error> {
+    /// What the files say that a configuration extends; their paths are from `folder`, and that is from `root`.
+    fn extended(&mut self, root: &Path, folder: &str, value: &Value) -> Result<Value, Error> {
         let mut all = Value::Object(Map::new());
         for written in foreign::words(value, "extends") {
             let Ok(pattern) = format!("{folder}/{written}").trim_start_matches('/').parse::<RelativePath>() else {
                 self.notes.push(format!("lefthook also read {written} (`extends`), which is not of this repository"));
                 continue;
             };
-            let found = self.matching(pattern.as_str());
+            let found = matching(root, pattern.as_str());
             if found.is_empty() {
                 self.notes.push(format!("lefthook also read {written} (`extends`), which is not there"));
             }
             for path in found {
-                if self.seen.len() >= MAX_FILES || !self.seen.insert(path.clone()) {
+                if self.seen.len() >= MAX_FILES || !self.seen.insert(root.join(&path)) {
                     continue;
                 }
-                let mut one = foreign::value(self.root, &path)?.unwrap_or_default();
-                let deeper = self.extended(folder, &one)?;
+                let mut one = foreign::value(root, &path)?.unwrap_or_default();
+                let deeper = self.extended(root, folder, &one)?;
                 lay(&mut one, deeper);
                 lay(&mut all, one);
             }
         }
         Ok(all)
-    }
-
-    /// The files of a pattern, by name.
-    fn matching(&self, pattern: &str) -> Vec<String> {
-        let mut found = vec![String::new()];
-        for part in pattern.split('/') {
-            let below = |folder: &String| if folder.is_empty() { part.to_owned() } else { format!("{folder}/{part}") };
-            if !part.contains(['*', '?', '[']) {
-                found = found.iter().map(below).collect();
-                continue;
-            }
-            let Ok(glob) = GlobBuilder::new(part).literal_separator(true).build() else { return Vec::new() };
-            let glob = glob.compile_matcher();
-            let mut next = Vec::new();
-            for folder in &found {
-                let entries = std::fs::read_dir(self.root.join(folder)).into_iter().flatten().filter_map(Result::ok);
-                let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-                next.extend(names.filter(|name| glob.is_match(name)).map(|name| match folder.as_str() {
-                    "" => name,
-                    folder => format!("{folder}/{name}"),
-                }));
-            }
-            next.sort();
-            found = next;
-        }
-        found.retain(|path| self.root.join(path).is_file());
-        found
     }
 
     /// What configurations of other repositories say, as far as lefthook keeps copies of them in this clone.
@@ -118,8 +94,8 @@ impl Reader<'_> {
             let reference = foreign::word(remote, "ref");
             let name = url.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default().trim_end_matches(".git");
             let folder = match reference.as_str() {
-                "" => format!(".git/info/lefthook-remotes/{name}"),
-                reference => format!(".git/info/lefthook-remotes/{name}-{reference}"),
+                "" => format!("info/lefthook-remotes/{name}"),
+                reference => format!("info/lefthook-remotes/{name}-{reference}"),
             };
             let mut configs = foreign::words(remote, "configs");
             configs.extend(foreign::words(remote, "config"));
@@ -130,7 +106,7 @@ impl Reader<'_> {
                 let shown = crate::values::shown(&url);
                 let sound = !folder.contains("..") && config.parse::<RelativePath>().is_ok();
                 let path = format!("{folder}/{config}");
-                let read = if sound { foreign::value(self.root, &path)? } else { None };
+                let read = if sound { foreign::value(self.common, &path)? } else { None };
                 let Some(mut one) = read else {
                     self.notes.push(format!(
                         "lefthook also read {config} of {shown} (`remotes`), which it has not fetched into this clone: \
@@ -138,7 +114,7 @@ impl Reader<'_> {
                     ));
                     continue;
                 };
-                let deeper = self.extended(&folder, &one)?;
+                let deeper = self.extended(self.common, &folder, &one)?;
                 lay(&mut one, deeper);
                 lay(&mut all, one);
                 self.notes.push(format!("{config} of {shown} (`remotes`) is taken over as it is today."));
@@ -146,6 +122,33 @@ impl Reader<'_> {
         }
         Ok(all)
     }
+}
+
+/// The files of a pattern, by name.
+fn matching(root: &Path, pattern: &str) -> Vec<String> {
+    let mut found = vec![String::new()];
+    for part in pattern.split('/') {
+        let below = |folder: &String| if folder.is_empty() { part.to_owned() } else { format!("{folder}/{part}") };
+        if !part.contains(['*', '?', '[']) {
+            found = found.iter().map(below).collect();
+            continue;
+        }
+        let Ok(glob) = GlobBuilder::new(part).literal_separator(true).build() else { return Vec::new() };
+        let glob = glob.compile_matcher();
+        let mut next = Vec::new();
+        for folder in &found {
+            let entries = std::fs::read_dir(root.join(folder)).into_iter().flatten().filter_map(Result::ok);
+            let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+            next.extend(names.filter(|name| glob.is_match(name)).map(|name| match folder.as_str() {
+                "" => name,
+                folder => format!("{folder}/{name}"),
+            }));
+        }
+        next.sort();
+        found = next;
+    }
+    found.retain(|path| root.join(path).is_file());
+    found
 }
 
 /// Lays a value over another: mappings key by key, `jobs` by their names, `setup` ahead; of anything else the upper counts.
@@ -204,7 +207,7 @@ mod tests {
         write("hooks/deep/c.yml", "pre-push: {commands: {c: {run: c}}}\n");
         write(".git/info/lefthook-remotes/shared-v1/lefthook.yml", "pre-push: {commands: {c: {skip: true}}}\n");
         write("lefthook-local.yml", "pre-commit: {jobs: [{name: b, skip: true}]}\n");
-        let files = read(folder.path(), "lefthook.yml").unwrap();
+        let files = read(folder.path(), &folder.path().join(".git"), "lefthook.yml").unwrap();
         assert_eq!(
             files.shared["pre-commit"],
             json!({"jobs": [{"name": "a", "run": "one --more", "tags": "x"}, {"run": "two"}, {"name": "b", "run": "b"}]})

@@ -161,11 +161,12 @@ pub fn found(root: &Path) -> Vec<Source> {
     Source::ALL.iter().map(|(source, _)| *source).filter(present).collect()
 }
 
-/// Makes a configuration of the one hook manager that is configured below a folder, or of the one that is named.
+/// Makes a configuration of the one hook manager that is configured below a folder, or of the one that is named. `common` is
+/// the folder of git that all work trees share, where some keep what they have fetched.
 ///
 /// # Errors
 /// When there is none or more than one, or when its files cannot be read.
-pub fn import(root: &Path, from: Option<Source>, runner: Runner) -> Result<Imported, Error> {
+pub fn import(root: &Path, common: &Path, from: Option<Source>, runner: Runner) -> Result<Imported, Error> {
     let found = found(root);
     let source = match (from, found.as_slice()) {
         (Some(source), found) if found.contains(&source) => source,
@@ -177,7 +178,7 @@ pub fn import(root: &Path, from: Option<Source>, runner: Runner) -> Result<Impor
         }
     };
     let Read { path, draft, own } = match source {
-        Source::Lefthook => lefthook::read(root)?,
+        Source::Lefthook => lefthook::read(root, common)?,
         Source::PreCommit => pre_commit::read(root, runner)?,
         Source::Husky => husky::read(root)?,
     };
@@ -219,7 +220,7 @@ mod tests {
             std::fs::write(folder.path().join(name), value.to_string()).unwrap();
         }
         std::fs::write(folder.path().join(name), value.to_string()).unwrap();
-        match import(folder.path(), None, Runner::Prek) {
+        match import(folder.path(), &folder.path().join(".git"), None, Runner::Prek) {
             Ok(Imported { text, own, .. }) => {
                 let own = own.map(|(text, _)| text);
                 let source = |path: &str, text: &String| config::Source::new(path, text.clone().into_bytes());

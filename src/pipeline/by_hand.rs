@@ -3,9 +3,10 @@
 use super::{
     Error, Pipeline, Whose, commit, configuration, confirmed,
     judge::{self, Call, Case, Judged, judge},
+    own_steps,
 };
 use crate::{
-    check::{self, Kind, Snapshot},
+    check::{self, Coverage, Kind, Snapshot},
     config::{self, Config, Step},
     hook::Subject,
     image::Intent,
@@ -65,7 +66,11 @@ pub fn by_hand(pipeline: &Pipeline<'_>, hook: HookName, scope: &Scope) -> Result
     let Some(config) = configuration(pipeline.repository, &snapshot.tree, Whose::Mine)? else {
         return Err(Error::NoConfig { commit: source.to_string() });
     };
-    judge(pipeline, case(pipeline, &config, hook, &snapshot, &source)).map(Some).map(ByHand)
+    let mut case = case(pipeline, &config, hook, &snapshot, &source);
+    if matches!(scope, Scope::AllFiles) && !own_steps(pipeline.repository, hook)? {
+        case.coverage = Coverage::Whole;
+    }
+    judge(pipeline, case).map(Some).map(ByHand)
 }
 
 /// The plan for the steps of a hook, and the steps; nothing is run.
@@ -114,7 +119,8 @@ fn case<'a>(
         && config.followers().next().is_some()
         && confirmed(pipeline.repository, config, Subject::Publication).is_ok();
     let intent = if is_asked { Intent::Rehearsal } else { Intent::TrialOnly };
-    Case { config, hook, snapshot, branch: None, source, intent, call: Call::default() }
+    let (coverage, call) = (Coverage::Part, Call::default());
+    Case { config, hook, snapshot, branch: None, source, intent, coverage, call }
 }
 
 /// The snapshot, and what images are built from.

@@ -4,7 +4,12 @@ use super::{
     Error, Pipeline, Whose, configuration,
     judge::{Call, Case, Judged, judge},
 };
-use crate::{check::Snapshot, hook, image::Intent, values::HookName};
+use crate::{
+    check::{Coverage, Snapshot},
+    hook,
+    image::Intent,
+    values::HookName,
+};
 
 /// Runs the steps of a hook on the index that git gave it. Images are built and tried, never published.
 ///
@@ -34,6 +39,6 @@ pub(super) fn on_index(
             .progress
             .line(&format!("gitops-hooks: {missing} is not installed; `gitops-hooks install` puts it in place"));
     }
-    let (config, source, intent) = (&config, &snapshot.tree, Intent::TrialOnly);
-    judge(pipeline, Case { config, hook: name, snapshot, branch: None, source, intent, call }).map(Some)
+    let (config, source, intent, coverage) = (&config, &snapshot.tree, Intent::TrialOnly, Coverage::Part);
+    judge(pipeline, Case { config, hook: name, snapshot, branch: None, source, intent, coverage, call }).map(Some)
 }

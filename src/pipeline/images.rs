@@ -99,7 +99,7 @@ pub fn build(pipeline: &Pipeline<'_>, at: &At, names: &[ImageName], by: By) -> R
     }
     let intent = match by {
         By::Push => Intent::WillPublish,
-        By::Load => Intent::TrialOnly,
+        By::Load => Intent::ToRun,
         By::Refresh => Intent::Anew,
     };
     let mut built = Vec::new();

@@ -2,11 +2,12 @@
 
 use super::{Error, Pipeline, confirmed, wait};
 use crate::{
-    check::{self, Changed, Decision, Outcome, Reported, SkipReason, Snapshot},
+    check::{self, Changed, Coverage, Decision, Outcome, Reported, SkipReason, Snapshot},
     config::{Config, Step},
     hook::Subject,
     image,
-    values::{HookName, ImageName, Oid},
+    ui::{self, Task},
+    values::{HookName, ImageName, Oid, Span},
 };
 use std::{
     collections::BTreeMap,
@@ -38,6 +39,8 @@ pub(super) struct Case<'a> {
     /// What images are built from and labelled with: a commit, or the tree of the index.
     pub(super) source: &'a Oid,
     pub(super) intent: image::Intent,
+    /// Whether the snapshot's changed paths and the steps are all that a push would be judged by.
+    pub(super) coverage: Coverage,
     pub(super) call: Call<'a>,
 }
 
@@ -51,26 +54,18 @@ pub(super) struct Judged {
     /// The images.
     pub(super) built: Built,
     /// Whether every step that the configuration asks for was looked at.
-    pub(super) extent: Extent,
+    pub(super) coverage: Coverage,
     hook: HookName,
     failures: Vec<Error>,
 }
 
-/// How much of a hook's steps was looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Extent {
-    Whole,
-    /// Somebody left steps out.
-    Part,
-}
-
 impl Judged {
     fn nothing(hook: HookName) -> Self {
-        Self { steps: Vec::new(), built: Built::new(), extent: Extent::Whole, hook, failures: Vec::new() }
+        Self { steps: Vec::new(), built: Built::new(), coverage: Coverage::Whole, hook, failures: Vec::new() }
     }
 
     /// What was built, where every step passed or had no need to run.
-    pub(super) fn verdict(mut self) -> Result<(Built, Extent), Error> {
+    pub(super) fn verdict(mut self) -> Result<(Built, Coverage), Error> {
         let verdict = check::verdict(self.hook, &self.steps);
         if let Err(check::Error::Failed { steps, .. }) = &verdict
             // Where nothing but images failed, the image's own error says whose fault it is and what to do next.
@@ -80,7 +75,7 @@ impl Judged {
             return Err(first);
         }
         verdict?;
-        Ok((self.built, self.extent))
+        Ok((self.built, self.coverage))
     }
 }
 
@@ -134,6 +129,7 @@ pub(super) fn context<'a>(pipeline: &Pipeline<'a>, case: Case<'a>) -> check::Con
         cache: pipeline.cache,
         places: pipeline.places,
         failures: pipeline.failures,
+        coverage: case.coverage,
         cache_folder: None,
         interrupt: pipeline.interrupt,
     }
@@ -172,11 +168,12 @@ fn run(
         let (repository, interrupt) = (context.repository.clone(), context.interrupt.clone());
         let (name, image, source, intent) = ((**name).clone(), image.clone(), case.source.clone(), case.intent);
         let (built, failures) = (Arc::clone(&built), Arc::clone(&failures));
+        let limit = step.timeout.is_written().then(|| *step.timeout);
         work.insert(
             index,
             Box::new(move |task| {
                 let request = request(&repository, &source, &name, &image);
-                match wait(&interrupt, image::prepare(&request, intent, task)) {
+                match wait(&interrupt, prepared(&request, intent, task, limit)) {
                     Ok(prepared) => {
                         let note = told(&prepared);
                         built.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), prepared);
@@ -196,11 +193,25 @@ fn run(
     let new: Vec<Reported> = report.entries.into_iter().filter(|entry| !ran_before(entry)).collect();
     judged.steps.extend(new);
     if plan.entries.iter().any(|entry| matches!(entry.decision, Decision::Skip(SkipReason::LeftOut(_)))) {
-        judged.extent = Extent::Part;
+        judged.coverage = Coverage::Part;
     }
     judged.built = std::mem::take(&mut *built.lock().unwrap_or_else(PoisonError::into_inner));
     judged.failures = std::mem::take(&mut *failures.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(())
+}
+
+/// Prepares an image, in no more than the time that its step gives it: given up, a build ends as at a signal.
+async fn prepared(
+    request: &image::Request<'_>,
+    intent: image::Intent,
+    task: &Task,
+    limit: Option<Span>,
+) -> Result<image::Prepared, Error> {
+    let work = image::prepare(request, intent, task);
+    let Some(limit) = limit else { return Ok(work.await?) };
+    let done = tokio::time::timeout(limit.duration(), work).await;
+    done.map_err(|_| Error::TooLong { image: request.name.to_string(), limit: ui::seconds(limit.duration()) })?
+        .map_err(Error::from)
 }
 
 /// What became of more steps than one sees at a glance.
@@ -215,7 +226,7 @@ fn summarize(pipeline: &Pipeline<'_>, judged: &Judged, took: Duration) {
     if judged.steps.len() > 3 {
         let told: Vec<String> =
             parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-        pipeline.progress.line(&format!("{}: {} in {}", judged.hook, told.join(", "), crate::ui::seconds(took)));
+        pipeline.progress.line(&format!("{}: {} in {}", judged.hook, told.join(", "), ui::seconds(took)));
     }
 }
 

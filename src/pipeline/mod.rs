@@ -35,7 +35,7 @@ pub use push::push;
 pub use react::react;
 pub use wanted::Wanted;
 
-use crate::{check, config, deliver as delivery, git, hook, image, ui};
+use crate::{check, config, deliver as delivery, git, hook, image, ui, values::HookName};
 use miette::Diagnostic;
 use std::{path::Path, time::Duration};
 
@@ -119,6 +119,19 @@ pub enum Error {
         name: String,
         /// Those of the configuration.
         known: String,
+    },
+
+    /// An image was not ready within its step's time.
+    #[error("the image {image} was stopped after its time limit of {limit}")]
+    #[diagnostic(
+        code(check),
+        help("`timeout` of its step says how long it may take; `gitops-hooks image build {image} -v` shows what does")
+    )]
+    TooLong {
+        /// The image.
+        image: String,
+        /// How long it had.
+        limit: String,
     },
 
     /// Nobody says which images are in use.
@@ -326,6 +339,11 @@ pub fn own_layer(repository: &git::Repository) -> Result<Option<config::Source>,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::file(&path, source)),
     }
+}
+
+/// Whether the user's own layer changes a hook's steps: what passes then are not everybody's.
+fn own_steps(repository: &git::Repository, hook: HookName) -> Result<bool, Error> {
+    Ok(own_layer(repository)?.is_some_and(|own| config::touches(&own, hook)))
 }
 
 /// Refuses a configuration that aims at addresses, or prepares scratch trees with a command, that nobody confirmed here.

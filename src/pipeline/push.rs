@@ -3,11 +3,11 @@
 
 use super::{
     Error, Pipeline, Whose, ahead, configuration, confirmed,
-    judge::{Built, Call, Case, Extent, judge, request},
-    own_layer, wait,
+    judge::{Built, Call, Case, judge, request},
+    own_steps, wait,
 };
 use crate::{
-    check::{self, Snapshot, log},
+    check::{self, Coverage, Snapshot, log},
     config::{self, Config},
     deliver as delivery,
     hook::{RefUpdate, Subject},
@@ -56,10 +56,12 @@ pub fn push(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate], call: 
         let snapshot = Snapshot::of_commit(pipeline.repository, pushed.commit.clone(), base)?;
         let (hook, source) = (HookName::PrePush, &pushed.commit);
         let branch = pushed.references.iter().find_map(|reference| reference.strip_prefix("refs/heads/"));
-        let case = Case { config: &config, hook, snapshot: &snapshot, branch, source, intent, call };
-        let (built, extent) = judge(pipeline, case)?.verdict()?;
-        let own = own_layer(pipeline.repository)?.is_some_and(|own| config::touches(&own, hook));
-        if (extent == Extent::Part || own) && !environments.is_empty() {
+        let own = own_steps(pipeline.repository, hook)?;
+        let unjudged = environments.is_empty() && base.is_some();
+        let coverage = if own || unjudged { Coverage::Part } else { Coverage::Whole };
+        let case = Case { config: &config, hook, snapshot: &snapshot, branch, source, intent, coverage, call };
+        let (built, looked_at) = judge(pipeline, case)?.verdict()?;
+        if (looked_at == Coverage::Part || own) && !environments.is_empty() {
             let why = if own { config::LOCAL_PATH } else { "what was left out" };
             pipeline.progress.line(&format!(
                 "nothing is published, because of {why}: `gitops-hooks deliver` runs everybody's steps first"

@@ -5,7 +5,11 @@ use super::{
     Error, Pipeline, Whose, configuration,
     judge::{Call, Case, judge},
 };
-use crate::{check::Snapshot, image::Intent, values::HookName};
+use crate::{
+    check::{Coverage, Snapshot},
+    image::Intent,
+    values::HookName,
+};
 
 /// Runs the steps of a hook that acts.
 ///
@@ -34,6 +38,7 @@ pub fn react(pipeline: &Pipeline<'_>, hook: HookName, call: Call<'_>) -> Result<
         branch: None,
         source: &head,
         intent: Intent::TrialOnly,
+        coverage: Coverage::Part,
         call,
     };
     judge(pipeline, case)?.verdict()?;

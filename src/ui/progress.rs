@@ -156,6 +156,12 @@ impl Task {
         clean(&plain(&String::from_utf8_lossy(&output))).into_owned()
     }
 
+    /// Whether the output of every task is shown, also of one that succeeds.
+    #[must_use]
+    pub fn is_verbose(&self) -> bool {
+        self.progress.verbosity == Verbosity::Verbose
+    }
+
     /// How long the task has been running.
     #[must_use]
     pub fn elapsed(&self) -> Duration {

@@ -159,6 +159,7 @@ fn handed_in(context: &TestContext, steps: &str, work: check::Work) -> Result<ch
         input: b"",
         places: check::Places::Any,
         failures: check::Failures::Gather,
+        coverage: check::Coverage::Whole,
         cache_folder: Some(&context.beside("cache")),
         interrupt: &Interrupt::never(),
     };

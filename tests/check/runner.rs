@@ -152,6 +152,7 @@ fn judge(hook: &str, interrupt: &Interrupt) -> Result<(), check::Error> {
         input: b"",
         places: check::Places::Any,
         failures: check::Failures::Gather,
+        coverage: check::Coverage::Whole,
         cache_folder: None,
         interrupt,
     };

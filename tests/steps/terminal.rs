@@ -15,13 +15,17 @@ struct Terminal {
 impl Terminal {
     /// `None` where there is no `script`, as of util-linux.
     fn commit(context: &TestContext) -> Option<Self> {
+        Self::runs(context, "git commit -q -m x")
+    }
+
+    fn runs(context: &TestContext, line: &str) -> Option<Self> {
         let known = Command::new("script").arg("--version").output();
         if !known.is_ok_and(|known| String::from_utf8_lossy(&known.stdout).contains("util-linux")) {
             skipped("a terminal is made with script(1) of util-linux, which is not here");
             return None;
         }
         let mut command = context.command("script");
-        command.args(["-q", "-e", "-f", "-c", "git commit -q -m x", "/dev/null"]).env("TERM", "xterm");
+        command.args(["-q", "-e", "-f", "-c", line, "/dev/null"]).env("TERM", "xterm");
         let script = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         Some(Self { script, shown: String::new() })
     }
@@ -95,6 +99,56 @@ fn ctrl_c_ends_a_step_that_asks_and_the_commit_with_it() {
     assert!(line.is_empty(), "the step lives on");
     assert_eq!(context.git(&["rev-list", "--count", "HEAD"]), "1\n");
     assert!(!context.work.join(".git/index.lock").exists());
+}
+
+/// The processes that a step has noted, once there are this many.
+fn noted(context: &TestContext, count: usize) -> Vec<String> {
+    let read = || std::fs::read_to_string(context.beside("asking")).unwrap_or_default();
+    while read().lines().count() < count {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    read().lines().map(str::to_owned).collect()
+}
+
+fn alive(pid: &str) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
+#[test]
+fn what_a_step_that_asks_has_started_ends_with_it() {
+    let child = "(trap '' HUP; exec sleep 300) & echo $! >> ../asking";
+    // In its own time, and at its limit with all that has left the group.
+    for (script, code) in [
+        (child.to_owned(), Some(0)),
+        (format!("{{ {child}; setsid sh -c 'echo $$ >> ../asking; exec sleep 300' & wait; }}"), Some(1)),
+    ] {
+        let context = asking(&script);
+        let configuration =
+            context.read(".gitops-hooks.yaml").replace("interactive: true", "interactive: true, timeout: 1s");
+        context.write(".gitops-hooks.yaml", &configuration);
+        context.git(&["add", "."]);
+        let Some(terminal) = Terminal::commit(&context) else { return };
+        let (ended, shown) = terminal.ends();
+        assert_eq!(ended, code, "{shown}");
+        let pids = noted(&context, if code == Some(0) { 1 } else { 2 });
+        assert!(!pids.iter().any(|pid| alive(pid)), "{pids:?} {shown}");
+    }
+}
+
+#[test]
+fn a_step_that_asks_ends_with_a_run_that_is_killed_and_whoever_called_git_does_not() {
+    let context = asking("{ echo $PPID >> ../asking; (trap '' HUP; exec sleep 300) & echo $! >> ../asking; wait; }");
+    // All of this line is one process group.
+    let Some(terminal) = Terminal::runs(&context, "git commit -q -m x; sleep 1; exit 9") else { return };
+    let pids = noted(&context, 2);
+    Command::new("kill").args(["-9", &pids[0]]).status().unwrap();
+    let (ended, shown) = terminal.ends();
+    assert_eq!(ended, Some(9), "{shown}");
+    let since = std::time::Instant::now();
+    while alive(&pids[1]) {
+        assert!(since.elapsed() < std::time::Duration::from_secs(10), "{pids:?}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }
 
 #[test]
