@@ -124,10 +124,11 @@ impl Sync {
         let earlier = self.revision.as_ref().map(|revision| Arc::clone(&revision.desired)).unwrap_or_default();
         let (settings, commit) = (self.settings.clone(), commit.clone());
         let reading = tokio::task::spawn_blocking(move || -> Result<(Checkout, Desired), Error> {
-            let repository = fetch::copy(&settings)?;
+            let repository = fetch::copy_with(&settings, &commit)?;
             verify::commit(&repository, &commit, &settings.verify)?;
             let checkout = checkout::read(&repository, &commit, &settings.path)?;
             let desired = Desired::read(&repository, &checkout, &earlier)?;
+            fetch::settle(&settings, &commit)?;
             Ok((checkout, desired))
         });
         let gone = |error: tokio::task::JoinError| Error::Repository { reason: error.to_string() };
