@@ -185,13 +185,18 @@ impl Sync {
         let pods: Vec<Place> =
             namespaces.into_iter().filter_map(|namespace| Some(Place { kind: pod?.clone(), namespace })).collect();
         self.watches.follow(&places, &pods);
-        self.watches.ready().await?;
+        self.watches.ready().await;
         self.watches.cache().take_news();
-        let mut findings = Findings { halted: self.suspended.clone(), ..Findings::default() };
+        let silence = self.watches.silence();
+        let mut findings = Findings { halted: self.suspended.clone(), silence, ..Findings::default() };
         findings.refused = self.problems(revision).await;
         self.apply(revision, &mut findings).await?;
         self.judge(revision, &mut findings).await;
-        self.prune(revision, &mut findings).await?;
+        if findings.silence.is_blind() {
+            self.hold_prune(revision, &mut findings);
+        } else {
+            self.prune(revision, &mut findings).await?;
+        }
         let settled = findings.settled();
         self.publish(Some(revision), findings).await?;
         Ok(settled)
@@ -301,6 +306,13 @@ impl Sync {
         self.voice.say(stage, &word).await;
     }
 
+    /// Keeps what no manifest names: what is not seen may be there all the same, and stays owned.
+    fn hold_prune(&self, revision: &Revision, findings: &mut Findings) {
+        let reason = "nothing is pruned while the objects of a kind cannot be listed";
+        let surplus = self.inventory.surplus(|object| revision.wanted.contains_key(object));
+        findings.waiting.extend(surplus.into_iter().map(|object| Note::on(&object, reason)));
+    }
+
     /// Looks at the health of what is there and ours.
     async fn judge(&mut self, revision: &Revision, findings: &mut Findings) {
         let mut ailing = Vec::new();
@@ -319,6 +331,11 @@ impl Sync {
                     seen.workload.as_deref().filter(|_| findings.workloads.len() < report::MAX_NOTES)
                 {
                     findings.workloads.push(report::Workload { object: object.to_string(), ..workload.clone() });
+                }
+                if let Some(reason) = findings.silence.unheard(object) {
+                    findings.progressing = true;
+                    findings.unhealthy.push(Note::on(object, &reason));
+                    continue;
                 }
                 match cache.health(object, seen) {
                     // What was refused or failed about it is still to be told once only.

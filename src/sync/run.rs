@@ -26,7 +26,7 @@ const GATHER: Duration = Duration::from_millis(50);
 const QUIET: Duration = Duration::from_secs(30);
 /// The longest time between two polls of a repository that does not answer.
 const MAX_BACKOFF: Duration = Duration::from_secs(300);
-/// Failed polls before the report says so: one alone is a hiccup.
+/// Failed polls, or passes, before the report says so: one alone is a hiccup.
 const HICCUPS: u32 = 2;
 
 /// How often the loop turns.
@@ -90,7 +90,13 @@ async fn once(sync: &mut Sync) -> Result<(), Error> {
     let deadline = Instant::now() + sync.settings.patience.duration();
     let changed = Arc::clone(&sync.watches.changed);
     loop {
-        let settled = sync.pass().await?;
+        let settled = match sync.pass().await {
+            Ok(settled) => settled,
+            Err(error) => {
+                tell(sync, &error).await;
+                return Err(error);
+            }
+        };
         if settled == Settled::Well || sync.suspended.is_some() {
             return Ok(());
         }
@@ -271,19 +277,24 @@ async fn turn(sync: &mut Sync, schedule: &mut Schedule) -> Duration {
             retry.min(waits).max(GATHER)
         }
         Err(error) => {
-            sync.voice.line_once("pass", "cluster", &error.to_string());
-            if let Error::NoNamespace { .. } = error {
-                let before = sync.trouble.replace((Phase::Failed, error.to_string()));
-                let revision = sync.revision.take();
-                // Without a revision only the report is written; where that fails too, the line above is all there is.
-                let _ = sync.pass().await;
-                sync.revision = revision;
-                sync.trouble = before;
-            }
             schedule.errors += 1;
+            sync.voice.line_once("pass", "cluster", &error.to_string());
+            if matches!(error, Error::NoNamespace { .. }) || schedule.errors >= HICCUPS {
+                tell(sync, &error).await;
+            }
             backed_off(Duration::from_secs(1), schedule.errors).min(Duration::from_secs(60))
         }
     }
+}
+
+/// Lets the report say why a pass could not be made: the one before would stand there as if all were well.
+async fn tell(sync: &mut Sync, error: &Error) {
+    let before = sync.trouble.replace((Phase::Failed, error.to_string()));
+    let revision = sync.revision.take();
+    // Without a revision only the report is written; where that fails too, the log is all there is.
+    let _ = sync.pass().await;
+    sync.revision = revision;
+    sync.trouble = before;
 }
 
 /// When what is due.

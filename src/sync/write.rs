@@ -87,11 +87,7 @@ impl Sync {
     }
 
     /// What of the plan is to be written; what is only to be said is said.
-    async fn intents(
-        &mut self,
-        revision: &Revision,
-        findings: &mut Findings,
-    ) -> Result<HashMap<ObjectId, Intent>, Error> {
+    async fn intents(&mut self, revision: &Revision, findings: &mut Findings) -> HashMap<ObjectId, Intent> {
         let decisions: Vec<(ObjectId, Verdict, String)> = {
             let cache = self.watches.cache();
             plan::plan(&revision.wanted, &self.inventory, |object| cache.get(object))
@@ -107,6 +103,13 @@ impl Sync {
                 findings.unhealthy.push(Note::on(&object, "it waits until the definition of its kind is established"));
                 continue;
             }
+            if let Some(reason) = findings.silence.unlisted(&object) {
+                // It is tried again as soon as they can be listed.
+                findings.progressing = true;
+                self.warn("plan", &object, "Refused", &reason).await;
+                findings.refuse(&object, &outline.origin, &reason);
+                continue;
+            }
             if let Some(failure) = self.failures.get(&object).filter(|failure| failure.next > Instant::now()) {
                 findings.refuse(&object, &outline.origin, &failure.reason);
                 continue;
@@ -118,7 +121,15 @@ impl Sync {
                     continue;
                 }
                 Verdict::Correct => {
-                    reason = self.drift(revision, &object, outline).await?;
+                    reason = match self.drift(revision, &object, outline).await {
+                        Ok(reason) => reason,
+                        Err(error) => {
+                            let reason = format!("it was changed, and what changed cannot be told: {error}");
+                            self.warn("drift", &object, "Failed", &reason).await;
+                            findings.refuse(&object, &outline.origin, &reason);
+                            continue;
+                        }
+                    };
                     if outline.asks.drift_is_reported {
                         self.warn("drift", &object, "Drifted", &reason).await;
                         findings.drifted.push(Note::on(&object, &reason));
@@ -136,7 +147,7 @@ impl Sync {
             }
             intents.insert(object, Intent { outline: Arc::clone(outline), verdict, reason });
         }
-        Ok(intents)
+        intents
     }
 
     /// What was changed about an object and by whom: one read of an object that drifted, for each time that it did.
@@ -164,7 +175,7 @@ impl Sync {
     }
 
     pub(super) async fn apply(&mut self, revision: &Revision, findings: &mut Findings) -> Result<(), Error> {
-        let mut intents = self.intents(revision, findings).await?;
+        let mut intents = self.intents(revision, findings).await;
         if intents.is_empty() || !self.may_write(findings).await? {
             // What waits for another's turn is not yet there.
             findings.progressing |= !intents.is_empty();
@@ -359,7 +370,7 @@ impl Sync {
                     let seconds = SETTLED_AFTER.as_secs();
                     format!("it is pruned once every workload has been healthy for {seconds} seconds")
                 }
-                (Fate::Delete, None) => match self.what_needs(&object).await? {
+                (Fate::Delete, None) => match self.what_needs(&object).await {
                     Some(left) => format!("{left} and perhaps more would go with it; it is pruned once none is left"),
                     None => match self.delete(revision, &object, &applied, &seen).await {
                         Ok(Deleted::Gone) => continue,
@@ -381,17 +392,19 @@ impl Sync {
         plan::owns(applied, seen) && !seen.keep
     }
 
-    /// An object that would go with a definition, whoever made it.
-    async fn what_needs(&self, object: &ObjectId) -> Result<Option<String>, Error> {
+    /// An object that would go with a definition, whoever made it; where that cannot be told, anything might.
+    async fn what_needs(&self, object: &ObjectId) -> Option<String> {
         let resource = object.name.parse::<Resource>().ok().filter(|_| object.kind == DEFINITION);
-        let Some(kind) = resource.and_then(|resource| self.kinds.find_resource(&resource)) else { return Ok(None) };
-        let one = kind.api(&self.client, None).list_metadata(&ListParams::default().limit(1)).await;
-        let one = one.map_err(|source| Error::cluster("looking for what a definition would take away", source))?;
+        let kind = resource.and_then(|resource| self.kinds.find_resource(&resource))?;
+        let one = match kind.api(&self.client, None).list_metadata(&ListParams::default().limit(1)).await {
+            Ok(one) => one,
+            Err(error) => return Some(format!("what cannot be listed ({})", apply::reason(&error))),
+        };
         let shown = |left: &PartialObjectMeta<DynamicObject>| match left.namespace() {
             Some(namespace) => format!("{} {namespace}/{}", kind.resource.kind, left.name_any()),
             None => format!("{} {}", kind.resource.kind, left.name_any()),
         };
-        Ok(one.items.first().map(shown))
+        one.items.first().map(shown)
     }
 
     /// Whether every workload of the commit has been healthy for long enough.
