@@ -52,10 +52,10 @@ pub async fn poll(settings: &Settings) -> Result<Oid, Error> {
 /// # Errors
 /// A copy that is not there or unsound.
 pub fn copy(settings: &Settings) -> Result<git2::Repository, Error> {
-    git2::Repository::open_bare(folder(settings)).map_err(unsound)
+    git2::Repository::open_bare(folder(settings)).map_err(|error| unsound(&error))
 }
 
-fn unsound(error: git2::Error) -> Error {
+fn unsound(error: &git2::Error) -> Error {
     Error::Repository { reason: error.message().to_owned() }
 }
 
@@ -66,7 +66,7 @@ fn unsound(error: git2::Error) -> Error {
 pub(super) fn copy_with(settings: &Settings, commit: &Oid) -> Result<git2::Repository, Error> {
     match copy(settings) {
         Ok(copy) if has(&copy, commit) => Ok(copy),
-        _ => git2::Repository::open_bare(next_folder(settings)).map_err(unsound),
+        _ => git2::Repository::open_bare(next_folder(settings)).map_err(|error| unsound(&error)),
     }
 }
 
@@ -176,12 +176,12 @@ fn open(folder: &Path) -> Result<git2::Repository, Error> {
     if packs(folder) <= MAX_PACKS
         && let Ok(repository) = git2::Repository::open_bare(folder)
     {
-        stay_at_home(&repository).map_err(unsound)?;
+        stay_at_home(&repository).map_err(|error| unsound(&error))?;
         return Ok(repository);
     }
     remove(folder).map_err(|source| Error::File { path: folder.display().to_string(), source })?;
-    let repository = git2::Repository::init_bare(folder).map_err(unsound)?;
-    stay_at_home(&repository).map_err(unsound)?;
+    let repository = git2::Repository::init_bare(folder).map_err(|error| unsound(&error))?;
+    stay_at_home(&repository).map_err(|error| unsound(&error))?;
     Ok(repository)
 }
 
