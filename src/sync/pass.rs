@@ -143,13 +143,14 @@ impl Sync {
         let count = wanted.len().to_string();
         self.voice.line("decode", &[("decision", "take"), ("commit", commit.as_str()), ("objects", &count)]);
         self.failures.clear();
-        self.left.clear();
         let earlier = self.revision.take().map(|revision| revision.wanted).unwrap_or_default();
         for (object, outline) in &wanted {
             if earlier.get(object).is_none_or(|earlier| earlier.fingerprint != outline.fingerprint) {
                 self.fights.forget(object);
+                self.left.remove(object);
             }
         }
+        self.left.retain(|object, _| wanted.contains_key(object));
         self.revision =
             Some(Revision { commit, time, wanted, refused, approval, delivered, desired: Arc::new(desired) });
         Ok(())

@@ -121,8 +121,9 @@ impl Sync {
                     continue;
                 }
                 Verdict::Correct => {
-                    reason = match self.drift(revision, &object, outline).await {
-                        Ok(reason) => reason,
+                    let is_news;
+                    (reason, is_news) = match self.drift(revision, &object, outline).await {
+                        Ok(said) => said,
                         Err(error) => {
                             let reason = format!("it was changed, and what changed cannot be told: {error}");
                             self.warn("drift", &object, "Failed", &reason).await;
@@ -131,13 +132,18 @@ impl Sync {
                         }
                     };
                     if outline.asks.drift_is_reported {
+                        if is_news {
+                            self.metrics.drifted("reported");
+                        }
                         self.warn("drift", &object, "Drifted", &reason).await;
                         findings.drifted.push(Note::on(&object, &reason));
                         continue;
                     }
                     if self.fights.is_one(&object, Instant::now()) {
                         reason = Fights::says(&reason);
-                        self.metrics.drifted("fight");
+                        if is_news {
+                            self.metrics.drifted("fight");
+                        }
                         self.warn("drift", &object, "Fought", &reason).await;
                         findings.refuse(&object, &outline.origin, &reason);
                         continue;
@@ -150,14 +156,20 @@ impl Sync {
         intents
     }
 
-    /// What was changed about an object and by whom: one read of an object that drifted, for each time that it did.
-    async fn drift(&mut self, revision: &Revision, object: &ObjectId, outline: &Outline) -> Result<String, Error> {
+    /// What was changed about an object and by whom, and whether this version of it was not looked at before: one read of an
+    /// object that drifted, for each time that it did.
+    async fn drift(
+        &mut self,
+        revision: &Revision,
+        object: &ObjectId,
+        outline: &Outline,
+    ) -> Result<(String, bool), Error> {
         let version = self.watches.cache().get(object).map(|seen| seen.version.clone()).unwrap_or_default();
         if let Some((_, said)) = self.left.get(object).filter(|(known, _)| *known == version) {
-            return Ok(said.clone());
+            return Ok((said.clone(), false));
         }
         let Some(kind) = self.kinds.find(&outline.api_version, &object.kind) else {
-            return Ok("it was changed".to_owned());
+            return Ok(("it was changed".to_owned(), false));
         };
         let api = kind.api(&self.client, object.namespace.as_deref());
         let live = api.get_opt(&object.name).await.map_err(|source| Error::cluster("looking at drift", source))?;
@@ -167,11 +179,8 @@ impl Sync {
         let body = bodies.remove(&(outline.origin.line, outline.id.clone())).unwrap_or_default();
         let body = placed(body, object);
         let said = format!("changed: {}", drift::describe(&body, &live));
-        if outline.asks.drift_is_reported {
-            self.metrics.drifted("reported");
-        }
         self.left.insert(object.clone(), (version, said.clone()));
-        Ok(said)
+        Ok((said, true))
     }
 
     pub(super) async fn apply(&mut self, revision: &Revision, findings: &mut Findings) -> Result<(), Error> {
