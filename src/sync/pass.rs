@@ -14,6 +14,7 @@ use super::{
     kinds::{self, Kinds, Place, Reach},
     lease::Lease,
     metrics::{Counts, Metrics},
+    nudges::{self, Asked, Listener},
     object::{ObjectId, Problem},
     plan::{self, Wanted},
     pods::Log,
@@ -31,6 +32,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::sync::watch;
 
 /// The kinds whose health their pods explain.
 const WITH_PODS: &[&str] = &["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job"];
@@ -75,6 +77,9 @@ pub(super) struct Sync {
     pub(super) trouble: Option<(Phase, String)>,
     /// Why somebody asked to change nothing.
     pub(super) suspended: Option<String>,
+    /// What people ask for by now.
+    pub(super) asked: watch::Receiver<Asked>,
+    _listener: Listener,
     pub(super) kinds: Kinds,
     /// When the server was last asked for them.
     discovered: Instant,
@@ -95,6 +100,9 @@ impl Sync {
         let inventory = store::inventory(&client, &settings).await?;
         // A report that cannot be read is only replaced; the inventory, above, is not.
         let report = report::read(&client, &settings.environment).await.unwrap_or_default();
+        let report = report.filter(|report| report.is_of(&settings));
+        let suspended = nudges::suspended(&client, &settings).await?;
+        let (asked, listener) = nudges::listen(client.clone(), &settings, suspended.clone());
         let metrics = Arc::new(Metrics::new(settings.environment.as_str()));
         let environment = settings.environment.as_str();
         Ok(Self {
@@ -107,7 +115,9 @@ impl Sync {
             revision: None,
             report,
             trouble: None,
-            suspended: None,
+            suspended,
+            asked,
+            _listener: listener,
             kinds,
             discovered: Instant::now(),
             asked_again: false,
@@ -117,6 +127,17 @@ impl Sync {
             left: HashMap::new(),
             logs: HashMap::new(),
         })
+    }
+
+    /// Takes in whether somebody asks for peace by now; whether that is news.
+    pub(super) fn hear(&mut self) -> bool {
+        let suspended = self.asked.borrow().suspended.clone();
+        let is_news = self.suspended != suspended;
+        if is_news {
+            self.voice.line("suspend", &[("decision", if suspended.is_some() { "suspend" } else { "resume" })]);
+            self.suspended = suspended;
+        }
+        is_news
     }
 
     /// Takes a commit in place of the one before.
@@ -395,6 +416,10 @@ impl Sync {
 
     /// Writes the report where it changed.
     async fn publish(&mut self, revision: Option<&Revision>, findings: Findings) -> Result<(), Error> {
+        if revision.is_none() && self.trouble.is_none() && self.suspended.is_none() {
+            // What an earlier process saw is not for this one to sign.
+            return Ok(());
+        }
         let counts = Counts {
             wanted: revision.map_or(0, |revision| revision.wanted.len()),
             owned: self.inventory.len(),
@@ -404,7 +429,7 @@ impl Sync {
         };
         let mut report = match (revision, &self.report) {
             (Some(revision), _) => {
-                let mut report = Report::new(self.settings.environment.clone(), self.settings.namespace.clone());
+                let mut report = Report::new(&self.settings);
                 report.manifest_commit = Some(revision.commit.clone());
                 report.manifest_time = Some(revision.time);
                 report.sources.clone_from(&revision.delivered.images);
@@ -420,7 +445,7 @@ impl Sync {
             }
             // Before the first commit of this process, what an earlier one saw is the best that is known.
             (None, Some(earlier)) => Report { message: None, ..earlier.clone() },
-            (None, None) => Report::new(self.settings.environment.clone(), self.settings.namespace.clone()),
+            (None, None) => Report::new(&self.settings),
         };
         if let Some(why) = &self.suspended {
             report.phase = Phase::Suspended;

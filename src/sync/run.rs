@@ -2,14 +2,7 @@
 //! the watches, so that a pass is made when there is something for it to see. Neither a poll that hangs nor an object that is
 //! not healthy keeps a newer commit waiting.
 
-use super::{
-    Error, Settings, fetch,
-    findings::Settled,
-    metrics,
-    nudges::{self, Asked},
-    pass::Sync,
-    report::Phase,
-};
+use super::{Error, Settings, fetch, findings::Settled, metrics, nudges::Asked, pass::Sync, report::Phase};
 use crate::values::Oid;
 use futures_util::future::{join_all, try_join_all};
 use kube::Client;
@@ -52,9 +45,7 @@ pub async fn run(
     let port = settings.iter().find_map(|settings| settings.port);
     let mut syncs = Vec::new();
     for settings in settings {
-        let mut sync = Sync::begin(client.clone(), settings).await?;
-        sync.suspended = nudges::suspended(&sync.client, &sync.settings).await?;
-        syncs.push(sync);
+        syncs.push(Sync::begin(client.clone(), settings).await?);
     }
     let work = async {
         match times {
@@ -90,6 +81,7 @@ async fn once(sync: &mut Sync) -> Result<(), Error> {
     let deadline = Instant::now() + sync.settings.patience.duration();
     let changed = Arc::clone(&sync.watches.changed);
     loop {
+        sync.hear();
         let settled = match sync.pass().await {
             Ok(settled) => settled,
             Err(error) => {
@@ -189,8 +181,7 @@ async fn brought(polling: &mut Option<Polling>) -> Result<Oid, Error> {
 }
 
 async fn forever(sync: &mut Sync) -> Result<(), Error> {
-    let (mut asked, listener) = nudges::listen(sync.client.clone(), &sync.settings);
-    let _listener = listener;
+    let mut asked = sync.asked.clone();
     let changed = Arc::clone(&sync.watches.changed);
     let mut schedule = Schedule::new(sync.settings.interval.duration());
     let mut polling: Option<Polling> = None;
@@ -220,10 +211,8 @@ async fn forever(sync: &mut Sync) -> Result<(), Error> {
 
 /// Somebody asks for a poll, or for peace.
 fn heard(sync: &mut Sync, asked: &mut watch::Receiver<Asked>, schedule: &mut Schedule) {
-    let Asked { nudges, suspended } = asked.borrow_and_update().clone();
-    if sync.suspended != suspended {
-        sync.voice.line("suspend", &[("decision", if suspended.is_some() { "suspend" } else { "resume" })]);
-        sync.suspended = suspended;
+    let nudges = asked.borrow_and_update().nudges;
+    if sync.hear() {
         schedule.pass_within(Duration::ZERO);
     }
     if schedule.nudges != nudges {
@@ -266,12 +255,13 @@ async fn polled_at_last(sync: &mut Sync, polled: Result<Oid, Error>, schedule: &
 
 /// One pass of the loop, and how long to wait after it where nothing happens.
 async fn turn(sync: &mut Sync, schedule: &mut Schedule) -> Duration {
+    let began = std::time::Instant::now();
     match sync.pass().await {
         Ok(settled) => {
             sync.voice.line_once("pass", "cluster", "");
             schedule.errors = 0;
             let now = std::time::Instant::now();
-            let retry = sync.next_try().map_or(QUIET, |next| next.saturating_duration_since(now));
+            let retry = sync.next_try(began).map_or(QUIET, |next| next.saturating_duration_since(now));
             // Another's turn ends without a word.
             let waits = if settled == Settled::Moving { Duration::from_secs(2) } else { QUIET };
             retry.min(waits).max(GATHER)

@@ -30,8 +30,11 @@ use kube::{
 use serde_json::Value as Json;
 use std::{
     cmp::Reverse,
-    collections::HashMap,
-    sync::Arc,
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -62,7 +65,7 @@ impl Sync {
     /// Whether this pod may write now; if not, the findings say whose turn it is. After another's turn the inventory is
     /// read anew.
     async fn may_write(&mut self, findings: &mut Findings) -> Result<bool, Error> {
-        if findings.halted.is_some() {
+        if findings.halted.is_some() || self.is_suspended(findings) {
             return Ok(false);
         }
         match self.lease.take().await? {
@@ -86,6 +89,13 @@ impl Sync {
         }
     }
 
+    /// Whether somebody asks for peace by now, which the findings then say.
+    fn is_suspended(&mut self, findings: &mut Findings) -> bool {
+        self.hear();
+        findings.halted.clone_from(&self.suspended);
+        findings.halted.is_some()
+    }
+
     /// What of the plan is to be written; what is only to be said is said.
     async fn intents(&mut self, revision: &Revision, findings: &mut Findings) -> HashMap<ObjectId, Intent> {
         let decisions: Vec<(ObjectId, Verdict, String)> = {
@@ -95,6 +105,9 @@ impl Sync {
                 .map(|(object, verdict, reason)| (object.clone(), verdict, reason))
                 .collect()
         };
+        // What needs no write any more is no failure either.
+        let asked_for: HashSet<&ObjectId> = decisions.iter().map(|(object, ..)| object).collect();
+        self.failures.retain(|object, _| asked_for.contains(object));
         let mut intents = HashMap::new();
         for (object, verdict, mut reason) in decisions {
             let Some(outline) = revision.wanted.get(&object) else { continue };
@@ -199,7 +212,9 @@ impl Sync {
         let repository = fetch::copy(&self.settings)?;
         // Held apart, so that each answer may be taken in while the next writes are under way.
         let (client, kinds) = (self.client.clone(), self.kinds.clone());
-        let way = Way { client: &client, kinds: &kinds, desired: &revision.desired, repository: &repository };
+        let stop = AtomicBool::new(false);
+        let way =
+            Way { client: &client, kinds: &kinds, desired: &revision.desired, repository: &repository, stop: &stop };
         let mut answers = std::pin::pin!(apply::apply(&way, orders));
         let mut words = Vec::new();
         let mut unkept = 0;
@@ -221,6 +236,10 @@ impl Sync {
                 self.voice.line("lease", &[("decision", "stop"), ("reason", "another pod has the turn")]);
                 findings.progressing = true;
                 break;
+            }
+            // What was sent is done all the same, and its answers are taken in.
+            if !stop.load(Ordering::Relaxed) && self.is_suspended(findings) {
+                stop.store(true, Ordering::Relaxed);
             }
         }
         for said in words {
@@ -323,9 +342,10 @@ impl Sync {
         Ok(deleted)
     }
 
-    /// When the next refused write is worth another try.
-    pub(super) fn next_try(&self) -> Option<Instant> {
-        self.failures.values().map(|failure| failure.next).min()
+    /// When the next refused write is worth another try. What was due before the last pass began and was not tried by it
+    /// waits for something else: a suspension, or another's turn.
+    pub(super) fn next_try(&self, last_pass: Instant) -> Option<Instant> {
+        self.failures.values().map(|failure| failure.next).filter(|next| *next > last_pass).min()
     }
 
     pub(super) async fn keep_inventory(&mut self) -> Result<(), Error> {
@@ -430,6 +450,10 @@ impl Sync {
         applied: &Applied,
         seen: &Seen,
     ) -> Result<Deleted, String> {
+        self.hear();
+        if self.suspended.is_some() {
+            return Err("it is pruned once the sync is resumed".to_owned());
+        }
         let (api_version, uid) = (applied.api_version.as_str(), seen.uid.as_str());
         let condemned = Condemned { object, api_version, uid, version: Some(&seen.version) };
         let deleted = apply::delete(&self.client, &self.kinds, &condemned).await?;
