@@ -2,8 +2,11 @@
 
 use crate::bed::{Bed, Running, asked, free_port, map, text, until};
 use gitops_hooks::sync;
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::{Api, api::PostParams};
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
+use kube::{
+    Api,
+    api::{DeleteParams, PostParams},
+};
 use serde_json::json;
 use std::{net::TcpListener, time::Duration};
 
@@ -66,6 +69,24 @@ fn suspended_it_reads_and_reports_and_changes_nothing() {
     bed.runtime.block_on(sync::suspend(&bed.client, &name, None)).unwrap();
     bed.says(&commit, "healthy");
     assert_eq!(bed.value("a").unwrap(), "4");
+}
+
+#[test]
+fn why_a_pass_fails_is_told_in_place_of_the_report_before() {
+    let Some(bed) = Bed::new("pass-fails") else { return };
+    bed.make_steerable();
+    bed.set("interval: 1h");
+    let commit = bed.commit(&[("a.yaml", &map("a", "1"))]);
+    let _sync = bed.running();
+    bed.says(&commit, "healthy");
+    // Without it nothing can be made again, and an hour will pass until it is fetched.
+    std::fs::remove_dir_all(bed.folder.path().join("data/repository.git")).unwrap();
+    bed.runtime.block_on(bed.api::<ConfigMap>().delete("a", &DeleteParams::default())).unwrap();
+    let report = bed.says(&commit, "failed");
+    assert!(report["message"].as_str().unwrap().contains("the copy of the manifest repository"), "{report}");
+    bed.runtime.block_on(sync::nudge(&bed.client, &bed.name.parse().unwrap())).unwrap();
+    bed.says(&commit, "healthy");
+    assert_eq!(bed.value("a").unwrap(), "1");
 }
 
 #[test]
