@@ -231,6 +231,6 @@ async fn health(
     let names = staying.filter_map(|pod| pod.metadata.name.clone()).collect();
     let pods: Vec<Json> = pods.items.into_iter().map(|pod| serde_json::to_value(pod).unwrap_or_default()).collect();
     let mut live = serde_json::to_value(live).unwrap_or_default();
-    live["kind"] = kind.into();
+    (live["apiVersion"], live["kind"]) = (api_version.into(), kind.into());
     Ok((sync::assess(&live, &pods.iter().collect::<Vec<_>>()), names))
 }

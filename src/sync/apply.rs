@@ -9,14 +9,21 @@ use super::{
     object::{ObjectId, rank},
     watch::to_json,
 };
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt, future::ready, stream};
 use git2::Repository;
 use kube::{
     Client,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
 use serde_json::Value as Json;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 /// Writes at the same time.
 const PARALLEL: usize = 16;
@@ -71,10 +78,18 @@ pub(super) struct Way<'w> {
     pub(super) kinds: &'w Kinds,
     pub(super) desired: &'w Desired,
     pub(super) repository: &'w Repository,
+    /// Once it is set, no further write begins.
+    pub(super) stop: &'w AtomicBool,
 }
 
-/// Applies all orders, rank after rank; the server's answer or its refusal for each, as they come. The bodies of one file
-/// at a time are in memory.
+impl Way<'_> {
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// Applies all orders, rank after rank, until it is stopped; the server's answer or its refusal for each that was sent, as
+/// they come. The bodies of one file at a time are in memory.
 pub(super) fn apply<'w>(
     way: &'w Way<'w>,
     orders: Vec<Order>,
@@ -85,7 +100,8 @@ pub(super) fn apply<'w>(
         files.entry(order.outline.origin.file.clone()).or_default().push(order);
     }
     stream::iter(ranks.into_values()).flat_map(move |files| {
-        let writes = stream::iter(files).flat_map(move |(file, orders)| {
+        let files = stream::iter(files).filter(|_| ready(!way.is_stopped()));
+        let writes = files.flat_map(move |(file, orders)| {
             let bodies = way.desired.bodies(way.repository, &file);
             let bodies = bodies.map_err(|error: Error| error.to_string());
             let with_body: Vec<_> = match bodies {
@@ -102,13 +118,17 @@ pub(super) fn apply<'w>(
         });
         writes
             .map(move |(order, body)| async move {
+                if way.is_stopped() {
+                    return None;
+                }
                 let result = match body {
                     Ok(body) => apply_one(way, &order, body).await,
                     Err(reason) => Err(reason.into()),
                 };
-                (order.object, result)
+                Some((order.object, result))
             })
             .buffer_unordered(PARALLEL)
+            .filter_map(ready)
     })
 }
 

@@ -3,15 +3,19 @@
 
 use super::{
     object::{Manifest, ObjectId, Origin, Problem},
-    to_json::Reader,
+    to_json::{Budget, Reader},
     validate,
 };
 use crate::yaml::{self, Node, Position};
+use serde::de::IgnoredAny;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
 /// The most objects that one environment may have.
 const MAX_OBJECTS: usize = 20_000;
+
+/// The most nodes of YAML, keys and comments among them, that one document may have: its tree is in memory while it is read.
+const MAX_NODES: usize = 400_000;
 
 /// A file below the environment's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,24 +111,25 @@ pub(super) fn decode_file(file: &File) -> Result<Vec<Manifest>, Vec<Problem>> {
     let whole = |message: String| vec![Problem::file(&file.path, message)];
     let text = std::str::from_utf8(&file.bytes).map_err(|_| whole("this file is no UTF-8 text".to_owned()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let documents = match yaml::parse(text) {
-        Ok(documents) => documents,
-        // Not every JSON is YAML (tabs): what the YAML parser refuses may still be sound.
-        Err(_) if file.path.strip_suffix(".json").is_some() && serde_json::from_str::<Json>(text).is_ok() => {
-            return decode_json(file, text);
-        }
-        Err(error) => {
-            let origin = Origin { file: file.path.clone(), document: 1, line: error.position.line };
-            let message = format!("this is no YAML: {}", error.message);
-            return Err(vec![Problem { origin, object: None, message }]);
-        }
-    };
     let mut reading = Reading { file, manifests: Vec::new(), problems: Vec::new() };
-    for (index, document) in documents.iter().enumerate() {
+    let mut budget = Budget::new();
+    for (index, document) in yaml::documents(text, MAX_NODES).enumerate() {
+        let document = match document {
+            Ok(document) => document,
+            // Not every JSON is YAML (tabs): what the YAML parser refuses may still be sound.
+            Err(_) if file.path.strip_suffix(".json").is_some() && serde_json::from_str::<IgnoredAny>(text).is_ok() => {
+                return decode_json(file, text);
+            }
+            Err(error) => {
+                let origin = Origin { file: file.path.clone(), document: index + 1, line: error.position.line };
+                let message = format!("this cannot be read as YAML: {}", error.message);
+                return Err(vec![Problem { origin, object: None, message }]);
+            }
+        };
         let Some(root) = document.root.as_ref().filter(|root| !root.is_null()) else { continue };
         let line = |node: &Node<'_>| Position::of(text, node.place.start).line;
         let origin = |line: usize| Origin { file: file.path.clone(), document: index + 1, line };
-        match Reader::new(document.anchors()).read(root) {
+        match Reader::new(document.anchors(), &mut budget).read(root) {
             Ok(value) => {
                 let items: Vec<usize> =
                     root.get("items").map(|items| items.items().iter().map(line).collect()).unwrap_or_default();
@@ -140,6 +145,9 @@ pub(super) fn decode_file(file: &File) -> Result<Vec<Manifest>, Vec<Problem>> {
 }
 
 fn decode_json(file: &File, text: &str) -> Result<Vec<Manifest>, Vec<Problem>> {
+    if !Budget::new().holds(text) {
+        return Err(vec![Problem::file(&file.path, "this file has too many values; split it".to_owned())]);
+    }
     let value = serde_json::from_str(text).map_err(|error| {
         let origin = Origin { file: file.path.clone(), document: 1, line: error.line() };
         vec![Problem { origin, object: None, message: error.to_string() }]

@@ -163,7 +163,7 @@ impl Fights {
     #[must_use]
     pub fn says(what: &str) -> String {
         format!(
-            "{what}; it was put back {ROUNDS} times within {} minutes, and is left alone until a commit changes it: leave the field out of the manifest, or stop the other one",
+            "{what}; it was put back {ROUNDS} times within {0} minutes, and is left alone until a commit changes it or the first of these is {0} minutes ago: leave the field out of the manifest, or stop the other one",
             WINDOW.as_secs() / 60
         )
     }
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn many_put_backs_are_a_fight_until_it_is_forgotten() {
+    fn many_put_backs_are_a_fight_until_it_is_forgotten_or_the_first_is_long_ago() {
         let object =
             ObjectId { group: String::new(), kind: "ConfigMap".into(), namespace: None, name: "contested".into() };
         let mut fights = Fights::default();

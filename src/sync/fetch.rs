@@ -19,7 +19,7 @@ use std::{
 const TIP: &str = "refs/heads/sync";
 /// What one fetch may bring.
 const MAX_RECEIVED: usize = 256 << 20;
-/// Every fetch leaves a pack; libgit2 does not repack, so after this many the copy begins anew.
+/// Every fetch leaves a pack; libgit2 does not repack, so after this many another copy is begun.
 const MAX_PACKS: usize = 50;
 /// Commits that are fetched where one is known already: so many since then tell whether the branch was rewritten.
 const DEPTH: i32 = 32;
@@ -52,8 +52,41 @@ pub async fn poll(settings: &Settings) -> Result<Oid, Error> {
 /// # Errors
 /// A copy that is not there or unsound.
 pub fn copy(settings: &Settings) -> Result<git2::Repository, Error> {
-    git2::Repository::open_bare(folder(settings))
-        .map_err(|error| Error::Repository { reason: error.message().to_owned() })
+    git2::Repository::open_bare(folder(settings)).map_err(|error| unsound(&error))
+}
+
+fn unsound(error: &git2::Error) -> Error {
+    Error::Repository { reason: error.message().to_owned() }
+}
+
+/// The copy that a new commit is in: ours, or the one that was begun beside it.
+///
+/// # Errors
+/// None that has it, or one that is unsound.
+pub(super) fn copy_with(settings: &Settings, commit: &Oid) -> Result<git2::Repository, Error> {
+    match copy(settings) {
+        Ok(copy) if has(&copy, commit) => Ok(copy),
+        _ => git2::Repository::open_bare(next_folder(settings)).map_err(|error| unsound(&error)),
+    }
+}
+
+/// Lets the copy that was begun take the place of ours where only that one has the commit, which is applied from now on.
+/// Nobody may be reading ours.
+///
+/// # Errors
+/// Folders that cannot be moved.
+pub(super) fn settle(settings: &Settings, commit: &Oid) -> Result<(), Error> {
+    if copy(settings).is_ok_and(|copy| has(&copy, commit)) {
+        return Ok(());
+    }
+    let (ours, next) = (folder(settings), next_folder(settings));
+    let failed = |source| Error::File { path: ours.display().to_string(), source };
+    remove(&ours).map_err(failed)?;
+    std::fs::rename(next, &ours).map_err(failed)
+}
+
+fn has(repository: &git2::Repository, commit: &Oid) -> bool {
+    git2::Oid::from_str(commit.as_str()).is_ok_and(|commit| repository.find_commit(commit).is_ok())
 }
 
 /// The folder of the bare repository.
@@ -61,8 +94,21 @@ fn folder(settings: &Settings) -> PathBuf {
     settings.data.join("repository.git")
 }
 
+/// The folder of the one that is to take its place.
+fn next_folder(settings: &Settings) -> PathBuf {
+    settings.data.join("next.git")
+}
+
+/// Where a fetch goes. What is applied now may be in our copy alone, and a pass may be reading it: it is left as it is until
+/// a newer commit is applied from another.
+fn target(settings: &Settings) -> Result<git2::Repository, Error> {
+    let ours = folder(settings);
+    let is_full = packs(&ours) > MAX_PACKS && git2::Repository::open_bare(&ours).is_ok();
+    open(&if is_full { next_folder(settings) } else { ours })
+}
+
 fn fetch(settings: &Settings) -> Result<Oid, Error> {
-    let repository = open(&folder(settings))?;
+    let repository = target(settings)?;
     let seen = Rc::new(RefCell::new(None));
     let failed = |error: git2::Error| explain(settings, &error, seen.borrow().as_deref());
     let mut remote = repository.remote_anonymous(settings.url.reveal()).map_err(failed)?;
@@ -71,7 +117,9 @@ fn fetch(settings: &Settings) -> Result<Oid, Error> {
     let mut connection = remote.connect_auth(Direction::Fetch, Some(callbacks), None).map_err(failed)?;
     let tip = connection.list().map_err(failed)?.iter().find(|head| head.name() == branch).map(git2::RemoteHead::oid);
     let tip = tip.ok_or_else(|| Error::NoBranch { url: settings.url.shown(), branch: settings.branch.clone() })?;
-    if repository.find_commit(tip).is_err() {
+    let id: Oid =
+        tip.to_string().parse().map_err(|_| Error::Repository { reason: "a commit's id is no id".to_owned() })?;
+    if !has(&repository, &id) && !copy(settings).is_ok_and(|copy| has(&copy, &id)) {
         let knows_one = repository.refname_to_id(TIP).is_ok();
         let mut options = FetchOptions::new();
         options
@@ -87,7 +135,7 @@ fn fetch(settings: &Settings) -> Result<Oid, Error> {
         connection.remote().fetch(&[format!("+{branch}:{TIP}")], Some(&mut options), None).map_err(failed)?;
         repository.find_commit(tip).map_err(failed)?;
     }
-    tip.to_string().parse().map_err(|_| Error::Repository { reason: "a commit's id is no id".to_owned() })
+    Ok(id)
 }
 
 /// Whether a branch that had `earlier` has been rewritten so that its new tip does not come from it. Only what the copy can
@@ -118,19 +166,35 @@ pub(super) fn is_rewritten(repository: &git2::Repository, earlier: &Oid, tip: &O
     parents.is_empty() || parents.iter().any(|parent| history.contains(parent))
 }
 
+/// The packs of a bare repository.
+fn packs(folder: &Path) -> usize {
+    std::fs::read_dir(folder.join("objects/pack")).map_or(0, Iterator::count) / 2
+}
+
 /// The bare repository, made where it is not there, is unsound, or has grown too many packs.
 fn open(folder: &Path) -> Result<git2::Repository, Error> {
-    let packs = std::fs::read_dir(folder.join("objects/pack")).map_or(0, Iterator::count) / 2;
-    if packs <= MAX_PACKS
+    if packs(folder) <= MAX_PACKS
         && let Ok(repository) = git2::Repository::open_bare(folder)
     {
+        stay_at_home(&repository).map_err(|error| unsound(&error))?;
         return Ok(repository);
     }
-    let failed = |source| Error::File { path: folder.display().to_string(), source };
-    if folder.exists() {
-        std::fs::remove_dir_all(folder).map_err(failed)?;
-    }
-    git2::Repository::init_bare(folder).map_err(|error| Error::Repository { reason: error.message().to_owned() })
+    remove(folder).map_err(|source| Error::File { path: folder.display().to_string(), source })?;
+    let repository = git2::Repository::init_bare(folder).map_err(|error| unsound(&error))?;
+    stay_at_home(&repository).map_err(|error| unsound(&error))?;
+    Ok(repository)
+}
+
+fn remove(folder: &Path) -> std::io::Result<()> {
+    if folder.exists() { std::fs::remove_dir_all(folder) } else { Ok(()) }
+}
+
+/// Lets no server send us, and our credentials, to another. A connection that is made with credentials takes no options
+/// (`git_remote_connect`), so it is the repository's own configuration that says so.
+fn stay_at_home(repository: &git2::Repository) -> Result<(), git2::Error> {
+    const FOLLOW: &str = "http.followRedirects";
+    let mut configuration = repository.config()?;
+    if configuration.get_bool(FOLLOW) == Ok(false) { Ok(()) } else { configuration.set_bool(FOLLOW, false) }
 }
 
 /// Who we are, whom we believe, and how much we take. `seen` keeps the host key that the server showed.
@@ -201,5 +265,104 @@ fn explain(settings: &Settings, error: &git2::Error, seen: Option<&str>) -> Erro
         (_, ErrorClass::Ssl) if reason.contains("certificate") => Error::Certificate { url, reason },
         (_, ErrorClass::Http) if reason.contains("401") || reason.contains("403") => Error::Credentials { url, reason },
         _ => Error::Unreachable { url, reason },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs,
+        io::{BufRead, BufReader, Write},
+        net::TcpListener,
+        process::Command,
+        sync::{Arc, Mutex},
+    };
+
+    fn settings(folder: &Path, url: &str) -> Settings {
+        let text = format!(
+            "environment: staging\nnamespace: shop\nurl: {url}\nbranch: main\ncredentials: {0}\ndata: {0}/data\n",
+            folder.display()
+        );
+        Settings::parse("sync.yaml", &text).unwrap()
+    }
+
+    /// A server that gives everybody the same answer; the heads of the requests that it was sent.
+    fn server(answer: String) -> (u16, Arc<Mutex<Vec<String>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let heads: Arc<Mutex<Vec<String>>> = Arc::default();
+        let seen = Arc::clone(&heads);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let head: Vec<String> = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+                seen.lock().unwrap().push(head.join("\n"));
+                let _ = write!(stream, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            }
+        });
+        (port, heads)
+    }
+
+    #[test]
+    fn a_server_that_points_to_another_is_not_followed_there_with_the_credentials() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("password"), "secret").unwrap();
+        let (elsewhere, theirs) = server("401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"".to_owned());
+        let target = format!("http://localhost:{elsewhere}/a.git/info/refs?service=git-upload-pack");
+        let (here, ours) = server(format!("301 Moved Permanently\r\nLocation: {target}"));
+        let settings = settings(folder.path(), &format!("http://127.0.0.1:{here}/a.git"));
+        let error = fetch(&settings).unwrap_err();
+        assert!(matches!(&error, Error::Unreachable { reason, .. } if reason.contains("redirect")), "{error:?}");
+        assert_eq!(ours.lock().unwrap().len(), 1);
+        assert!(theirs.lock().unwrap().is_empty(), "{theirs:?}");
+    }
+
+    #[test]
+    fn a_copy_that_has_grown_too_many_packs_serves_until_a_newer_commit_is_applied_from_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let (bare, away) = (folder.path().join("upstream.git"), folder.path().join("away.git"));
+        let git = |arguments: &[&str]| {
+            let identity = ["-c", "user.name=T", "-c", "user.email=t@example.com"];
+            let done = Command::new("git").arg("-C").arg(&bare).args(identity).args(arguments).output().unwrap();
+            assert!(done.status.success(), "{done:?}");
+            String::from_utf8(done.stdout).unwrap().trim().to_owned()
+        };
+        let commit = |message: &str| -> Oid {
+            let tree = git(&["write-tree"]);
+            let commit = git(&["commit-tree", "-m", message, &tree]);
+            git(&["update-ref", "refs/heads/main", &commit]);
+            commit.parse().unwrap()
+        };
+        fs::create_dir(&bare).unwrap();
+        git(&["init", "-q", "--bare", "."]);
+        let settings = settings(folder.path(), bare.to_str().unwrap());
+        let first = commit("first");
+        assert_eq!(fetch(&settings).unwrap(), first);
+        let packs = super::folder(&settings).join("objects/pack");
+        fs::create_dir_all(&packs).unwrap();
+        for number in 0..=2 * MAX_PACKS + 2 {
+            fs::write(packs.join(format!("{number}")), "").unwrap();
+        }
+
+        fs::rename(&bare, &away).unwrap();
+        assert!(fetch(&settings).is_err());
+        assert!(has(&copy(&settings).unwrap(), &first), "with git down it is all there is");
+        fs::rename(&away, &bare).unwrap();
+        assert_eq!(fetch(&settings).unwrap(), first);
+        assert!(
+            !has(&git2::Repository::open_bare(next_folder(&settings)).unwrap(), &first),
+            "nothing is fetched twice"
+        );
+
+        let second = commit("second");
+        assert_eq!(fetch(&settings).unwrap(), second);
+        assert!(has(&copy(&settings).unwrap(), &first), "a pass may be reading it");
+        assert!(has(&copy_with(&settings, &second).unwrap(), &second));
+        settle(&settings, &second).unwrap();
+        assert!(has(&copy(&settings).unwrap(), &second) && !next_folder(&settings).exists());
+        settle(&settings, &second).unwrap();
+        assert!(has(&copy(&settings).unwrap(), &second));
     }
 }

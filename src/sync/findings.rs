@@ -3,6 +3,7 @@
 use super::{
     object::{ObjectId, Origin},
     report::{Note, Phase, Workload},
+    watch::Silence,
 };
 
 /// Where a pass ended.
@@ -24,6 +25,8 @@ pub(super) struct Findings {
     pub(super) waiting: Vec<Note>,
     pub(super) drifted: Vec<Note>,
     pub(super) workloads: Vec<Workload>,
+    /// What the cluster does not tell.
+    pub(super) silence: Silence,
     pub(super) progressing: bool,
     /// Something is to be pruned, and health has not held for long enough.
     pub(super) settling: bool,

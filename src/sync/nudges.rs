@@ -32,9 +32,13 @@ impl Drop for Listener {
     }
 }
 
-/// Listens for as long as the listener is held.
-pub(super) fn listen(client: Client, settings: &Settings) -> (watch::Receiver<Asked>, Listener) {
-    let (sender, receiver) = watch::channel(Asked::default());
+/// Listens for as long as the listener is held; `suspended` is what is known already.
+pub(super) fn listen(
+    client: Client,
+    settings: &Settings,
+    suspended: Option<String>,
+) -> (watch::Receiver<Asked>, Listener) {
+    let (sender, receiver) = watch::channel(Asked { nudges: 0, suspended });
     let task = tokio::spawn(hear(client, report::settings_name(&settings.environment), sender));
     (receiver, Listener(task))
 }

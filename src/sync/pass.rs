@@ -14,6 +14,7 @@ use super::{
     kinds::{self, Kinds, Place, Reach},
     lease::Lease,
     metrics::{Counts, Metrics},
+    nudges::{self, Asked, Listener},
     object::{ObjectId, Problem},
     plan::{self, Wanted},
     pods::Log,
@@ -31,6 +32,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::sync::watch;
 
 /// The kinds whose health their pods explain.
 const WITH_PODS: &[&str] = &["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job"];
@@ -75,6 +77,9 @@ pub(super) struct Sync {
     pub(super) trouble: Option<(Phase, String)>,
     /// Why somebody asked to change nothing.
     pub(super) suspended: Option<String>,
+    /// What people ask for by now.
+    pub(super) asked: watch::Receiver<Asked>,
+    _listener: Listener,
     pub(super) kinds: Kinds,
     /// When the server was last asked for them.
     discovered: Instant,
@@ -95,6 +100,9 @@ impl Sync {
         let inventory = store::inventory(&client, &settings).await?;
         // A report that cannot be read is only replaced; the inventory, above, is not.
         let report = report::read(&client, &settings.environment).await.unwrap_or_default();
+        let report = report.filter(|report| report.is_of(&settings));
+        let suspended = nudges::suspended(&client, &settings).await?;
+        let (asked, listener) = nudges::listen(client.clone(), &settings, suspended.clone());
         let metrics = Arc::new(Metrics::new(settings.environment.as_str()));
         let environment = settings.environment.as_str();
         Ok(Self {
@@ -107,7 +115,9 @@ impl Sync {
             revision: None,
             report,
             trouble: None,
-            suspended: None,
+            suspended,
+            asked,
+            _listener: listener,
             kinds,
             discovered: Instant::now(),
             asked_again: false,
@@ -119,15 +129,27 @@ impl Sync {
         })
     }
 
+    /// Takes in whether somebody asks for peace by now; whether that is news.
+    pub(super) fn hear(&mut self) -> bool {
+        let suspended = self.asked.borrow().suspended.clone();
+        let is_news = self.suspended != suspended;
+        if is_news {
+            self.voice.line("suspend", &[("decision", if suspended.is_some() { "suspend" } else { "resume" })]);
+            self.suspended = suspended;
+        }
+        is_news
+    }
+
     /// Takes a commit in place of the one before.
     pub(super) async fn take(&mut self, commit: &Oid) -> Result<(), Error> {
         let earlier = self.revision.as_ref().map(|revision| Arc::clone(&revision.desired)).unwrap_or_default();
         let (settings, commit) = (self.settings.clone(), commit.clone());
         let reading = tokio::task::spawn_blocking(move || -> Result<(Checkout, Desired), Error> {
-            let repository = fetch::copy(&settings)?;
+            let repository = fetch::copy_with(&settings, &commit)?;
             verify::commit(&repository, &commit, &settings.verify)?;
             let checkout = checkout::read(&repository, &commit, &settings.path)?;
             let desired = Desired::read(&repository, &checkout, &earlier)?;
+            fetch::settle(&settings, &commit)?;
             Ok((checkout, desired))
         });
         let gone = |error: tokio::task::JoinError| Error::Repository { reason: error.to_string() };
@@ -142,13 +164,14 @@ impl Sync {
         let count = wanted.len().to_string();
         self.voice.line("decode", &[("decision", "take"), ("commit", commit.as_str()), ("objects", &count)]);
         self.failures.clear();
-        self.left.clear();
         let earlier = self.revision.take().map(|revision| revision.wanted).unwrap_or_default();
         for (object, outline) in &wanted {
             if earlier.get(object).is_none_or(|earlier| earlier.fingerprint != outline.fingerprint) {
                 self.fights.forget(object);
+                self.left.remove(object);
             }
         }
+        self.left.retain(|object, _| wanted.contains_key(object));
         self.revision =
             Some(Revision { commit, time, wanted, refused, approval, delivered, desired: Arc::new(desired) });
         Ok(())
@@ -184,13 +207,18 @@ impl Sync {
         let pods: Vec<Place> =
             namespaces.into_iter().filter_map(|namespace| Some(Place { kind: pod?.clone(), namespace })).collect();
         self.watches.follow(&places, &pods);
-        self.watches.ready().await?;
+        self.watches.ready().await;
         self.watches.cache().take_news();
-        let mut findings = Findings { halted: self.suspended.clone(), ..Findings::default() };
+        let silence = self.watches.silence();
+        let mut findings = Findings { halted: self.suspended.clone(), silence, ..Findings::default() };
         findings.refused = self.problems(revision).await;
         self.apply(revision, &mut findings).await?;
         self.judge(revision, &mut findings).await;
-        self.prune(revision, &mut findings).await?;
+        if findings.silence.is_blind() {
+            self.hold_prune(revision, &mut findings);
+        } else {
+            self.prune(revision, &mut findings).await?;
+        }
         let settled = findings.settled();
         self.publish(Some(revision), findings).await?;
         Ok(settled)
@@ -300,6 +328,13 @@ impl Sync {
         self.voice.say(stage, &word).await;
     }
 
+    /// Keeps what no manifest names: what is not seen may be there all the same, and stays owned.
+    fn hold_prune(&self, revision: &Revision, findings: &mut Findings) {
+        let reason = "nothing is pruned while the objects of a kind cannot be listed";
+        let surplus = self.inventory.surplus(|object| revision.wanted.contains_key(object));
+        findings.waiting.extend(surplus.into_iter().map(|object| Note::on(&object, reason)));
+    }
+
     /// Looks at the health of what is there and ours.
     async fn judge(&mut self, revision: &Revision, findings: &mut Findings) {
         let mut ailing = Vec::new();
@@ -318,6 +353,11 @@ impl Sync {
                     seen.workload.as_deref().filter(|_| findings.workloads.len() < report::MAX_NOTES)
                 {
                     findings.workloads.push(report::Workload { object: object.to_string(), ..workload.clone() });
+                }
+                if let Some(reason) = findings.silence.unheard(object) {
+                    findings.progressing = true;
+                    findings.unhealthy.push(Note::on(object, &reason));
+                    continue;
                 }
                 match cache.health(object, seen) {
                     // What was refused or failed about it is still to be told once only.
@@ -376,6 +416,10 @@ impl Sync {
 
     /// Writes the report where it changed.
     async fn publish(&mut self, revision: Option<&Revision>, findings: Findings) -> Result<(), Error> {
+        if revision.is_none() && self.trouble.is_none() && self.suspended.is_none() {
+            // What an earlier process saw is not for this one to sign.
+            return Ok(());
+        }
         let counts = Counts {
             wanted: revision.map_or(0, |revision| revision.wanted.len()),
             owned: self.inventory.len(),
@@ -385,7 +429,7 @@ impl Sync {
         };
         let mut report = match (revision, &self.report) {
             (Some(revision), _) => {
-                let mut report = Report::new(self.settings.environment.clone(), self.settings.namespace.clone());
+                let mut report = Report::new(&self.settings);
                 report.manifest_commit = Some(revision.commit.clone());
                 report.manifest_time = Some(revision.time);
                 report.sources.clone_from(&revision.delivered.images);
@@ -401,7 +445,7 @@ impl Sync {
             }
             // Before the first commit of this process, what an earlier one saw is the best that is known.
             (None, Some(earlier)) => Report { message: None, ..earlier.clone() },
-            (None, None) => Report::new(self.settings.environment.clone(), self.settings.namespace.clone()),
+            (None, None) => Report::new(&self.settings),
         };
         if let Some(why) = &self.suspended {
             report.phase = Phase::Suspended;

@@ -1,7 +1,7 @@
 //! What the sync says about itself: a `ConfigMap` for `gitops-hooks status`, bounded and written only when what it says
 //! changes. The laptop reads it with [`read`] and asks for a poll with [`nudge`].
 
-use super::{Error, FIELD_MANAGER, NAMESPACE, object::ObjectId};
+use super::{Error, FIELD_MANAGER, NAMESPACE, Settings, object::ObjectId, store::Origin};
 use crate::values::{EnvironmentName, ImageName, ImageRef, Oid};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -72,6 +72,9 @@ pub struct Report {
     pub environment: EnvironmentName,
     /// Its namespace.
     pub namespace: String,
+    /// What it is made from; none where an older program wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) origin: Option<Origin>,
     /// The pod whose sync says so; none where it runs elsewhere. `cluster install` waits for the word of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
@@ -190,10 +193,11 @@ pub(super) fn shorten(text: &str) -> String {
 
 impl Report {
     /// A report with nothing in it yet.
-    pub(super) fn new(environment: EnvironmentName, namespace: String) -> Self {
+    pub(super) fn new(settings: &Settings) -> Self {
         Self {
-            environment,
-            namespace,
+            environment: settings.environment.clone(),
+            namespace: settings.namespace.clone(),
+            origin: Some(Origin::of(settings)),
             pod: None,
             phase: Phase::Syncing,
             since: Timestamp::now(),
@@ -221,6 +225,11 @@ impl Report {
         }
         self.workloads.truncate(MAX_NOTES);
         self
+    }
+
+    /// Whether it speaks of what these settings follow.
+    pub(super) fn is_of(&self, settings: &Settings) -> bool {
+        self.origin.as_ref().map_or(self.namespace == settings.namespace, |origin| *origin == Origin::of(settings))
     }
 
     /// The same in the name of this process.
@@ -304,7 +313,21 @@ mod tests {
     use super::*;
 
     fn report() -> Report {
-        Report::new("staging".parse().unwrap(), "shop".into())
+        Report::new(&settings("https://git.example.com/a.git"))
+    }
+
+    fn settings(url: &str) -> Settings {
+        let text = format!("environment: staging\nnamespace: shop\nurl: {url}\nbranch: main\n");
+        Settings::parse("sync.yaml", &text).unwrap()
+    }
+
+    #[test]
+    fn a_report_of_another_repository_or_namespace_says_nothing_about_this_one() {
+        let ours = settings("https://git.example.com/a.git");
+        assert!(report().is_of(&ours) && !report().is_of(&settings("https://git.example.com/b.git")));
+        let old = Report { origin: None, ..report() };
+        assert!(old.is_of(&ours));
+        assert!(!Report { namespace: "other".into(), ..old }.is_of(&ours));
     }
 
     #[test]

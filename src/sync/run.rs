@@ -2,14 +2,7 @@
 //! the watches, so that a pass is made when there is something for it to see. Neither a poll that hangs nor an object that is
 //! not healthy keeps a newer commit waiting.
 
-use super::{
-    Error, Settings, fetch,
-    findings::Settled,
-    metrics,
-    nudges::{self, Asked},
-    pass::Sync,
-    report::Phase,
-};
+use super::{Error, Settings, fetch, findings::Settled, metrics, nudges::Asked, pass::Sync, report::Phase};
 use crate::values::Oid;
 use futures_util::future::{join_all, try_join_all};
 use kube::Client;
@@ -26,7 +19,7 @@ const GATHER: Duration = Duration::from_millis(50);
 const QUIET: Duration = Duration::from_secs(30);
 /// The longest time between two polls of a repository that does not answer.
 const MAX_BACKOFF: Duration = Duration::from_secs(300);
-/// Failed polls before the report says so: one alone is a hiccup.
+/// Failed polls, or passes, before the report says so: one alone is a hiccup.
 const HICCUPS: u32 = 2;
 
 /// How often the loop turns.
@@ -52,9 +45,7 @@ pub async fn run(
     let port = settings.iter().find_map(|settings| settings.port);
     let mut syncs = Vec::new();
     for settings in settings {
-        let mut sync = Sync::begin(client.clone(), settings).await?;
-        sync.suspended = nudges::suspended(&sync.client, &sync.settings).await?;
-        syncs.push(sync);
+        syncs.push(Sync::begin(client.clone(), settings).await?);
     }
     let work = async {
         match times {
@@ -90,7 +81,14 @@ async fn once(sync: &mut Sync) -> Result<(), Error> {
     let deadline = Instant::now() + sync.settings.patience.duration();
     let changed = Arc::clone(&sync.watches.changed);
     loop {
-        let settled = sync.pass().await?;
+        sync.hear();
+        let settled = match sync.pass().await {
+            Ok(settled) => settled,
+            Err(error) => {
+                tell(sync, &error).await;
+                return Err(error);
+            }
+        };
         if settled == Settled::Well || sync.suspended.is_some() {
             return Ok(());
         }
@@ -183,8 +181,7 @@ async fn brought(polling: &mut Option<Polling>) -> Result<Oid, Error> {
 }
 
 async fn forever(sync: &mut Sync) -> Result<(), Error> {
-    let (mut asked, listener) = nudges::listen(sync.client.clone(), &sync.settings);
-    let _listener = listener;
+    let mut asked = sync.asked.clone();
     let changed = Arc::clone(&sync.watches.changed);
     let mut schedule = Schedule::new(sync.settings.interval.duration());
     let mut polling: Option<Polling> = None;
@@ -214,10 +211,8 @@ async fn forever(sync: &mut Sync) -> Result<(), Error> {
 
 /// Somebody asks for a poll, or for peace.
 fn heard(sync: &mut Sync, asked: &mut watch::Receiver<Asked>, schedule: &mut Schedule) {
-    let Asked { nudges, suspended } = asked.borrow_and_update().clone();
-    if sync.suspended != suspended {
-        sync.voice.line("suspend", &[("decision", if suspended.is_some() { "suspend" } else { "resume" })]);
-        sync.suspended = suspended;
+    let nudges = asked.borrow_and_update().nudges;
+    if sync.hear() {
         schedule.pass_within(Duration::ZERO);
     }
     if schedule.nudges != nudges {
@@ -260,30 +255,36 @@ async fn polled_at_last(sync: &mut Sync, polled: Result<Oid, Error>, schedule: &
 
 /// One pass of the loop, and how long to wait after it where nothing happens.
 async fn turn(sync: &mut Sync, schedule: &mut Schedule) -> Duration {
+    let began = std::time::Instant::now();
     match sync.pass().await {
         Ok(settled) => {
             sync.voice.line_once("pass", "cluster", "");
             schedule.errors = 0;
             let now = std::time::Instant::now();
-            let retry = sync.next_try().map_or(QUIET, |next| next.saturating_duration_since(now));
+            let retry = sync.next_try(began).map_or(QUIET, |next| next.saturating_duration_since(now));
             // Another's turn ends without a word.
             let waits = if settled == Settled::Moving { Duration::from_secs(2) } else { QUIET };
             retry.min(waits).max(GATHER)
         }
         Err(error) => {
-            sync.voice.line_once("pass", "cluster", &error.to_string());
-            if let Error::NoNamespace { .. } = error {
-                let before = sync.trouble.replace((Phase::Failed, error.to_string()));
-                let revision = sync.revision.take();
-                // Without a revision only the report is written; where that fails too, the line above is all there is.
-                let _ = sync.pass().await;
-                sync.revision = revision;
-                sync.trouble = before;
-            }
             schedule.errors += 1;
+            sync.voice.line_once("pass", "cluster", &error.to_string());
+            if matches!(error, Error::NoNamespace { .. }) || schedule.errors >= HICCUPS {
+                tell(sync, &error).await;
+            }
             backed_off(Duration::from_secs(1), schedule.errors).min(Duration::from_secs(60))
         }
     }
+}
+
+/// Lets the report say why a pass could not be made: the one before would stand there as if all were well.
+async fn tell(sync: &mut Sync, error: &Error) {
+    let before = sync.trouble.replace((Phase::Failed, error.to_string()));
+    let revision = sync.revision.take();
+    // Without a revision only the report is written; where that fails too, the log is all there is.
+    let _ = sync.pass().await;
+    sync.revision = revision;
+    sync.trouble = before;
 }
 
 /// When what is due.

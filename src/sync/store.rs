@@ -50,16 +50,17 @@ pub(super) async fn write(client: &Client, name: &str, key: &str, text: String) 
     }
 }
 
-/// What an inventory was made from: of another repository, folder or namespace nothing is ever pruned.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Origin {
+/// What an inventory, or a report, was made from: of another repository, folder or namespace nothing is ever pruned, and
+/// nothing is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Origin {
     url: String,
     path: String,
     namespace: String,
 }
 
 impl Origin {
-    fn of(settings: &Settings) -> Self {
+    pub(super) fn of(settings: &Settings) -> Self {
         let (path, namespace) = (settings.path.as_str().to_owned(), settings.namespace.clone());
         Self { url: settings.url.shown(), path, namespace }
     }

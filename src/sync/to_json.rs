@@ -6,23 +6,63 @@ use crate::yaml::{Entry, Node, Place, Style, Value};
 use serde_json::{Map, Number, Value as Json};
 use std::collections::HashMap;
 
-/// The most values that one document may have after its aliases are expanded.
-const MAX_VALUES: usize = 200_000;
+/// What the values of one file may take in memory after its aliases are expanded. The largest file that is read, written by
+/// hand or rendered, takes about 70 MiB.
+const MAX_MEMORY: usize = 96 << 20;
+/// What a value takes beside its text.
+const VALUE: usize = size_of::<Json>();
+/// What an entry of a mapping takes beside its key's text and its value's; room is made for four at least.
+const ENTRY: usize = size_of::<(usize, String, Json)>();
+const ENTRIES: usize = 4;
 /// How deep they may nest.
 const MAX_DEPTH: usize = 100;
 
 /// A place in a document that is no JSON, and why.
 pub(super) type Mistake = (Place, String);
 
-/// The JSON of one document.
-pub(super) struct Reader<'d, 'a> {
-    anchors: HashMap<usize, &'d Node<'a>>,
-    left: usize,
+/// What is left of the memory that the values of one file may take.
+pub(super) struct Budget(usize);
+
+impl Budget {
+    pub(super) fn new() -> Self {
+        Self(MAX_MEMORY)
+    }
+
+    /// Takes so many bytes; whether there were so many.
+    fn charge(&mut self, bytes: usize) -> bool {
+        let left = self.0.checked_sub(bytes);
+        self.0 = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    /// Whether the values of a JSON text fit, before any of them is made: at most one begins at each of these characters.
+    pub(super) fn holds(&mut self, json: &str) -> bool {
+        let (mut in_string, mut escaped) = (false, false);
+        let mut cost = |byte: u8| {
+            let is_end = byte == b'"' && !escaped;
+            escaped = in_string && byte == b'\\' && !escaped;
+            in_string ^= is_end;
+            match byte {
+                _ if in_string => 1,
+                b'{' => VALUE + ENTRIES * ENTRY,
+                b',' => ENTRY,
+                b'[' => VALUE,
+                _ => 0,
+            }
+        };
+        json.bytes().all(|byte| self.charge(cost(byte)))
+    }
 }
 
-impl<'d, 'a> Reader<'d, 'a> {
-    pub(super) fn new(anchors: HashMap<usize, &'d Node<'a>>) -> Self {
-        Self { anchors, left: MAX_VALUES }
+/// The JSON of one document.
+pub(super) struct Reader<'d, 'a, 'b> {
+    anchors: HashMap<usize, &'d Node<'a>>,
+    budget: &'b mut Budget,
+}
+
+impl<'d, 'a, 'b> Reader<'d, 'a, 'b> {
+    pub(super) fn new(anchors: HashMap<usize, &'d Node<'a>>, budget: &'b mut Budget) -> Self {
+        Self { anchors, budget }
     }
 
     /// The JSON of a node.
@@ -35,8 +75,17 @@ impl<'d, 'a> Reader<'d, 'a> {
         if depth > MAX_DEPTH {
             return Err(at("values nest too deep here"));
         }
-        self.left =
-            self.left.checked_sub(1).ok_or_else(|| at("the document is too large once aliases are expanded"))?;
+        let below = match &node.value {
+            Value::Scalar(text, _) => text.len(),
+            Value::Mapping(entries) => {
+                let keys: usize = entries.iter().filter_map(|entry| entry.key.as_str()).map(str::len).sum();
+                keys + entries.len().max(ENTRIES) * ENTRY
+            }
+            Value::Sequence(_) | Value::Alias(_) => 0,
+        };
+        if !self.budget.charge(VALUE + below) {
+            return Err(at("the file is too large once aliases are expanded"));
+        }
         match &node.value {
             Value::Scalar(text, style) => scalar(text, *style, node.tag.as_deref())
                 .ok_or_else(|| (node.place.clone(), format!("{text:?} cannot be read as its tag says"))),
@@ -170,7 +219,7 @@ mod tests {
     fn read(text: &str) -> Result<Json, String> {
         let documents = yaml::parse(text).unwrap();
         let root = documents[0].root.as_ref().unwrap();
-        Reader::new(documents[0].anchors()).read(root).map_err(|(_, message)| message)
+        Reader::new(documents[0].anchors(), &mut Budget::new()).read(root).map_err(|(_, message)| message)
     }
 
     #[test]
@@ -200,6 +249,24 @@ mod tests {
             text.extend([format!("a{level}: &a{level} [{items}]\n")]);
         }
         assert!(read(&text).unwrap_err().contains("too large"));
+    }
+
+    #[test]
+    fn text_counts_by_its_bytes_however_few_its_aliases_are() {
+        let text = |aliases: usize| format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; aliases].join(", "));
+        assert!(read(&text(90)).is_ok());
+        assert!(read(&text(200)).unwrap_err().contains("too large"));
+        let keys = format!("a: &a {{{}: 1}}\nb: [{}]\n", "x".repeat(1000), vec!["*a"; 100_000].join(", "));
+        assert!(read(&keys).unwrap_err().contains("too large"));
+    }
+
+    #[test]
+    fn json_is_measured_before_it_is_read() {
+        let holds = |text: &str| Budget::new().holds(text);
+        assert!(holds(&format!("[{}1]", "1,".repeat(100_000))));
+        assert!(!holds(&format!("[{}1]", "1,".repeat(4 << 20))));
+        assert!(!holds(&format!("[{}1]", "{},".repeat(1 << 20))));
+        assert!(holds(&format!("[\"\\\"{}\"]", "{,[".repeat(1 << 20))), "text is only text");
     }
 
     #[test]

@@ -30,8 +30,11 @@ use kube::{
 use serde_json::Value as Json;
 use std::{
     cmp::Reverse,
-    collections::HashMap,
-    sync::Arc,
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -62,7 +65,7 @@ impl Sync {
     /// Whether this pod may write now; if not, the findings say whose turn it is. After another's turn the inventory is
     /// read anew.
     async fn may_write(&mut self, findings: &mut Findings) -> Result<bool, Error> {
-        if findings.halted.is_some() {
+        if findings.halted.is_some() || self.is_suspended(findings) {
             return Ok(false);
         }
         match self.lease.take().await? {
@@ -86,12 +89,15 @@ impl Sync {
         }
     }
 
+    /// Whether somebody asks for peace by now, which the findings then say.
+    fn is_suspended(&mut self, findings: &mut Findings) -> bool {
+        self.hear();
+        findings.halted.clone_from(&self.suspended);
+        findings.halted.is_some()
+    }
+
     /// What of the plan is to be written; what is only to be said is said.
-    async fn intents(
-        &mut self,
-        revision: &Revision,
-        findings: &mut Findings,
-    ) -> Result<HashMap<ObjectId, Intent>, Error> {
+    async fn intents(&mut self, revision: &Revision, findings: &mut Findings) -> HashMap<ObjectId, Intent> {
         let decisions: Vec<(ObjectId, Verdict, String)> = {
             let cache = self.watches.cache();
             plan::plan(&revision.wanted, &self.inventory, |object| cache.get(object))
@@ -99,12 +105,22 @@ impl Sync {
                 .map(|(object, verdict, reason)| (object.clone(), verdict, reason))
                 .collect()
         };
+        // What needs no write any more is no failure either.
+        let asked_for: HashSet<&ObjectId> = decisions.iter().map(|(object, ..)| object).collect();
+        self.failures.retain(|object, _| asked_for.contains(object));
         let mut intents = HashMap::new();
         for (object, verdict, mut reason) in decisions {
             let Some(outline) = revision.wanted.get(&object) else { continue };
             if self.kinds.find(&outline.api_version, &object.kind).is_none() {
                 findings.progressing = true;
                 findings.unhealthy.push(Note::on(&object, "it waits until the definition of its kind is established"));
+                continue;
+            }
+            if let Some(reason) = findings.silence.unlisted(&object) {
+                // It is tried again as soon as they can be listed.
+                findings.progressing = true;
+                self.warn("plan", &object, "Refused", &reason).await;
+                findings.refuse(&object, &outline.origin, &reason);
                 continue;
             }
             if let Some(failure) = self.failures.get(&object).filter(|failure| failure.next > Instant::now()) {
@@ -118,15 +134,29 @@ impl Sync {
                     continue;
                 }
                 Verdict::Correct => {
-                    reason = self.drift(revision, &object, outline).await?;
+                    let is_news;
+                    (reason, is_news) = match self.drift(revision, &object, outline).await {
+                        Ok(said) => said,
+                        Err(error) => {
+                            let reason = format!("it was changed, and what changed cannot be told: {error}");
+                            self.warn("drift", &object, "Failed", &reason).await;
+                            findings.refuse(&object, &outline.origin, &reason);
+                            continue;
+                        }
+                    };
                     if outline.asks.drift_is_reported {
+                        if is_news {
+                            self.metrics.drifted("reported");
+                        }
                         self.warn("drift", &object, "Drifted", &reason).await;
                         findings.drifted.push(Note::on(&object, &reason));
                         continue;
                     }
                     if self.fights.is_one(&object, Instant::now()) {
                         reason = Fights::says(&reason);
-                        self.metrics.drifted("fight");
+                        if is_news {
+                            self.metrics.drifted("fight");
+                        }
                         self.warn("drift", &object, "Fought", &reason).await;
                         findings.refuse(&object, &outline.origin, &reason);
                         continue;
@@ -136,17 +166,23 @@ impl Sync {
             }
             intents.insert(object, Intent { outline: Arc::clone(outline), verdict, reason });
         }
-        Ok(intents)
+        intents
     }
 
-    /// What was changed about an object and by whom: one read of an object that drifted, for each time that it did.
-    async fn drift(&mut self, revision: &Revision, object: &ObjectId, outline: &Outline) -> Result<String, Error> {
+    /// What was changed about an object and by whom, and whether this version of it was not looked at before: one read of an
+    /// object that drifted, for each time that it did.
+    async fn drift(
+        &mut self,
+        revision: &Revision,
+        object: &ObjectId,
+        outline: &Outline,
+    ) -> Result<(String, bool), Error> {
         let version = self.watches.cache().get(object).map(|seen| seen.version.clone()).unwrap_or_default();
         if let Some((_, said)) = self.left.get(object).filter(|(known, _)| *known == version) {
-            return Ok(said.clone());
+            return Ok((said.clone(), false));
         }
         let Some(kind) = self.kinds.find(&outline.api_version, &object.kind) else {
-            return Ok("it was changed".to_owned());
+            return Ok(("it was changed".to_owned(), false));
         };
         let api = kind.api(&self.client, object.namespace.as_deref());
         let live = api.get_opt(&object.name).await.map_err(|source| Error::cluster("looking at drift", source))?;
@@ -156,15 +192,12 @@ impl Sync {
         let body = bodies.remove(&(outline.origin.line, outline.id.clone())).unwrap_or_default();
         let body = placed(body, object);
         let said = format!("changed: {}", drift::describe(&body, &live));
-        if outline.asks.drift_is_reported {
-            self.metrics.drifted("reported");
-        }
         self.left.insert(object.clone(), (version, said.clone()));
-        Ok(said)
+        Ok((said, true))
     }
 
     pub(super) async fn apply(&mut self, revision: &Revision, findings: &mut Findings) -> Result<(), Error> {
-        let mut intents = self.intents(revision, findings).await?;
+        let mut intents = self.intents(revision, findings).await;
         if intents.is_empty() || !self.may_write(findings).await? {
             // What waits for another's turn is not yet there.
             findings.progressing |= !intents.is_empty();
@@ -179,7 +212,9 @@ impl Sync {
         let repository = fetch::copy(&self.settings)?;
         // Held apart, so that each answer may be taken in while the next writes are under way.
         let (client, kinds) = (self.client.clone(), self.kinds.clone());
-        let way = Way { client: &client, kinds: &kinds, desired: &revision.desired, repository: &repository };
+        let stop = AtomicBool::new(false);
+        let way =
+            Way { client: &client, kinds: &kinds, desired: &revision.desired, repository: &repository, stop: &stop };
         let mut answers = std::pin::pin!(apply::apply(&way, orders));
         let mut words = Vec::new();
         let mut unkept = 0;
@@ -201,6 +236,10 @@ impl Sync {
                 self.voice.line("lease", &[("decision", "stop"), ("reason", "another pod has the turn")]);
                 findings.progressing = true;
                 break;
+            }
+            // What was sent is done all the same, and its answers are taken in.
+            if !stop.load(Ordering::Relaxed) && self.is_suspended(findings) {
+                stop.store(true, Ordering::Relaxed);
             }
         }
         for said in words {
@@ -303,9 +342,10 @@ impl Sync {
         Ok(deleted)
     }
 
-    /// When the next refused write is worth another try.
-    pub(super) fn next_try(&self) -> Option<Instant> {
-        self.failures.values().map(|failure| failure.next).min()
+    /// When the next refused write is worth another try. What was due before the last pass began and was not tried by it
+    /// waits for something else: a suspension, or another's turn.
+    pub(super) fn next_try(&self, last_pass: Instant) -> Option<Instant> {
+        self.failures.values().map(|failure| failure.next).filter(|next| *next > last_pass).min()
     }
 
     pub(super) async fn keep_inventory(&mut self) -> Result<(), Error> {
@@ -359,7 +399,7 @@ impl Sync {
                     let seconds = SETTLED_AFTER.as_secs();
                     format!("it is pruned once every workload has been healthy for {seconds} seconds")
                 }
-                (Fate::Delete, None) => match self.what_needs(&object).await? {
+                (Fate::Delete, None) => match self.what_needs(&object).await {
                     Some(left) => format!("{left} and perhaps more would go with it; it is pruned once none is left"),
                     None => match self.delete(revision, &object, &applied, &seen).await {
                         Ok(Deleted::Gone) => continue,
@@ -381,17 +421,19 @@ impl Sync {
         plan::owns(applied, seen) && !seen.keep
     }
 
-    /// An object that would go with a definition, whoever made it.
-    async fn what_needs(&self, object: &ObjectId) -> Result<Option<String>, Error> {
+    /// An object that would go with a definition, whoever made it; where that cannot be told, anything might.
+    async fn what_needs(&self, object: &ObjectId) -> Option<String> {
         let resource = object.name.parse::<Resource>().ok().filter(|_| object.kind == DEFINITION);
-        let Some(kind) = resource.and_then(|resource| self.kinds.find_resource(&resource)) else { return Ok(None) };
-        let one = kind.api(&self.client, None).list_metadata(&ListParams::default().limit(1)).await;
-        let one = one.map_err(|source| Error::cluster("looking for what a definition would take away", source))?;
+        let kind = resource.and_then(|resource| self.kinds.find_resource(&resource))?;
+        let one = match kind.api(&self.client, None).list_metadata(&ListParams::default().limit(1)).await {
+            Ok(one) => one,
+            Err(error) => return Some(format!("what cannot be listed ({})", apply::reason(&error))),
+        };
         let shown = |left: &PartialObjectMeta<DynamicObject>| match left.namespace() {
             Some(namespace) => format!("{} {namespace}/{}", kind.resource.kind, left.name_any()),
             None => format!("{} {}", kind.resource.kind, left.name_any()),
         };
-        Ok(one.items.first().map(shown))
+        one.items.first().map(shown)
     }
 
     /// Whether every workload of the commit has been healthy for long enough.
@@ -408,6 +450,10 @@ impl Sync {
         applied: &Applied,
         seen: &Seen,
     ) -> Result<Deleted, String> {
+        self.hear();
+        if self.suspended.is_some() {
+            return Err("it is pruned once the sync is resumed".to_owned());
+        }
         let (api_version, uid) = (applied.api_version.as_str(), seen.uid.as_str());
         let condemned = Condemned { object, api_version, uid, version: Some(&seen.version) };
         let deleted = apply::delete(&self.client, &self.kinds, &condemned).await?;

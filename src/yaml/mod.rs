@@ -5,4 +5,4 @@ mod place;
 mod tree;
 
 pub use place::{Place, Position};
-pub use tree::{Comment, Document, Entry, Node, ParseError, Style, Value, parse};
+pub use tree::{Comment, Document, Entry, Node, ParseError, Style, Value, documents, parse};

@@ -131,18 +131,24 @@ pub struct ParseError {
 /// # Errors
 /// The first place that is no YAML, or where collections nest deeper than 128.
 pub fn parse(text: &str) -> Result<Vec<Document<'_>>, ParseError> {
+    documents(text, usize::MAX).collect()
+}
+
+/// The same one by one, for whoever has little memory: each document may have at most so many nodes and comments. The first
+/// mistake is the last item.
+pub fn documents(text: &str, most: usize) -> impl Iterator<Item = Result<Document<'_>, ParseError>> {
     let mut options = Options::default();
     options.flow_nesting_limit = options.flow_nesting_limit.min(MAX_DEPTH);
     options.block_nesting_limit = options.block_nesting_limit.min(MAX_DEPTH);
-    let mut builder = Builder { text, parser: Parser::new_from_str_with_options(text, options), comments: Vec::new() };
-    let mut documents = Vec::new();
-    loop {
-        match builder.next()?.0 {
-            Event::StreamEnd => return Ok(documents),
-            Event::DocumentStart(..) => documents.push(builder.document()?),
-            _ => {}
+    let parser = Parser::new_from_str_with_options(text, options);
+    let mut builder = Some(Builder { text, parser, comments: Vec::new(), most, left: most });
+    std::iter::from_fn(move || {
+        let next = builder.as_mut()?.next_document().transpose();
+        if !matches!(next, Some(Ok(_))) {
+            builder = None;
         }
-    }
+        next
+    })
 }
 
 impl<'a> Document<'a> {
@@ -166,15 +172,41 @@ struct Builder<'a> {
     text: &'a str,
     parser: Parser<'a, granit_parser::StrInput<'a>>,
     comments: Vec<Comment<'a>>,
+    /// The most nodes and comments of one document, and how many of them this one has left.
+    most: usize,
+    left: usize,
 }
 
 impl<'a> Builder<'a> {
+    /// The next document; `None` at the end of the stream.
+    fn next_document(&mut self) -> Result<Option<Document<'a>>, ParseError> {
+        self.left = self.most;
+        loop {
+            match self.next()?.0 {
+                Event::StreamEnd => return Ok(None),
+                Event::DocumentStart(..) => return self.document().map(Some),
+                _ => {}
+            }
+        }
+    }
+
+    /// Makes room for one node or comment more.
+    fn charge(&mut self, byte: usize) -> Result<(), ParseError> {
+        let Some(left) = self.left.checked_sub(1) else {
+            let message = format!("one document has more than {} nodes and comments; split it", self.most);
+            return Err(self.error(message, byte));
+        };
+        self.left = left;
+        Ok(())
+    }
+
     /// The next event that is no comment.
     fn next(&mut self) -> Result<(Event<'a>, Span), ParseError> {
         loop {
             match self.parser.next_event() {
                 Some(Ok((Event::Comment(text, _), span))) => {
                     let place = span.byte_range().unwrap_or_default();
+                    self.charge(place.start)?;
                     self.comments.push(Comment { text, place });
                 }
                 Some(Ok(found)) => return Ok(found),
@@ -208,6 +240,7 @@ impl<'a> Builder<'a> {
         if depth > MAX_DEPTH {
             return Err(self.error(format!("collections nest deeper than {MAX_DEPTH}"), place.start));
         }
+        self.charge(place.start)?;
         let anchor = event.anchor_id();
         let tag = event.tag().map(granit_parser::Tag::original);
         let value = match event {
@@ -296,6 +329,16 @@ mod tests {
         assert_eq!(root(bomb).get("c").unwrap().items().len(), 2);
         assert!(parse(&"[".repeat(100_000)).is_err());
         assert!(parse(&"- ".repeat(100_000)).is_err());
+    }
+
+    #[test]
+    fn a_document_with_more_nodes_than_allowed_is_refused_where_it_has_them_and_many_small_ones_are_not() {
+        let read = |text: &str| documents(text, 10).map(|document| document.map(drop)).collect::<Result<Vec<()>, _>>();
+        assert_eq!(read(&"a: 1\n---\n".repeat(100)).unwrap().len(), 101);
+        let error = read(&format!("a: 1\n---\n{}", "- x\n".repeat(20))).unwrap_err();
+        assert_eq!((error.position.line, error.message.contains("more than 10")), (12, true), "{error:?}");
+        assert!(read(&"# x\n".repeat(20)).is_err());
+        assert_eq!(parse(&"- x\n".repeat(20)).unwrap().len(), 1);
     }
 
     #[test]

@@ -180,3 +180,50 @@ fn one_that_reaches_the_cluster_makes_namespaces_and_fills_them_and_leaves_its_o
     assert_eq!((first.as_str(), second.as_str()), ("1", "2"));
     assert!(bed.maps().is_empty(), "what left the repository is pruned in every namespace");
 }
+
+#[test]
+fn a_kind_whose_converter_is_away_is_told_by_object_and_keeps_neither_its_mending_nor_the_rest_waiting() {
+    let Some(bed) = Bed::new("converter") else { return };
+    bed.set("reach: cluster\ninterval: 1s");
+    let widgets = Widgets::new(&bed);
+    let mut definition: CustomResourceDefinition = serde_json::from_str(&widgets.definition()).unwrap();
+    bed.runtime.block_on(widgets.definitions().create(&PostParams::default(), &definition)).unwrap();
+    until("the definition to be served", || bed.runtime.block_on(widgets.api().get_opt("none")).ok().map(drop));
+    let theirs: DynamicObject = serde_json::from_str(&widgets.widget("theirs", 1)).unwrap();
+    bed.runtime.block_on(widgets.api().create(&PostParams::default(), &theirs)).unwrap();
+    let mut newer = definition.spec.versions[0].clone();
+    (newer.name, newer.storage) = ("v2".to_owned(), false);
+    definition.spec.versions.push(newer);
+    let service = json!({ "name": "converter", "namespace": bed.name, "path": "/", "port": 443 });
+    let webhook = json!({ "conversionReviewVersions": ["v1"], "clientConfig": { "service": service } });
+    let patch = Patch::Merge(json!({ "spec": { "versions": definition.spec.versions,
+        "conversion": { "strategy": "Webhook", "webhook": webhook } } }));
+    bed.runtime.block_on(widgets.definitions().patch(&widgets.name(), &PatchParams::default(), &patch)).unwrap();
+
+    let widget = widgets.widget("one", 1).replace("/v1\"", "/v2\"");
+    bed.commit(&[("a.yaml", &map("gone", "1"))]);
+    bed.set("patience: 5s");
+    bed.synced();
+    // What would bring the converter back is in the same commit, and so is the end of something else.
+    let commit = bed.commit(&[("one.json", &widget), ("a.yaml", &map("mending", "1"))]);
+    let sync = bed.running();
+    let report = bed.says(&commit, "failed");
+    let note = &report["refused"][0];
+    assert!(note["object"].as_str().unwrap().ends_with("/one"), "{report}");
+    assert!(note["reason"].as_str().unwrap().contains("cannot be listed"), "{report}");
+    assert!(report["waiting"][0]["object"].as_str().unwrap().ends_with("/gone"), "{report}");
+    until("the mending to be applied", || bed.value("mending"));
+    assert_eq!(bed.value("gone").unwrap(), "1");
+    drop(sync);
+    let said = text(&bed.sync().stderr);
+    assert!(said.contains("cannot be listed"), "{said}");
+
+    // The converter is back: here there is simply nothing to convert any more.
+    bed.runtime.block_on(widgets.api().delete("theirs", &DeleteParams::default())).unwrap();
+    let plain = Patch::Merge(json!({ "spec": { "conversion": { "strategy": "None", "webhook": null } } }));
+    bed.runtime.block_on(widgets.definitions().patch(&widgets.name(), &PatchParams::default(), &plain)).unwrap();
+    let _sync = bed.running();
+    bed.says(&commit, "healthy");
+    assert_eq!(widgets.size("one"), Some(1));
+    until("the prune", || bed.value("gone").is_none().then_some(()));
+}

@@ -1,6 +1,6 @@
 //! What others change: put back, told, or left alone.
 
-use crate::bed::{Bed, map, text, until};
+use crate::bed::{Bed, asked, free_port, map, text, until};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
@@ -56,8 +56,9 @@ fn drift_that_shall_only_be_told_is_told_and_left() {
 #[test]
 fn a_fight_is_noticed_and_ended_until_a_commit_changes_the_object() {
     let Some(bed) = Bed::new("fight") else { return };
-    bed.set("interval: 2s");
-    let commit = bed.commit(&[("a.yaml", &map("a", "1"))]);
+    let port = free_port();
+    bed.set(&format!("interval: 2s\nport: {port}"));
+    let commit = bed.commit(&[("a.yaml", &map("a", "1")), ("b.yaml", &map("b", "1"))]);
     let _sync = bed.running();
     bed.says(&commit, "healthy");
     let report = until("the fight to be noticed", || {
@@ -67,7 +68,23 @@ fn a_fight_is_noticed_and_ended_until_a_commit_changes_the_object() {
     });
     let said = report["refused"][0]["reason"].as_str().unwrap();
     assert!(said.contains("data.key by kubectl-edit") && said.contains("was put back 5 times"), "{said}");
-    bed.meddle("a", "theirs");
+    // Counted once for each change that is left, however many passes see it.
+    let counted = || -> u64 {
+        let page = asked(port, "/metrics").unwrap();
+        let line = page.lines().find(|line| line.starts_with("gitops_hooks_drift") && line.contains("\"fight\""));
+        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    };
+    let before = counted();
+    assert!(before > 0);
+    for _ in 0..2 {
+        bed.meddle("b", "theirs");
+        until("the other value to be put back", || (bed.value("b")? == "1").then_some(()));
+    }
+    let changed = bed.commit(&[("a.yaml", &map("a", "1")), ("b.yaml", &map("b", "2"))]);
+    bed.says(&changed, "failed");
+    assert_eq!(counted(), before);
+    bed.meddle("a", "others");
+    until("one more to be counted", || (counted() == before + 1).then_some(()));
     let commit = bed.commit(&[("a.yaml", &map("a", "2"))]);
     bed.says(&commit, "healthy");
     assert_eq!(bed.value("a").unwrap(), "2");

@@ -1,14 +1,14 @@
 //! The sync as a process among others: whose turn it is, what it answers, and how it is steered.
 
-use crate::bed::{Bed, map, text, until};
+use crate::bed::{Bed, Running, asked, free_port, map, text, until};
 use gitops_hooks::sync;
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::{Api, api::PostParams};
-use serde_json::json;
-use std::{
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
+use kube::{
+    Api,
+    api::{DeleteParams, PostParams},
 };
+use serde_json::json;
+use std::{net::TcpListener, time::Duration};
 
 #[test]
 fn a_pod_writes_nothing_while_another_has_the_turn_and_goes_on_when_that_ends() {
@@ -71,20 +71,118 @@ fn suspended_it_reads_and_reports_and_changes_nothing() {
     assert_eq!(bed.value("a").unwrap(), "4");
 }
 
-/// Asks the sync's own port.
-fn asked(port: u16, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: sync\r\nConnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
+#[test]
+fn why_a_pass_fails_is_told_in_place_of_the_report_before() {
+    let Some(bed) = Bed::new("pass-fails") else { return };
+    bed.make_steerable();
+    bed.set("interval: 1h");
+    let commit = bed.commit(&[("a.yaml", &map("a", "1"))]);
+    let _sync = bed.running();
+    bed.says(&commit, "healthy");
+    // Without it nothing can be made again, and an hour will pass until it is fetched.
+    std::fs::remove_dir_all(bed.folder.path().join("data/repository.git")).unwrap();
+    bed.runtime.block_on(bed.api::<ConfigMap>().delete("a", &DeleteParams::default())).unwrap();
+    let report = bed.says(&commit, "failed");
+    assert!(report["message"].as_str().unwrap().contains("the copy of the manifest repository"), "{report}");
+    bed.runtime.block_on(sync::nudge(&bed.client, &bed.name.parse().unwrap())).unwrap();
+    bed.says(&commit, "healthy");
+    assert_eq!(bed.value("a").unwrap(), "1");
+}
+
+#[test]
+fn a_suspension_stops_a_pass_under_way_and_a_run_of_one_pass_too() {
+    const MANY: usize = 3000;
+    let Some(bed) = Bed::new("interrupt") else { return };
+    bed.make_steerable();
+    bed.set("interval: 1s");
+    let name = bed.name.parse().unwrap();
+    let suspend = |why: Option<&str>| bed.runtime.block_on(sync::suspend(&bed.client, &name, why)).unwrap();
+    let documents: Vec<String> = (0..MANY).map(|n| map(&format!("m{n:04}"), "1")).collect();
+    let commit = bed.commit(&[("all.yaml", &documents.join("---\n"))]);
+    let more_than = |count: usize| until("more maps", || Some(bed.maps().len()).filter(|there| *there > count));
+    let stays = |why: &str| {
+        let said = format!("suspended: {why}");
+        until("the end of the pass", || bed.reported().filter(|report| report["message"] == said));
+        let there = bed.maps().len();
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(bed.maps().len(), there);
+        assert!(there < MANY, "{there}");
+        there
+    };
+    let mut command = bed.command();
+    command.arg("--once");
+    let mut once = Running::begin(command, &bed.folder.path().join("log"));
+    more_than(0);
+    suspend(Some("it breaks everything"));
+    assert!(once.0.wait().unwrap().success(), "{}", bed.log());
+    let there = stays("it breaks everything");
+
+    let _sync = bed.running();
+    suspend(None);
+    let there = more_than(there);
+    suspend(Some("it still does"));
+    assert!(stays("it still does") >= there);
+    suspend(None);
+    bed.says(&commit, "healthy");
+    assert_eq!(bed.maps().len(), MANY);
+}
+
+#[test]
+fn what_was_refused_is_not_tried_while_the_sync_is_suspended_and_keeps_nobody_busy() {
+    let Some(bed) = Bed::new("idle") else { return };
+    bed.make_steerable();
+    let port = free_port();
+    bed.set(&format!("interval: 1h\nport: {port}"));
+    let commit = bed.commit(&[("a.yaml", &map("a", "1").replace("\ndata:", "\ndatum:"))]);
+    let _sync = bed.running();
+    bed.says(&commit, "failed");
+    bed.runtime.block_on(sync::suspend(&bed.client, &bed.name.parse().unwrap(), Some("a break"))).unwrap();
+    bed.says(&commit, "suspended");
+    // Longer than the first tries are apart.
+    std::thread::sleep(Duration::from_secs(5));
+    let passes = || -> u64 {
+        let page = asked(port, "/metrics").unwrap();
+        let line = page.lines().find(|line| line.starts_with("gitops_hooks_pass_seconds_count")).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let before = passes();
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(passes() - before <= 4, "{before} to {}", passes());
+}
+
+#[test]
+fn a_new_pod_does_not_sign_what_another_saw_before_it_has_looked_itself() {
+    let Some(bed) = Bed::new("sign") else { return };
+    let commit = bed.commit(&[("a.yaml", &map("a", "1"))]);
+    bed.synced();
+    // A host that takes the call and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free_port();
+    bed.settings(&format!("http://{}/a.git", silent.local_addr().unwrap()));
+    bed.set(&format!("interval: 1s\nport: {port}"));
+    let begin = || {
+        let mut command = bed.command();
+        command.env("POD_NAME", "the-new-one");
+        Running::begin(command, &bed.folder.path().join("log"))
+    };
+    let sync = begin();
+    until("a pass", || asked(port, "/readyz").filter(|answer| answer.starts_with("HTTP/1.1 200")));
+    let report = bed.report();
+    assert_eq!((&report["pod"], &report["manifest_commit"]), (&json!(bed.name), &json!(commit)));
+    drop(sync);
+    // A dead one is told, in its own name, and the other repository's commit is not.
+    drop(silent);
+    let _sync = begin();
+    let report = until("its own report", || bed.reported().filter(|report| report["pod"] == "the-new-one"));
+    assert_eq!(report["phase"], "unreachable", "{report}");
+    assert_eq!(report["manifest_commit"], json!(null));
 }
 
 #[test]
 fn its_port_tells_that_it_lives_what_it_did_and_that_an_unchanged_poll_writes_nothing() {
     let Some(bed) = Bed::new("metrics") else { return };
     bed.make_steerable();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     bed.set(&format!("interval: 1h\nport: {port}"));
     let commit = bed.commit(&[("a.yaml", &map("a", "1")), ("b.yaml", &map("b", "1"))]);
     let _sync = bed.running();

@@ -1,5 +1,5 @@
 //! Whether an object does what it should: the rules of kstatus (`kubernetes-sigs/cli-utils`), the observed generation
-//! first, then one small function per kind, then the conditions that any kind may have. Pure: JSON in, a verdict out.
+//! first, then one small function per kind of Kubernetes' own, then the conditions that any kind may have. Pure: JSON in, a verdict out.
 //! Where pods fail to start, their own message is the reason, long before a deadline passes.
 
 mod conditions;
@@ -42,21 +42,26 @@ pub fn rule(object: &Json) -> Health {
     if let Some(health) = being_deleted(object).or_else(|| unobserved(object)) {
         return health;
     }
-    match object["kind"].as_str().unwrap_or_default() {
-        "Deployment" => deployment(object),
-        "StatefulSet" => stateful_set(object),
-        "DaemonSet" => daemon_set(object),
-        "ReplicaSet" | "ReplicationController" => replica_set(object),
-        "Job" => job(object),
-        "Pod" => pod(object),
-        "Service" => service(object),
-        "PersistentVolumeClaim" => claim(object),
-        "PersistentVolume" => volume(object),
-        "Namespace" if text(object, "/status/phase") == "Terminating" => waits("it is being deleted"),
-        "CustomResourceDefinition" => definition(object),
-        "APIService" => available(object),
+    // Others have a Service or a Job too, which says in its own way how it is.
+    let group = text(object, "/apiVersion").split_once('/').map_or("", |(group, _)| group);
+    match (group, text(object, "/kind")) {
+        ("apps", "Deployment") => deployment(object),
+        ("apps", "StatefulSet") => stateful_set(object),
+        ("apps", "DaemonSet") => daemon_set(object),
+        ("apps", "ReplicaSet") | ("", "ReplicationController") => replica_set(object),
+        ("batch", "Job") => job(object),
+        ("", "Pod") => pod(object),
+        ("", "Service") => service(object),
+        ("", "PersistentVolumeClaim") => claim(object),
+        ("", "PersistentVolume") => volume(object),
+        ("", "Namespace") if text(object, "/status/phase") == "Terminating" => waits("it is being deleted"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(object),
+        ("apiregistration.k8s.io", "APIService") => available(object),
         // Their conditions speak of what they look at, not of themselves.
-        "PodDisruptionBudget" | "HorizontalPodAutoscaler" | "CronJob" | "Ingress" | "NetworkPolicy" => Health::Healthy,
+        ("policy", "PodDisruptionBudget")
+        | ("autoscaling", "HorizontalPodAutoscaler")
+        | ("batch", "CronJob")
+        | ("networking.k8s.io", "Ingress" | "NetworkPolicy") => Health::Healthy,
         _ => conditions(object),
     }
 }
@@ -126,7 +131,7 @@ mod tests {
     use serde_json::json;
 
     fn rolled(generation: i64, observed: i64, [total, updated, ready]: [i64; 3]) -> Json {
-        json!({ "kind": "Deployment", "metadata": { "generation": generation },
+        json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "generation": generation },
             "spec": { "replicas": 2, "selector": { "matchLabels": { "app": "web" } } },
             "status": { "observedGeneration": observed, "replicas": total, "updatedReplicas": updated,
                 "readyReplicas": ready, "availableReplicas": ready } })
@@ -143,7 +148,13 @@ mod tests {
         assert!(is_waiting(&assess(&rolled(2, 2, [3, 2, 2]), &[])), "an old pod still answers");
         assert!(is_waiting(&assess(&rolled(2, 2, [2, 1, 2]), &[])));
         assert!(is_waiting(&assess(&rolled(2, 2, [2, 2, 1]), &[])));
-        assert!(is_waiting(&assess(&json!({ "kind": "Deployment", "spec": { "replicas": 0 } }), &[])), "nobody looked");
+        assert!(
+            is_waiting(&assess(
+                &json!({ "apiVersion": "apps/v1", "kind": "Deployment", "spec": { "replicas": 0 } }),
+                &[]
+            )),
+            "nobody looked"
+        );
     }
 
     #[test]
@@ -187,52 +198,67 @@ mod tests {
     #[test]
     fn each_kind_has_its_rule() {
         let table = [
-            (json!({ "kind": "ConfigMap" }), true),
-            (json!({ "kind": "Service", "spec": { "type": "NodePort" } }), true),
-            (json!({ "kind": "Service", "spec": { "type": "LoadBalancer" } }), false),
-            (json!({ "kind": "PersistentVolumeClaim", "status": { "phase": "Bound" } }), true),
-            (json!({ "kind": "PersistentVolumeClaim", "status": { "phase": "Pending" } }), false),
-            (json!({ "kind": "Job", "status": { "active": 1 } }), false),
-            (json!({ "kind": "Job", "status": { "conditions": [{ "type": "Complete", "status": "True" }] } }), true),
-            (json!({ "kind": "Pod", "status": { "phase": "Pending" } }), false),
+            (json!({ "apiVersion": "v1", "kind": "ConfigMap" }), true),
+            (json!({ "apiVersion": "v1", "kind": "Service", "spec": { "type": "NodePort" } }), true),
+            (json!({ "apiVersion": "v1", "kind": "Service", "spec": { "type": "LoadBalancer" } }), false),
+            (json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "status": { "phase": "Bound" } }), true),
+            (json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "status": { "phase": "Pending" } }), false),
+            (json!({ "apiVersion": "batch/v1", "kind": "Job", "status": { "active": 1 } }), false),
             (
-                json!({ "kind": "Pod", "status": { "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] } }),
+                json!({ "apiVersion": "batch/v1", "kind": "Job", "status": { "conditions": [{ "type": "Complete", "status": "True" }] } }),
+                true,
+            ),
+            (json!({ "apiVersion": "v1", "kind": "Pod", "status": { "phase": "Pending" } }), false),
+            (
+                json!({ "apiVersion": "v1", "kind": "Pod", "status": { "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] } }),
                 true,
             ),
             (
-                json!({ "kind": "StatefulSet", "spec": { "replicas": 1 }, "status": { "observedGeneration": 1, "replicas": 1,
+                json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "spec": { "replicas": 1 }, "status": { "observedGeneration": 1, "replicas": 1,
                     "readyReplicas": 1, "currentReplicas": 1, "currentRevision": "a", "updateRevision": "a" } }),
                 true,
             ),
             (
-                json!({ "kind": "StatefulSet", "spec": { "replicas": 1 }, "status": { "observedGeneration": 1, "replicas": 1,
+                json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "spec": { "replicas": 1 }, "status": { "observedGeneration": 1, "replicas": 1,
                     "readyReplicas": 1, "currentReplicas": 1, "currentRevision": "a", "updateRevision": "b" } }),
                 false,
             ),
             (
-                json!({ "kind": "DaemonSet", "status": { "observedGeneration": 1, "desiredNumberScheduled": 1,
+                json!({ "apiVersion": "apps/v1", "kind": "DaemonSet", "status": { "observedGeneration": 1, "desiredNumberScheduled": 1,
                     "currentNumberScheduled": 1, "updatedNumberScheduled": 1, "numberAvailable": 1, "numberReady": 1 } }),
                 true,
             ),
-            (json!({ "kind": "DaemonSet" }), false),
-            (json!({ "kind": "Widget", "status": { "conditions": [{ "type": "Ready", "status": "False" }] } }), false),
-            (json!({ "kind": "Widget" }), true),
+            (json!({ "apiVersion": "apps/v1", "kind": "DaemonSet" }), false),
             (
-                json!({ "kind": "Widget", "metadata": { "generation": 2 }, "status": { "conditions":
+                json!({ "apiVersion": "example.com/v1", "kind": "Widget", "status": { "conditions": [{ "type": "Ready", "status": "False" }] } }),
+                false,
+            ),
+            (json!({ "apiVersion": "example.com/v1", "kind": "Widget" }), true),
+            (
+                json!({ "apiVersion": "serving.knative.dev/v1", "kind": "Service", "status": { "conditions":
+                    [{ "type": "Ready", "status": "False" }] } }),
+                false,
+            ),
+            (
+                json!({ "apiVersion": "batch.volcano.sh/v1alpha1", "kind": "Job", "status": { "state": { "phase": "Running" } } }),
+                true,
+            ),
+            (
+                json!({ "apiVersion": "example.com/v1", "kind": "Widget", "metadata": { "generation": 2 }, "status": { "conditions":
                     [{ "type": "Ready", "status": "True", "observedGeneration": 1 }] } }),
                 false,
             ),
             (
-                json!({ "kind": "CustomResourceDefinition", "status": { "conditions":
+                json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "status": { "conditions":
                 [{ "type": "Established", "status": "True" }] } }),
                 true,
             ),
-            (json!({ "kind": "CustomResourceDefinition" }), false),
-            (json!({ "kind": "APIService" }), false),
-            (json!({ "kind": "PersistentVolume", "status": { "phase": "Released" } }), true),
-            (json!({ "kind": "Namespace", "status": { "phase": "Terminating" } }), false),
+            (json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition" }), false),
+            (json!({ "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService" }), false),
+            (json!({ "apiVersion": "v1", "kind": "PersistentVolume", "status": { "phase": "Released" } }), true),
+            (json!({ "apiVersion": "v1", "kind": "Namespace", "status": { "phase": "Terminating" } }), false),
             (
-                json!({ "kind": "HorizontalPodAutoscaler", "status": { "conditions":
+                json!({ "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "status": { "conditions":
                 [{ "type": "Ready", "status": "False" }] } }),
                 true,
             ),
@@ -243,8 +269,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_updated_on_delete_still_needs_its_replicas_and_its_controllers_look() {
+        let rolled = |kind: &str, status: Json| {
+            json!({ "apiVersion": "apps/v1", "kind": kind, "metadata": { "generation": 2 },
+                "spec": { "replicas": 2, "updateStrategy": { "type": "OnDelete" } }, "status": status })
+        };
+        let set = |ready: i64| {
+            json!({ "observedGeneration": 2, "replicas": 2, "readyReplicas": ready, "currentReplicas": 0,
+                "currentRevision": "a", "updateRevision": "b" })
+        };
+        let daemons = |ready: i64| {
+            json!({ "observedGeneration": 2, "desiredNumberScheduled": 2, "currentNumberScheduled": 2,
+                "updatedNumberScheduled": 0, "numberAvailable": ready, "numberReady": ready })
+        };
+        for (object, healthy) in [
+            (rolled("StatefulSet", set(2)), true),
+            (rolled("StatefulSet", set(1)), false),
+            (rolled("StatefulSet", json!({})), false),
+            (rolled("DaemonSet", daemons(2)), true),
+            (rolled("DaemonSet", daemons(1)), false),
+            (rolled("DaemonSet", json!({ "desiredNumberScheduled": 0 })), false),
+        ] {
+            assert_eq!(assess(&object, &[]) == Health::Healthy, healthy, "{object}");
+        }
+    }
+
+    #[test]
     fn a_failed_job_says_why() {
-        let failed = json!({ "kind": "Job", "status": { "conditions":
+        let failed = json!({ "apiVersion": "batch/v1", "kind": "Job", "status": { "conditions":
             [{ "type": "Failed", "status": "True", "message": "it has reached the specified backoff limit" }] } });
         assert!(matches!(assess(&failed, &[]), Health::Failed(message) if message.contains("backoff limit")));
     }

@@ -43,9 +43,6 @@ pub(super) fn deployment(object: &Json) -> Health {
 }
 
 pub(super) fn stateful_set(object: &Json) -> Health {
-    if text(object, "/spec/updateStrategy/type") == "OnDelete" {
-        return Health::Healthy;
-    }
     if object.pointer("/status/observedGeneration").is_none() {
         return waits("its controller has not seen it yet");
     }
@@ -57,6 +54,10 @@ pub(super) fn stateful_set(object: &Json) -> Health {
     }
     if ready < wanted {
         return waits(format!("{ready} of {wanted} replicas are ready"));
+    }
+    // When these are replaced is somebody else's business.
+    if text(object, "/spec/updateStrategy/type") == "OnDelete" {
+        return Health::Healthy;
     }
     let partition = number(object, "/spec/updateStrategy/rollingUpdate/partition");
     if partition > 0 {
