@@ -6,6 +6,7 @@ use super::{
     Error,
     apply::{self, Condemned, Deleted, Force, Order, Refusal, Replicas, Way},
     cache::{PRUNE, Seen},
+    claims::{self, Claims},
     desired::{Outline, RECREATE, placed},
     drift::{self, Fights},
     events::{Tone, Word},
@@ -30,7 +31,7 @@ use kube::{
 use serde_json::Value as Json;
 use std::{
     cmp::Reverse,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -165,6 +166,7 @@ impl Sync {
 
     pub(super) async fn apply(&mut self, revision: &Revision, findings: &mut Findings) -> Result<(), Error> {
         let mut intents = self.intents(revision, findings).await?;
+        self.leave_to_others(&mut intents, findings).await?;
         if intents.is_empty() || !self.may_write(findings).await? {
             // What waits for another's turn is not yet there.
             findings.progressing |= !intents.is_empty();
@@ -173,8 +175,13 @@ impl Sync {
         if self.inventory.is_empty() {
             self.expect_namespace().await?;
         }
+        let anew = intents.keys().any(|object| self.inventory.get(object).is_none());
         self.inventory.announce(intents.iter().map(|(object, intent)| (object, intent.outline.api_version.as_str())));
         self.keep_inventory().await?;
+        if anew {
+            // Once more, now that ours is written: of two that begin at the same time one at least sees the other.
+            self.leave_to_others(&mut intents, findings).await?;
+        }
         let orders = self.orders(&intents);
         let repository = fetch::copy(&self.settings)?;
         // Held apart, so that each answer may be taken in while the next writes are under way.
@@ -207,6 +214,36 @@ impl Sync {
             self.told(&said).await;
         }
         self.keep_inventory().await
+    }
+
+    /// Refuses what another environment's sync owns. Where that cannot be told, what we have applied before is ours.
+    async fn leave_to_others(
+        &mut self,
+        intents: &mut HashMap<ObjectId, Intent>,
+        findings: &mut Findings,
+    ) -> Result<(), Error> {
+        if intents.is_empty() || findings.halted.is_some() {
+            return Ok(());
+        }
+        let is_applied = |object: &ObjectId| self.inventory.get(object).is_some_and(|it| it.manifest.is_some());
+        let asked = claims::claims(&self.client, &self.settings, |object| intents.contains_key(object)).await;
+        let refused: Vec<(ObjectId, String)> = match asked {
+            Ok(claims) => claims.into_iter().map(|(object, other)| (object, claims::says(&other))).collect(),
+            Err(error @ Error::Stored { .. }) => {
+                let unknown = intents.keys().filter(|object| !is_applied(object));
+                unknown.map(|object| (object.clone(), format!("whose it is cannot be told: {error}"))).collect()
+            }
+            Err(error) => return Err(error),
+        };
+        for (object, reason) in refused {
+            let Some(intent) = intents.remove(&object) else { continue };
+            if self.inventory.get(&object).is_some_and(|it| it.manifest.is_none() && it.uid.is_empty()) {
+                self.inventory.remove(&object);
+            }
+            self.warn("plan", &object, "Refused", &format!("{}: {reason}", intent.outline.origin)).await;
+            self.failed(&object, &intent, reason, findings);
+        }
+        Ok(())
     }
 
     fn orders(&self, intents: &HashMap<ObjectId, Intent>) -> Vec<Order> {
@@ -287,6 +324,11 @@ impl Sync {
             }
         }
         self.warn("apply", object, "Failed", &format!("{}: {reason}", intent.outline.origin)).await;
+        self.failed(object, intent, reason, findings);
+    }
+
+    /// Notes that an object could not be applied, and when that is worth another try.
+    fn failed(&mut self, object: &ObjectId, intent: &Intent, reason: String, findings: &mut Findings) {
         findings.refuse(object, &intent.outline.origin, &reason);
         let count = self.failures.get(object).map_or(0, |failure| failure.count) + 1;
         // From two seconds to about four minutes.
@@ -330,6 +372,7 @@ impl Sync {
         if !fates.iter().all(waits) && !self.may_write(findings).await? {
             return Ok(());
         }
+        let claims = self.claims_on_doomed(&mut fates, well && steady).await?;
         for (object, fate) in fates {
             let Some(applied) = self.inventory.get(&object).cloned() else { continue };
             if self.kinds.find_served(&applied.api_version, &object).is_none() {
@@ -344,9 +387,11 @@ impl Sync {
                 continue;
             };
             if seen.keep {
-                let name = object.to_string();
-                self.voice.line("prune", &[("object", &name), ("decision", "Released"), ("reason", PRUNE)]);
-                self.inventory.remove(&object);
+                self.release(&object, PRUNE);
+                continue;
+            }
+            if let Some(other) = claims.get(&object) {
+                self.release(&object, &claims::says(other));
                 continue;
             }
             let reason = match (fate, &seen.going) {
@@ -372,6 +417,31 @@ impl Sync {
             findings.waiting.push(Note::on(&object, &reason));
         }
         self.keep_inventory().await
+    }
+
+    /// Whoever else owns what is about to be deleted. Where that cannot be told, it waits.
+    async fn claims_on_doomed(&self, fates: &mut [(ObjectId, Fate)], now: bool) -> Result<Claims, Error> {
+        let doomed = fates.iter().filter(|(_, fate)| now && *fate == Fate::Delete);
+        let doomed: HashSet<&ObjectId> = doomed.map(|(object, _)| object).collect();
+        if doomed.is_empty() {
+            return Ok(Claims::new());
+        }
+        match claims::claims(&self.client, &self.settings, |object| doomed.contains(object)).await {
+            Err(error @ Error::Stored { .. }) => {
+                for (_, fate) in fates.iter_mut().filter(|(_, fate)| *fate == Fate::Delete) {
+                    *fate = Fate::Wait(format!("whether another environment has it cannot be told: {error}"));
+                }
+                Ok(Claims::new())
+            }
+            claims => claims,
+        }
+    }
+
+    /// Owns an object no longer, which stays as it is.
+    fn release(&mut self, object: &ObjectId, reason: &str) {
+        let name = object.to_string();
+        self.voice.line("prune", &[("object", &name), ("decision", "Released"), ("reason", reason)]);
+        self.inventory.remove(object);
     }
 
     /// Whether an object that no manifest names is there, ours, and not to be kept.
