@@ -82,6 +82,21 @@ fn what_left_the_repository_is_pruned_and_an_empty_path_prunes_nothing() {
 }
 
 #[test]
+fn what_cannot_be_looked_into_prunes_nothing() {
+    let Some(bed) = Bed::new("link") else { return };
+    bed.commit(&[("a.yaml", &map("a", "1")), ("deep/b.yaml", &map("b", "1"))]);
+    bed.synced();
+    // The folder became a link to where its files are now.
+    fs::create_dir_all(bed.work().join("shared")).unwrap();
+    fs::write(bed.work().join("shared/b.yaml"), map("b", "1")).unwrap();
+    bed.commit_linked(&[("a.yaml", &map("a", "1"))], "deep", "../shared");
+    let output = bed.sync();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("staging/deep:1: a symbolic link"), "{}", text(&output.stderr));
+    assert_eq!(bed.maps(), ["a", "b"]);
+}
+
+#[test]
 fn an_inventory_from_before_there_were_shards_still_says_what_is_owned() {
     let Some(bed) = Bed::new("old") else { return };
     bed.commit(&[("a.yaml", &map("a", "1")), ("b.yaml", &map("b", "1"))]);
