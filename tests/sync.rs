@@ -134,6 +134,32 @@ fn an_unchanged_pass_writes_nothing_and_drift_is_put_back() {
 }
 
 #[test]
+fn an_object_that_is_no_more_than_its_name_is_left_in_peace_and_pruned() {
+    let Some(bed) = Bed::new("bare") else { return };
+    bed.set("interval: 1h");
+    let bare = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: bare}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: bare}\n";
+    let commit = bed.commit(&[("a.yaml", &map("a", "1")), ("bare.yaml", bare)]);
+    let sync = bed.running();
+    bed.says(&commit, "healthy");
+    let before = bed.versions();
+    // Each change is heard, and makes a pass.
+    bed.meddle("a", "2");
+    bed::until("the pass", || (bed.value("a")? == "1").then_some(()));
+    drop(sync);
+    bed.synced();
+    let events = bed.events();
+    assert!(events.iter().all(|event| !event.contains("its fields")), "{events:?}");
+    let bare_of = |versions: Vec<String>| -> Vec<String> {
+        versions.into_iter().filter(|version| version.contains("\"bare\"")).collect()
+    };
+    assert_eq!(bare_of(bed.versions()), bare_of(before));
+    assert!(!bed.log().contains("bare\",\"decision\":\"Corrected"), "{}", bed.log());
+    bed.commit(&[("a.yaml", &map("a", "1"))]);
+    bed.synced();
+    assert_eq!(bed.maps(), ["a"]);
+}
+
+#[test]
 fn one_bad_object_stops_no_other_and_a_foreign_one_is_left_alone() {
     let Some(bed) = Bed::new("refuse") else { return };
     let api: Api<ConfigMap> = Api::namespaced(bed.client.clone(), &bed.name);
