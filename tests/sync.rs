@@ -82,6 +82,29 @@ fn what_left_the_repository_is_pruned_and_an_empty_path_prunes_nothing() {
 }
 
 #[test]
+fn what_takes_the_place_of_others_does_not_let_all_of_them_go_at_once() {
+    let Some(bed) = Bed::new("replaced") else { return };
+    let maps =
+        |names: std::ops::Range<u32>| names.map(|n| map(&format!("m{n}"), "1")).collect::<Vec<_>>().join("---\n");
+    bed.commit(&[("all.yaml", &maps(0..10))]);
+    bed.synced();
+    bed.commit(&[("all.yaml", &maps(10..34))]);
+    // The second time it is another process, which finds all of them in the inventory.
+    for _ in 0..2 {
+        bed.synced();
+        assert_eq!(bed.maps().len(), 34);
+        let waiting = bed.report()["waiting"][0]["reason"].as_str().unwrap().to_owned();
+        assert!(waiting.starts_with("10 of 10 objects are too many"), "{waiting}");
+    }
+    // Once none of the old ones is left to go, all that there is counts.
+    bed.commit(&[("all.yaml", &maps(0..34))]);
+    bed.synced();
+    bed.commit(&[("all.yaml", &maps(10..34))]);
+    bed.synced();
+    assert_eq!(bed.maps().len(), 24);
+}
+
+#[test]
 fn what_cannot_be_looked_into_prunes_nothing() {
     let Some(bed) = Bed::new("link") else { return };
     bed.commit(&[("a.yaml", &map("a", "1")), ("deep/b.yaml", &map("b", "1"))]);

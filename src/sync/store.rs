@@ -80,6 +80,9 @@ struct Head {
     origin: Origin,
     #[serde(default)]
     shards: u8,
+    /// How many objects were owned before others came, in the first shard and until that is settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<usize>,
     /// All of it, where a program from before there were shards wrote it.
     #[serde(default, skip_serializing)]
     objects: Option<String>,
@@ -105,7 +108,7 @@ pub(super) async fn inventory(client: &Client, settings: &Settings) -> Result<In
         let name = shard_name(&settings.environment, 0);
         return Inventory::of_old(old).map_err(|error| unreadable(&name, &error));
     }
-    let mut inventory = Inventory::of_shards(first.0.shards.clamp(1, MAX_SHARDS));
+    let mut inventory = Inventory::of_shards(first.0.shards.clamp(1, MAX_SHARDS), first.0.before);
     let others = (1..inventory.shards()).map(|shard| read_shard(client, settings, shard));
     let others = futures_util::future::try_join_all(others).await?;
     for (shard, kept) in (0..).zip([Some(first)].into_iter().chain(others)) {
@@ -139,7 +142,8 @@ pub(super) fn parse(name: &str, text: &str) -> Result<(Origin, Inventory), Error
 /// # Errors
 /// A head that is no JSON, which cannot be.
 pub(super) fn text(settings: &Settings, inventory: &Inventory, shard: u8) -> Result<String, Error> {
-    let head = Head { origin: Origin::of(settings), shards: inventory.shards(), objects: None };
+    let before = inventory.unsettled().filter(|_| shard == 0);
+    let head = Head { origin: Origin::of(settings), shards: inventory.shards(), before, objects: None };
     let head =
         serde_json::to_string(&head).map_err(|error| unreadable(&shard_name(&settings.environment, shard), &error))?;
     Ok(format!("{head}\n{}", inventory.shard(shard)))

@@ -60,8 +60,8 @@ struct Intent {
 }
 
 impl Sync {
-    /// Whether this pod may write now; if not, the findings say whose turn it is. After another's turn the inventory is
-    /// read anew.
+    /// Whether this pod may write now; if not, the findings say why, and nothing more is written in this pass. After another's
+    /// turn the inventory is read anew, and what was planned on an older one is not done.
     async fn may_write(&mut self, findings: &mut Findings) -> Result<bool, Error> {
         if findings.halted.is_some() {
             return Ok(false);
@@ -75,8 +75,15 @@ impl Sync {
                 } else {
                     self.voice.line("lease", &[("decision", "take"), ("from", &other)]);
                 }
-                self.inventory = store::inventory(&self.client, &self.settings).await?;
-                Ok(true)
+                let kept = store::inventory(&self.client, &self.settings).await?;
+                let is_known = kept.has_the_objects_of(&self.inventory);
+                self.inventory = kept;
+                if !is_known {
+                    findings.halted =
+                        Some("another pod acted for this environment; what it did is looked at".to_owned());
+                    self.watches.changed.notify_one();
+                }
+                Ok(is_known)
             }
             Turn::Theirs(other) => {
                 let reason = format!("the pod {other} acts for this environment");
@@ -192,6 +199,9 @@ impl Sync {
         let mut unkept = 0;
         while let Some((object, result)) = answers.next().await {
             self.metrics.wrote("apply");
+            if !self.may_write(findings).await? {
+                break;
+            }
             let Some(intent) = intents.remove(&object) else { continue };
             match result {
                 Ok(live) => words.extend(self.applied(revision, &object, &intent, &live)),
@@ -202,18 +212,15 @@ impl Sync {
                 unkept = 0;
                 self.keep_inventory().await?;
             }
-            if let Turn::Theirs(_) = self.lease.take().await?
-                && !self.lease.holds()
-            {
-                self.voice.line("lease", &[("decision", "stop"), ("reason", "another pod has the turn")]);
-                findings.progressing = true;
-                break;
-            }
+        }
+        if findings.halted.is_none() {
+            self.settle(revision);
+            self.keep_inventory().await?;
         }
         for said in words {
             self.told(&said).await;
         }
-        self.keep_inventory().await
+        Ok(())
     }
 
     /// Refuses what another environment's sync owns. Where that cannot be told, what we have applied before is ours.
@@ -368,8 +375,10 @@ impl Sync {
         let waits = |(object, fate): &(ObjectId, Fate)| {
             (!well || !steady || matches!(fate, Fate::Wait(_))) && self.is_there_to_prune(object)
         };
+        let is_unkept = !self.inventory.unwritten().is_empty();
+        let is_unsettled = fates.is_empty() && self.inventory.unsettled().is_some();
         // What waits costs no turn.
-        if !fates.iter().all(waits) && !self.may_write(findings).await? {
+        if (is_unkept || is_unsettled || !fates.iter().all(waits)) && !self.may_write(findings).await? {
             return Ok(());
         }
         let claims = self.claims_on_doomed(&mut fates, well && steady).await?;
@@ -406,6 +415,7 @@ impl Sync {
                 }
                 (Fate::Delete, None) => match self.what_needs(&object).await? {
                     Some(left) => format!("{left} and perhaps more would go with it; it is pruned once none is left"),
+                    None if !self.may_write(findings).await? => return Ok(()),
                     None => match self.delete(revision, &object, &applied, &seen).await {
                         Ok(Deleted::Gone) => continue,
                         Ok(Deleted::Going) => "it is being deleted".to_owned(),
@@ -416,7 +426,18 @@ impl Sync {
             self.voice.line_once("prune", &object.to_string(), &reason);
             findings.waiting.push(Note::on(&object, &reason));
         }
+        self.settle(revision);
+        if self.inventory.unwritten().is_empty() || !self.may_write(findings).await? {
+            return Ok(());
+        }
         self.keep_inventory().await
+    }
+
+    /// What is owned now is what the next deletion is measured by, once nothing is left of this one.
+    fn settle(&mut self, revision: &Revision) {
+        if self.inventory.surplus(|object| revision.wanted.contains_key(object)).is_empty() {
+            self.inventory.settle();
+        }
     }
 
     /// Whoever else owns what is about to be deleted. Where that cannot be told, it waits.
