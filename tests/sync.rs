@@ -12,6 +12,8 @@ mod definitions;
 mod drift;
 #[path = "sync/life.rs"]
 mod life;
+#[path = "sync/reach.rs"]
+mod reach;
 #[path = "sync/shared.rs"]
 mod shared;
 #[path = "sync/signatures.rs"]

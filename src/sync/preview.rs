@@ -101,7 +101,8 @@ pub async fn preview(
     let (wanted, refused) = plan::resolve(desired.outlines(), settings, kinds);
     let of_wanted = wanted.iter().map(|(object, outline)| (outline.api_version.as_str(), object));
     let of_owned = inventory.iter().map(|(object, applied)| (applied.api_version.as_str(), object));
-    let places = kinds::places(of_wanted.chain(of_owned), kinds, |kind| settings.may_write(kind));
+    let within = of_wanted.chain(of_owned).filter(|(_, object)| settings.reaches(object));
+    let places = kinds::places(within, kinds, |kind| settings.may_write(kind));
     let matters = |object: &ObjectId| wanted.contains_key(object) || inventory.get(object).is_some();
     let live = listing::list(client, &places, matters).await?;
     let seen: HashMap<ObjectId, Seen> = live.into_iter().map(|(object, live)| (object, Seen::of(&live))).collect();

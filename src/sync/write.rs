@@ -384,9 +384,13 @@ impl Sync {
         let claims = self.claims_on_doomed(&mut fates, well && steady).await?;
         for (object, fate) in fates {
             let Some(applied) = self.inventory.get(&object).cloned() else { continue };
-            if self.kinds.find_served(&applied.api_version, &object).is_none() {
+            let Some(kind) = self.kinds.find_served(&applied.api_version, &object) else {
                 // A definition takes its objects with it.
                 self.inventory.remove(&object);
+                continue;
+            };
+            if !self.settings.reaches(&object) || !self.settings.may_write(kind) {
+                self.release(&object, "its rights no longer reach so far; it stays as it is, and nobody prunes it");
                 continue;
             }
             let seen = self.watches.cache().get(&object).cloned();
