@@ -12,6 +12,10 @@ mod definitions;
 mod drift;
 #[path = "sync/life.rs"]
 mod life;
+#[path = "sync/reach.rs"]
+mod reach;
+#[path = "sync/shared.rs"]
+mod shared;
 #[path = "sync/signatures.rs"]
 mod signatures;
 #[path = "context/testbed.rs"]
@@ -80,6 +84,44 @@ fn what_left_the_repository_is_pruned_and_an_empty_path_prunes_nothing() {
 }
 
 #[test]
+fn what_takes_the_place_of_others_does_not_let_all_of_them_go_at_once() {
+    let Some(bed) = Bed::new("replaced") else { return };
+    let maps =
+        |names: std::ops::Range<u32>| names.map(|n| map(&format!("m{n}"), "1")).collect::<Vec<_>>().join("---\n");
+    bed.commit(&[("all.yaml", &maps(0..10))]);
+    bed.synced();
+    bed.commit(&[("all.yaml", &maps(10..34))]);
+    // The second time it is another process, which finds all of them in the inventory.
+    for _ in 0..2 {
+        bed.synced();
+        assert_eq!(bed.maps().len(), 34);
+        let waiting = bed.report()["waiting"][0]["reason"].as_str().unwrap().to_owned();
+        assert!(waiting.starts_with("10 of 10 objects are too many"), "{waiting}");
+    }
+    // Once none of the old ones is left to go, all that there is counts.
+    bed.commit(&[("all.yaml", &maps(0..34))]);
+    bed.synced();
+    bed.commit(&[("all.yaml", &maps(10..34))]);
+    bed.synced();
+    assert_eq!(bed.maps().len(), 24);
+}
+
+#[test]
+fn what_cannot_be_looked_into_prunes_nothing() {
+    let Some(bed) = Bed::new("link") else { return };
+    bed.commit(&[("a.yaml", &map("a", "1")), ("deep/b.yaml", &map("b", "1"))]);
+    bed.synced();
+    // The folder became a link to where its files are now.
+    fs::create_dir_all(bed.work().join("shared")).unwrap();
+    fs::write(bed.work().join("shared/b.yaml"), map("b", "1")).unwrap();
+    bed.commit_linked(&[("a.yaml", &map("a", "1"))], "deep", "../shared");
+    let output = bed.sync();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("staging/deep:1: a symbolic link"), "{}", text(&output.stderr));
+    assert_eq!(bed.maps(), ["a", "b"]);
+}
+
+#[test]
 fn an_inventory_from_before_there_were_shards_still_says_what_is_owned() {
     let Some(bed) = Bed::new("old") else { return };
     bed.commit(&[("a.yaml", &map("a", "1")), ("b.yaml", &map("b", "1"))]);
@@ -114,6 +156,32 @@ fn an_unchanged_pass_writes_nothing_and_drift_is_put_back() {
     let said = text(&bed.synced().stdout);
     assert!(said.contains("\"Corrected\""), "{said}");
     assert_eq!(bed.runtime.block_on(api.get("settings")).unwrap().data.unwrap()["key"], "1");
+}
+
+#[test]
+fn an_object_that_is_no_more_than_its_name_is_left_in_peace_and_pruned() {
+    let Some(bed) = Bed::new("bare") else { return };
+    bed.set("interval: 1h");
+    let bare = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: bare}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: bare}\n";
+    let commit = bed.commit(&[("a.yaml", &map("a", "1")), ("bare.yaml", bare)]);
+    let sync = bed.running();
+    bed.says(&commit, "healthy");
+    let before = bed.versions();
+    // Each change is heard, and makes a pass.
+    bed.meddle("a", "2");
+    bed::until("the pass", || (bed.value("a")? == "1").then_some(()));
+    drop(sync);
+    bed.synced();
+    let events = bed.events();
+    assert!(events.iter().all(|event| !event.contains("its fields")), "{events:?}");
+    let bare_of = |versions: Vec<String>| -> Vec<String> {
+        versions.into_iter().filter(|version| version.contains("\"bare\"")).collect()
+    };
+    assert_eq!(bare_of(bed.versions()), bare_of(before));
+    assert!(!bed.log().contains("bare\",\"decision\":\"Corrected"), "{}", bed.log());
+    bed.commit(&[("a.yaml", &map("a", "1"))]);
+    bed.synced();
+    assert_eq!(bed.maps(), ["a"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::{
     config::Manifests,
     git::{Prompts, Repository},
     sync::{self, Kinds, ObjectId, Settings},
+    values::EnvironmentName,
 };
 use kube::{
     Client,
@@ -22,8 +23,17 @@ pub struct Existing {
     live: Json,
 }
 
-/// The objects that the repository names, that stand in the cluster, and that the sync has never applied. The laptop's own
-/// git fetches, so that the user's credentials count.
+/// What stands in the cluster of what the repository names.
+#[derive(Debug)]
+pub struct Standing {
+    /// What no sync has ever applied, in order.
+    pub foreign: Vec<Existing>,
+    /// What the sync of another environment owns, as `Kind namespace/name` with that environment, in order.
+    pub claimed: Vec<(String, EnvironmentName)>,
+}
+
+/// The objects that the repository names, that stand in the cluster, and that are not this sync's. The laptop's own git
+/// fetches, so that the user's credentials count.
 ///
 /// # Errors
 /// A repository or a cluster that does not answer, and a commit without the path.
@@ -33,22 +43,25 @@ pub async fn existing(
     repository: &Repository,
     manifests: &Manifests,
     settings: &Settings,
-) -> Result<Vec<Existing>, Error> {
+) -> Result<Standing, Error> {
     let (_, desired) = super::fetched(repository, manifests, &settings.verify, Prompts::Allowed)?;
     let (wanted, _) = sync::resolve(desired.outlines(), settings, kinds);
     let objects = wanted.iter().map(|(object, outline)| (outline.api_version.as_str(), object));
     let places = sync::places(objects, kinds, |_| true);
-    let mut found: Vec<Existing> = sync::list(client, &places, |object| wanted.contains_key(object))
+    let claims = sync::claims(client, settings, |object| wanted.contains_key(object)).await?;
+    let mut foreign: Vec<Existing> = sync::list(client, &places, |object| wanted.contains_key(object))
         .await?
         .into_iter()
-        .filter(|(_, live)| !sync::Seen::of(live).ours)
+        .filter(|(object, live)| !sync::Seen::of(live).ours && !claims.contains_key(object))
         .filter_map(|(object, live)| {
             let api_version = wanted.get(&object)?.api_version.clone();
             Some(Existing { object, api_version, live })
         })
         .collect();
-    found.sort_by(|a, b| a.object.cmp(&b.object));
-    Ok(found)
+    foreign.sort_by(|a, b| a.object.cmp(&b.object));
+    let mut claimed: Vec<_> = claims.into_iter().map(|(object, other)| (object.to_string(), other)).collect();
+    claimed.sort();
+    Ok(Standing { foreign, claimed })
 }
 
 /// Makes the managed fields of an object ours. The object itself does not change.

@@ -14,7 +14,7 @@ mod run_now;
 mod secrets;
 mod uninstall;
 
-pub use adopt::{Existing, adopt, existing};
+pub use adopt::{Existing, Standing, adopt, existing};
 pub use ask::ask;
 pub use binary::{Platform, check_static};
 pub use credentials::{Credentials, Files, public_keys};
@@ -26,7 +26,7 @@ pub use run_now::run_now;
 pub use secrets::{expect_pull_secret, has_pull_secret, held_credentials, named_pull_secret, remove_pull_secret};
 pub use uninstall::{Removed, remove_old, uninstall};
 
-use crate::sync::NAMESPACE;
+use crate::{sync::NAMESPACE, values::EnvironmentName};
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -35,7 +35,7 @@ use miette::Diagnostic;
 use std::time::Duration;
 
 /// The label of everything that an installation made, with the environment's name.
-pub const ENVIRONMENT_LABEL: &str = "gitops-hooks.dev/environment";
+pub const ENVIRONMENT_LABEL: &str = crate::sync::ENVIRONMENT_LABEL;
 /// The label with the namespace that the environment runs in.
 pub const NAMESPACE_LABEL: &str = "gitops-hooks.dev/namespace";
 /// The name under which an installation owns fields.
@@ -114,6 +114,25 @@ pub enum Error {
         there: String,
         /// What this one would apply.
         here: String,
+    },
+
+    /// Another environment's sync owns what this one would apply.
+    #[error("the sync of {other} owns {object}, which {environment} has too{more}")]
+    #[diagnostic(
+        code(usage),
+        help(
+            "nothing was installed: give {environment} a `namespace` of its own in the configuration, or keep each object in one of the two environments; `gitops-hooks cluster uninstall {other}` lets go of all that {other} owns"
+        )
+    )]
+    Claimed {
+        /// The environment that was to be installed.
+        environment: EnvironmentName,
+        /// The first such object, as `Kind namespace/name`.
+        object: String,
+        /// The environment that owns it.
+        other: EnvironmentName,
+        /// `, and N more`, where there are more.
+        more: String,
     },
 
     /// The pod does not come up.

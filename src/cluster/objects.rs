@@ -126,7 +126,7 @@ pub fn objects(installation: &Installation) -> Result<Vec<Json>, Error> {
     let mut role = own(template!("role-own"), &name)?;
     role["rules"][0]["resourceNames"] = json!([sync::settings_name(environment)]);
     role["rules"][1]["resourceNames"] = json!(stored);
-    role["rules"][2]["resourceNames"] = json!([sync::lease_name(environment)]);
+    role["rules"][3]["resourceNames"] = json!([sync::lease_name(environment)]);
     all.push(role);
     all.push(binding(own(template!("role-binding"), &name)?, &name, &account));
 
@@ -307,6 +307,10 @@ mod tests {
         assert_eq!(binding["subjects"][0]["name"], "sync-staging");
         let own = find(&objects, "Role", sync::NAMESPACE)[0];
         assert_eq!(own["rules"][1]["verbs"], json!(["get", "patch"]));
+        let unnamed: Vec<_> =
+            own["rules"].as_array().unwrap().iter().filter(|r| r["resourceNames"].is_null()).collect();
+        assert_eq!(unnamed.len(), 1, "what is not by name: {unnamed:?}");
+        assert_eq!((&unnamed[0]["resources"], &unnamed[0]["verbs"]), (&json!(["configmaps"]), &json!(["list"])));
         // In the target namespace there is nothing else.
         let target = objects.iter().filter(|o| o["metadata"]["namespace"] == "shop").count();
         assert_eq!(target, 2);

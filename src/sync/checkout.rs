@@ -1,5 +1,5 @@
 //! What a commit holds for one environment, read from the object store without a checkout: the manifests below the path,
-//! and our own files beside them. Links are never followed, and counts, depths and sizes are bounded.
+//! and our own files beside them. Links and submodules are never followed, and counts, depths and sizes are bounded.
 
 use super::{
     Error,
@@ -16,6 +16,9 @@ const MAX_DEPTH: usize = 32;
 const MAX_FILES: usize = 20_000;
 const MAX_FILE_BYTES: usize = 8 << 20;
 const MAX_BYTES: usize = 128 << 20;
+const MAX_PROBLEMS: usize = 100;
+/// The mode of a symbolic link.
+const LINK: i32 = 0o120_000;
 
 /// What a delivery has rendered from the overlay or chart beside it.
 const RENDERED: &str = "rendered.yaml";
@@ -91,6 +94,9 @@ pub fn read(repository: &Repository, commit: &Oid, path: &RelativePath) -> Resul
     let mut walk = Walk { repository, odb, files: Vec::new(), problems: Vec::new(), bytes: 0 };
     // Beside what it was rendered from, it is all that runs.
     match tree.get_path(std::path::Path::new(&state_file(&RelativePath::root(), RENDERED))) {
+        Ok(rendered) if rendered.filemode() == LINK => {
+            walk.refuse(&state_file(path, RENDERED), "a symbolic link, which is not followed; deliver once more");
+        }
         Ok(rendered) => walk.blob(&rendered, state_file(path, RENDERED)).map_err(|error| failed(&error))?,
         Err(_) => walk.tree(&tree, path.as_str(), 0).map_err(|error| failed(&error))?,
     }
@@ -118,13 +124,25 @@ struct Walk<'r> {
 impl Walk<'_> {
     fn tree(&mut self, tree: &Tree<'_>, folder: &str, depth: usize) -> Result<(), git2::Error> {
         for entry in tree {
-            let Ok(name) = entry.name() else { continue };
             // `.gitops-hooks`, `.github` and their like hold YAML that is not for the cluster.
-            if name.starts_with('.') {
+            if entry.name_bytes().starts_with(b".") {
                 continue;
             }
-            let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+            let within = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+            let Ok(name) = std::str::from_utf8(entry.name_bytes()) else {
+                let path = within(&String::from_utf8_lossy(entry.name_bytes()));
+                self.refuse(&path, "its name is not UTF-8, so that it cannot be read; rename it");
+                continue;
+            };
+            let path = within(name);
+            // What is behind a link or in another repository may be what names an object, whatever it is called here.
             match entry.kind() {
+                _ if entry.filemode() == LINK => {
+                    self.refuse(&path, "a symbolic link, which is not followed; commit what it points at");
+                }
+                Some(ObjectType::Commit) => {
+                    self.refuse(&path, "a submodule, which is not fetched; commit its files here");
+                }
                 Some(ObjectType::Tree) if depth < MAX_DEPTH => {
                     let object = entry.to_object(self.repository)?;
                     if let Some(below) = object.as_tree() {
@@ -132,22 +150,23 @@ impl Walk<'_> {
                     }
                 }
                 Some(ObjectType::Tree) => {
-                    self.problems.push(Problem::file(&path, format!("folders nest deeper than {MAX_DEPTH}")));
+                    self.refuse(&path, format!("folders nest deeper than {MAX_DEPTH}"));
                 }
                 Some(ObjectType::Blob) if is_manifest(name) => self.blob(&entry, path)?,
-                // A submodule is another repository, which nobody gave us.
                 _ => {}
             }
         }
         Ok(())
     }
 
-    fn blob(&mut self, entry: &git2::TreeEntry<'_>, path: String) -> Result<(), git2::Error> {
-        const LINK: i32 = 0o120_000;
-        if entry.filemode() == LINK {
-            self.problems.push(Problem::file(&path, "a symbolic link, which is not followed; commit the file itself"));
-            return Ok(());
+    /// Notes what cannot be read, as far as anybody would read it: one is enough to forbid pruning.
+    fn refuse(&mut self, path: &str, message: impl Into<String>) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(Problem::file(path, message));
         }
+    }
+
+    fn blob(&mut self, entry: &git2::TreeEntry<'_>, path: String) -> Result<(), git2::Error> {
         // The header first: what is too large is not even read.
         let (size, _) = self.odb.read_header(entry.id())?;
         self.bytes += size;
@@ -161,9 +180,7 @@ impl Walk<'_> {
             None
         };
         match refused {
-            // One is enough to say it and to forbid pruning.
-            Some(message) if self.problems.len() < 100 => self.problems.push(Problem::file(&path, message)),
-            Some(_) => {}
+            Some(message) => self.refuse(&path, message),
             None => self.files.push(Leaf { path, blob: entry.id() }),
         }
         Ok(())
@@ -233,8 +250,30 @@ mod tests {
         let (_folder, repository, id) = commit(&[("a.yaml@", "/var/run/secrets/x"), ("secrets@", "/var/run/secrets")]);
         let checkout = read(&repository, &id, &RelativePath::root()).unwrap();
         assert!(checkout.files.is_empty());
-        assert_eq!(checkout.problems.len(), 1);
-        assert!(checkout.problems[0].message.contains("not followed"));
+        let told: Vec<_> = checkout.problems.iter().map(|it| (it.origin.file.as_str(), it.message.as_str())).collect();
+        assert_eq!(told.iter().map(|it| it.0).collect::<Vec<_>>(), ["a.yaml", "secrets"]);
+        assert!(told.iter().all(|it| it.1.contains("not followed")), "{told:?}");
+    }
+
+    #[test]
+    fn a_submodule_and_a_name_that_is_no_text_are_told() {
+        let (_folder, repository, _) = commit(&[("app.yaml", "a")]);
+        let empty = repository.treebuilder(None).unwrap().write().unwrap();
+        let blob = repository.blob(b"a").unwrap();
+        let mut builder = repository.treebuilder(None).unwrap();
+        builder.insert("module", git2::Oid::from_str(&"1".repeat(40)).unwrap(), 0o160_000).unwrap();
+        builder.insert(".module", git2::Oid::from_str(&"1".repeat(40)).unwrap(), 0o160_000).unwrap();
+        builder.insert(b"caf\xe9.yaml".as_slice(), blob, 0o100_644).unwrap();
+        builder.insert(b"d\xe9".as_slice(), empty, 0o040_000).unwrap();
+        builder.insert(b".\xe9".as_slice(), blob, 0o100_644).unwrap();
+        let tree = repository.find_tree(builder.write().unwrap()).unwrap();
+        let who = git2::Signature::now("t", "t@example.com").unwrap();
+        let id = repository.commit(None, &who, &who, "m", &tree, &[]).unwrap();
+        let checkout = read(&repository, &id.to_string().parse().unwrap(), &RelativePath::root()).unwrap();
+        let told: Vec<_> = checkout.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[0].contains("name is not UTF-8") && told[1].contains("name is not UTF-8"), "{told:?}");
+        assert!(told[2].starts_with("module:1: a submodule"), "{told:?}");
     }
 
     #[test]

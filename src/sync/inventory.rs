@@ -31,6 +31,8 @@ pub struct Inventory {
     shards: u8,
     /// The shards that say something else than what is kept.
     dirty: BTreeSet<u8>,
+    /// How many objects there were before more were announced than are settled.
+    before: Option<usize>,
 }
 
 /// An entry as it is kept: API version, kind, namespace, name, uid, manifest, answer.
@@ -71,8 +73,34 @@ impl Inventory {
         self.objects.is_empty()
     }
 
+    /// Whether another list says the same of the same objects.
+    #[must_use]
+    pub fn has_the_objects_of(&self, other: &Self) -> bool {
+        self.objects == other.objects
+    }
+
+    /// How many objects were owned before what came and has yet to take the place of others: what a deletion is measured by.
+    #[must_use]
+    pub fn before(&self) -> usize {
+        self.before.unwrap_or(self.objects.len())
+    }
+
+    /// The same as it is kept; none where nothing has come since all was settled.
+    #[must_use]
+    pub const fn unsettled(&self) -> Option<usize> {
+        self.before
+    }
+
+    /// Notes that nothing is left to be pruned: what is owned now is what the next deletion is measured by.
+    pub fn settle(&mut self) {
+        if self.before.take().is_some() {
+            self.dirty.insert(0);
+        }
+    }
+
     /// Adds what is about to be applied, keeping what is known of what was there.
     pub fn announce<'o>(&mut self, about: impl IntoIterator<Item = (&'o ObjectId, &'o str)>) {
+        let before = self.objects.len();
         for (object, api_version) in about {
             let known = self.objects.get(object).is_some_and(|applied| applied.api_version == api_version);
             if !known {
@@ -80,6 +108,10 @@ impl Inventory {
                 api_version.clone_into(&mut applied.api_version);
                 self.touch(object);
             }
+        }
+        if self.objects.len() > before && self.before.is_none() {
+            self.before = Some(before);
+            self.dirty.insert(0);
         }
         self.grow();
     }
@@ -155,10 +187,10 @@ impl Inventory {
         serde_json::to_string(&within.map(entry).collect::<Vec<_>>()).unwrap_or_default()
     }
 
-    /// An inventory of which nothing is known yet but how many shards hold it.
+    /// An inventory of which nothing is known yet but how many shards hold it, and what is [unsettled](Self::unsettled).
     #[must_use]
-    pub fn of_shards(shards: u8) -> Self {
-        Self { shards, ..Self::default() }
+    pub fn of_shards(shards: u8, before: Option<usize>) -> Self {
+        Self { shards, before, ..Self::default() }
     }
 
     /// Reads the list of a program from before there were shards. What was applied is not known from it, so all of it is
@@ -219,7 +251,7 @@ mod tests {
     }
 
     fn kept(inventory: &Inventory) -> Inventory {
-        let mut read = Inventory::of_shards(inventory.shards());
+        let mut read = Inventory::of_shards(inventory.shards(), inventory.unsettled());
         for shard in 0..inventory.shards() {
             read.take_shard(&inventory.shard(shard)).unwrap();
         }
@@ -234,6 +266,25 @@ mod tests {
         inventory.announce([(&id("a"), "v1"), (&id("b"), "v1")]);
         assert_eq!(inventory.get(&id("a")).unwrap().manifest, Some(print));
         assert_eq!(inventory.surplus(|object| *object == id("a")), [id("b")]);
+    }
+
+    #[test]
+    fn what_was_owned_before_is_known_until_all_is_settled() {
+        let mut inventory = of((0..10).map(|n| format!("old{n}")));
+        assert_eq!(inventory.before(), 0);
+        inventory.settle();
+        assert_eq!(inventory.before(), 10);
+        let new: Vec<ObjectId> = (0..24).map(|n| id(&format!("new{n}"))).collect();
+        inventory.announce(new[..12].iter().map(|id| (id, "v1")));
+        inventory.announce(new.iter().map(|id| (id, "v1")));
+        assert_eq!((inventory.len(), inventory.before(), kept(&inventory).before()), (34, 10, 10));
+        inventory.written();
+        inventory.settle();
+        assert_eq!((inventory.before(), inventory.unwritten()), (34, vec![0]));
+        inventory.written();
+        inventory.settle();
+        inventory.announce([(&new[0], "v1")]);
+        assert!(inventory.unwritten().is_empty(), "nothing came");
     }
 
     #[test]

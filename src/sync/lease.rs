@@ -16,8 +16,6 @@ use std::time::{Duration, Instant};
 const TURN: Duration = Duration::from_secs(15);
 /// How old it may be before it is renewed.
 const RENEWAL: Duration = Duration::from_secs(5);
-/// When its holder stops writing: well before another may begin.
-const END: Duration = Duration::from_secs(10);
 /// How far two clocks may be apart. A turn that ended longer ago than that is over on any of them.
 const SKEW: SignedDuration = SignedDuration::from_secs(60);
 
@@ -54,11 +52,6 @@ impl Lease {
         let me = std::env::var(super::report::POD).unwrap_or_else(|_| format!("{}-{}", host(), std::process::id()));
         let api = Api::namespaced(client, NAMESPACE);
         Self { api, name: lease_name(&settings.environment), me, renewed: None, theirs: None }
-    }
-
-    /// Whether a write may begin now.
-    pub(super) fn holds(&self) -> bool {
-        self.renewed.is_some_and(|renewed| renewed.elapsed() < END)
     }
 
     /// Takes or keeps the turn, where it can be had.

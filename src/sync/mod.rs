@@ -5,6 +5,7 @@
 mod apply;
 mod cache;
 mod checkout;
+mod claims;
 mod decode;
 mod desired;
 mod drift;
@@ -40,6 +41,7 @@ mod write;
 
 pub use cache::Seen;
 pub use checkout::{Checkout, Leaf, read as read_commit};
+pub use claims::{Claims, claims, says as claimed};
 pub use decode::{Decoded, File, decode};
 pub use desired::{Desired, Outline};
 pub(crate) use fingerprint::hex;
@@ -68,6 +70,9 @@ pub const NAMESPACE: &str = "gitops-hooks-system";
 
 /// The name under which we own fields (server-side apply).
 pub const FIELD_MANAGER: &str = "gitops-hooks";
+
+/// The label that says which environment an object of an installation belongs to.
+pub const ENVIRONMENT_LABEL: &str = "gitops-hooks.dev/environment";
 
 /// What can go wrong on the way from the repository to the cluster.
 #[derive(Debug, thiserror::Error, Diagnostic)]

@@ -271,7 +271,9 @@ impl Sync {
     fn places_that_matter(&self, wanted: &Wanted) -> Vec<Place> {
         let of_wanted = wanted.iter().map(|(object, outline)| (outline.api_version.as_str(), object));
         let of_owned = self.inventory.iter().map(|(object, applied)| (applied.api_version.as_str(), object));
-        kinds::places(of_wanted.chain(of_owned), &self.kinds, |kind| self.settings.may_write(kind))
+        // What it owns of a wider reach than it has now, it may not even look at.
+        let within = of_wanted.chain(of_owned).filter(|(_, object)| self.settings.reaches(object));
+        kinds::places(within, &self.kinds, |kind| self.settings.may_write(kind))
     }
 
     /// Says so where the branch no longer has the commit that was applied before: whoever rewrote it may not know that it is

@@ -157,10 +157,12 @@ pub fn owns(applied: &Applied, seen: &Seen) -> bool {
 }
 
 /// Whether our fields are no longer what the server answered. Replicas that an autoscaler took are its own; of an object
-/// that was read in another version than it was applied in nothing can be said.
+/// that was read in another version than it was applied in nothing can be said. A manifest that says no more than a name has
+/// no field to drift, and the server keeps no entry of ours.
 fn has_drifted(applied: &Applied, seen: &Seen) -> bool {
     match (applied.answer, seen.answer) {
-        (_, None) => !seen.ours,
+        (None, None) => false,
+        (Some(_), None) => !seen.ours,
         (None, Some(_)) => true,
         (Some(then), Some(now)) => then.fields != now.fields || (then.replicas != now.replicas && !seen.scaled),
     }
@@ -330,6 +332,17 @@ mod tests {
         assert_eq!(one(&wanted, &known, Some(overwritten)).0, Verdict::Correct, "every field of ours was taken");
         // Deleted and made again by somebody else: no longer ours, whatever the inventory says.
         assert_eq!(one(&wanted, &known, Some(live("kubectl", 2))).0, Verdict::Refuse);
+    }
+
+    #[test]
+    fn what_has_no_field_of_ours_is_known_by_its_uid_and_never_drifts() {
+        let wanted = wanted();
+        let mut bare = live(FIELD_MANAGER, 2);
+        bare["metadata"].as_object_mut().unwrap().remove("managedFields");
+        let known = owned(&wanted, &bare);
+        assert_eq!(one(&wanted, &known, Some(bare.clone())).0, Verdict::Unchanged);
+        bare["metadata"]["uid"] = "another".into();
+        assert_eq!(one(&wanted, &known, Some(bare)).0, Verdict::Refuse);
     }
 
     #[test]

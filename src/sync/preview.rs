@@ -4,6 +4,7 @@ use super::{
     Error, Settings,
     cache::{PRUNE, Seen},
     checkout::Checkout,
+    claims,
     desired::Desired,
     kinds::{self, Kinds},
     listing,
@@ -100,25 +101,31 @@ pub async fn preview(
     let (wanted, refused) = plan::resolve(desired.outlines(), settings, kinds);
     let of_wanted = wanted.iter().map(|(object, outline)| (outline.api_version.as_str(), object));
     let of_owned = inventory.iter().map(|(object, applied)| (applied.api_version.as_str(), object));
-    let places = kinds::places(of_wanted.chain(of_owned), kinds, |kind| settings.may_write(kind));
+    let within = of_wanted.chain(of_owned).filter(|(_, object)| settings.reaches(object));
+    let places = kinds::places(within, kinds, |kind| settings.may_write(kind));
     let matters = |object: &ObjectId| wanted.contains_key(object) || inventory.get(object).is_some();
     let live = listing::list(client, &places, matters).await?;
     let seen: HashMap<ObjectId, Seen> = live.into_iter().map(|(object, live)| (object, Seen::of(&live))).collect();
 
+    let claims = claims::claims(client, settings, matters).await?;
+
     let mut acts: Vec<Foreseen> = desired.problems().chain(&refused).map(Foreseen::from).collect();
     let mut unchanged = 0;
     for (object, verdict, reason) in plan::plan(&wanted, &inventory, |object| seen.get(object)) {
+        let claimed = claims.get(object);
         let act = match verdict {
             Verdict::Unchanged => {
                 unchanged += 1;
                 continue;
             }
+            _ if claimed.is_some() => Act::Refuse,
             Verdict::Create => Act::Create,
             Verdict::Change => Act::Change,
             Verdict::Correct => Act::Correct,
             Verdict::Adopt => Act::Adopt,
             Verdict::Refuse => Act::Refuse,
         };
+        let reason = claimed.map_or(reason, claims::says);
         let origin = wanted.get(object).map(|outline| outline.origin.to_string());
         acts.push(Foreseen { act, object: Some(object.to_string()), origin, reason });
     }
@@ -131,7 +138,10 @@ pub async fn preview(
         }
         let (act, reason) = match fate {
             _ if seen.keep => (Act::Wait, format!("it stays, because it carries {PRUNE}: never")),
-            Fate::Delete => (Act::Prune, "no manifest names it any more".to_owned()),
+            Fate::Delete => match claims.get(&object) {
+                Some(other) => (Act::Wait, format!("it stays, because {}", claims::says(other))),
+                None => (Act::Prune, "no manifest names it any more".to_owned()),
+            },
             Fate::Wait(reason) => (Act::Wait, reason),
         };
         acts.push(Foreseen { act, object: Some(object.to_string()), origin: None, reason });

@@ -9,7 +9,7 @@ pub(super) const PRECIOUS: &[&str] =
     &["Namespace", "PersistentVolumeClaim", "PersistentVolume", "CustomResourceDefinition"];
 /// Fewer or equal are never a catastrophe.
 const BUDGET_OBJECTS: usize = 5;
-/// More than this share of the inventory may be one.
+/// More than this share of what was owned before may be one.
 const BUDGET_PERCENT: usize = 30;
 
 /// The file beside the manifests, in `.gitops-hooks/`, whose lines name objects that may be pruned although the budget holds
@@ -59,7 +59,9 @@ pub enum Fate {
 pub fn plan(owned: &Inventory, wanted: &Wanted, approval: &Approval, footing: Footing) -> Vec<(ObjectId, Fate)> {
     let surplus = owned.surplus(|object| wanted.contains_key(object));
     let unapproved = surplus.iter().filter(|object| !approval.covers(object)).count();
-    let many = unapproved > BUDGET_OBJECTS && unapproved * 100 > owned.len() * BUDGET_PERCENT;
+    // What the same commit brings makes the deletion no smaller.
+    let all = owned.before();
+    let many = unapproved > BUDGET_OBJECTS && unapproved * 100 > all * BUDGET_PERCENT;
     let fate = |object: &ObjectId| {
         let approve = || {
             let folder = super::object::STATE_FOLDER;
@@ -74,7 +76,6 @@ pub fn plan(owned: &Inventory, wanted: &Wanted, approval: &Approval, footing: Fo
         } else if PRECIOUS.contains(&object.kind.as_str()) {
             Fate::Wait(format!("a {} is not pruned without approval; {}", object.kind, approve()))
         } else if many {
-            let all = owned.len();
             Fate::Wait(format!("{unapproved} of {all} objects are too many to prune at once; {}", approve()))
         } else {
             Fate::Delete
@@ -100,6 +101,7 @@ mod tests {
     fn owned(objects: &[ObjectId]) -> Inventory {
         let mut inventory = Inventory::default();
         inventory.announce(objects.iter().map(|object| (object, "v1")));
+        inventory.settle();
         inventory
     }
 
@@ -149,6 +151,19 @@ mod tests {
         let few = many(6);
         let kept = these(&few[..1]);
         assert_eq!(deleted(&plan(&owned(&few), &kept, &Approval::default(), Footing::Sound)), 5, "not more than five");
+    }
+
+    #[test]
+    fn what_takes_the_place_of_others_makes_their_deletion_no_smaller() {
+        let (all, old) = (many(34), many(10));
+        let mut inventory = owned(&old);
+        inventory.announce(all.iter().map(|object| (object, "v1")));
+        let fates = plan(&inventory, &these(&all[10..]), &Approval::default(), Footing::Sound);
+        assert_eq!(deleted(&fates), 0);
+        assert!(matches!(&fates[0].1, Fate::Wait(reason) if reason.starts_with("10 of 10 objects are too many")));
+        inventory.settle();
+        let fates = plan(&inventory, &these(&all[10..]), &Approval::default(), Footing::Sound);
+        assert_eq!(deleted(&fates), 10, "once all of them are owned");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use super::{
     Error,
     kinds::{Kind, Reach, Resource},
+    object::ObjectId,
 };
 use crate::values::{EnvironmentName, RelativePath, RemoteUrl, Span};
 use serde::{Deserialize, Serialize};
@@ -192,6 +193,12 @@ impl Settings {
             return Err(invalid(format!("branch: {:?} is no branch name", settings.branch)));
         }
         Ok(())
+    }
+
+    /// Whether an object is where its rights reach.
+    #[must_use]
+    pub fn reaches(&self, object: &ObjectId) -> bool {
+        self.reach == Reach::Cluster || object.namespace.as_ref().is_none_or(|namespace| *namespace == self.namespace)
     }
 
     /// Whether its rights let it write a kind.

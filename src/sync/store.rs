@@ -14,7 +14,8 @@ use kube::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-const INVENTORY: &str = "inventory.json";
+/// The key of a shard's text.
+pub(super) const INVENTORY: &str = "inventory.json";
 
 /// The names of the `ConfigMap`s that hold an environment's inventory.
 #[must_use]
@@ -22,12 +23,19 @@ pub fn inventory_names(environment: &EnvironmentName) -> Vec<String> {
     (0..MAX_SHARDS).map(|shard| shard_name(environment, shard)).collect()
 }
 
+const PREFIX: &str = "gitops-hooks-inventory-";
+
 /// No environment's name has a dot, so that no two can have one shard.
 fn shard_name(environment: &EnvironmentName, shard: u8) -> String {
     match shard {
-        0 => format!("gitops-hooks-inventory-{environment}"),
-        _ => format!("gitops-hooks-inventory-{environment}.{shard}"),
+        0 => format!("{PREFIX}{environment}"),
+        _ => format!("{PREFIX}{environment}.{shard}"),
     }
+}
+
+/// The environment whose inventory a `ConfigMap` of this name has a shard of.
+pub(super) fn environment_of(name: &str) -> Option<EnvironmentName> {
+    name.strip_prefix(PREFIX)?.split('.').next()?.parse().ok()
 }
 
 /// The text under a key; `None` where it is not there.
@@ -60,6 +68,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
+    /// That of these settings.
     pub(super) fn of(settings: &Settings) -> Self {
         let (path, namespace) = (settings.path.as_str().to_owned(), settings.namespace.clone());
         Self { url: settings.url.shown(), path, namespace }
@@ -72,6 +81,9 @@ struct Head {
     origin: Origin,
     #[serde(default)]
     shards: u8,
+    /// How many objects were owned before others came, in the first shard and until that is settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<usize>,
     /// All of it, where a program from before there were shards wrote it.
     #[serde(default, skip_serializing)]
     objects: Option<String>,
@@ -97,7 +109,7 @@ pub(super) async fn inventory(client: &Client, settings: &Settings) -> Result<In
         let name = shard_name(&settings.environment, 0);
         return Inventory::of_old(old).map_err(|error| unreadable(&name, &error));
     }
-    let mut inventory = Inventory::of_shards(first.0.shards.clamp(1, MAX_SHARDS));
+    let mut inventory = Inventory::of_shards(first.0.shards.clamp(1, MAX_SHARDS), first.0.before);
     let others = (1..inventory.shards()).map(|shard| read_shard(client, settings, shard));
     let others = futures_util::future::try_join_all(others).await?;
     for (shard, kept) in (0..).zip([Some(first)].into_iter().chain(others)) {
@@ -109,14 +121,41 @@ pub(super) async fn inventory(client: &Client, settings: &Settings) -> Result<In
     Ok(inventory)
 }
 
+/// What a shard's text says: what it was made from, and its objects.
+///
+/// # Errors
+/// Text that is no shard; `name` is that of its `ConfigMap`.
+pub(super) fn parse(name: &str, text: &str) -> Result<(Origin, Inventory), Error> {
+    let (head, objects) = text.split_once('\n').unwrap_or((text, ""));
+    let head: Head = serde_json::from_str(head).map_err(|error| unreadable(name, &error))?;
+    let read = match &head.objects {
+        Some(old) => Inventory::of_old(old),
+        None => {
+            let mut inventory = Inventory::default();
+            inventory.take_shard(objects).map(|()| inventory)
+        }
+    };
+    Ok((head.origin, read.map_err(|error| unreadable(name, &error))?))
+}
+
+/// A shard's text.
+///
+/// # Errors
+/// A head that is no JSON, which cannot be.
+pub(super) fn text(settings: &Settings, inventory: &Inventory, shard: u8) -> Result<String, Error> {
+    let before = inventory.unsettled().filter(|_| shard == 0);
+    let head = Head { origin: Origin::of(settings), shards: inventory.shards(), before, objects: None };
+    let head =
+        serde_json::to_string(&head).map_err(|error| unreadable(&shard_name(&settings.environment, shard), &error))?;
+    Ok(format!("{head}\n{}", inventory.shard(shard)))
+}
+
 /// Keeps what changed of the inventory, and gives the number of writes.
 pub(super) async fn keep(client: &Client, settings: &Settings, inventory: &mut Inventory) -> Result<usize, Error> {
     let unwritten = inventory.unwritten();
     for shard in &unwritten {
         let name = shard_name(&settings.environment, *shard);
-        let head = Head { origin: Origin::of(settings), shards: inventory.shards(), objects: None };
-        let head = serde_json::to_string(&head).map_err(|error| unreadable(&name, &error))?;
-        write(client, &name, INVENTORY, format!("{head}\n{}", inventory.shard(*shard))).await?;
+        write(client, &name, INVENTORY, text(settings, inventory, *shard)?).await?;
     }
     inventory.written();
     Ok(unwritten.len())

@@ -6,6 +6,7 @@ use super::{
     Error,
     apply::{self, Condemned, Deleted, Force, Order, Refusal, Replicas, Way},
     cache::{PRUNE, Seen},
+    claims::{self, Claims},
     desired::{Outline, RECREATE, placed},
     drift::{self, Fights},
     events::{Tone, Word},
@@ -62,12 +63,17 @@ struct Intent {
 }
 
 impl Sync {
-    /// Whether this pod may write now; if not, the findings say whose turn it is. After another's turn the inventory is
-    /// read anew.
+    /// Whether this pod may write now; if not, the findings say why, and nothing more is begun in this pass.
     async fn may_write(&mut self, findings: &mut Findings) -> Result<bool, Error> {
         if findings.halted.is_some() || self.is_suspended(findings) {
             return Ok(false);
         }
+        self.has_turn(findings).await
+    }
+
+    /// Whether this pod has the turn, taken or renewed. After another's turn the inventory is read anew, and what was planned on
+    /// an older one is not done.
+    async fn has_turn(&mut self, findings: &mut Findings) -> Result<bool, Error> {
         match self.lease.take().await? {
             Turn::Ours => Ok(true),
             Turn::OursAfter(other) => {
@@ -77,8 +83,15 @@ impl Sync {
                 } else {
                     self.voice.line("lease", &[("decision", "take"), ("from", &other)]);
                 }
-                self.inventory = store::inventory(&self.client, &self.settings).await?;
-                Ok(true)
+                let kept = store::inventory(&self.client, &self.settings).await?;
+                let is_known = kept.has_the_objects_of(&self.inventory);
+                self.inventory = kept;
+                if !is_known {
+                    findings.halted =
+                        Some("another pod acted for this environment; what it did is looked at".to_owned());
+                    self.watches.changed.notify_one();
+                }
+                Ok(is_known)
             }
             Turn::Theirs(other) => {
                 let reason = format!("the pod {other} acts for this environment");
@@ -198,6 +211,7 @@ impl Sync {
 
     pub(super) async fn apply(&mut self, revision: &Revision, findings: &mut Findings) -> Result<(), Error> {
         let mut intents = self.intents(revision, findings).await;
+        self.leave_to_others(&mut intents, findings).await?;
         if intents.is_empty() || !self.may_write(findings).await? {
             // What waits for another's turn is not yet there.
             findings.progressing |= !intents.is_empty();
@@ -206,8 +220,13 @@ impl Sync {
         if self.inventory.is_empty() {
             self.expect_namespace().await?;
         }
+        let anew = intents.keys().any(|object| self.inventory.get(object).is_none());
         self.inventory.announce(intents.iter().map(|(object, intent)| (object, intent.outline.api_version.as_str())));
         self.keep_inventory().await?;
+        if anew {
+            // Once more, now that ours is written: of two that begin at the same time one at least sees the other.
+            self.leave_to_others(&mut intents, findings).await?;
+        }
         let orders = self.orders(&intents);
         let repository = fetch::copy(&self.settings)?;
         // Held apart, so that each answer may be taken in while the next writes are under way.
@@ -217,9 +236,13 @@ impl Sync {
             Way { client: &client, kinds: &kinds, desired: &revision.desired, repository: &repository, stop: &stop };
         let mut answers = std::pin::pin!(apply::apply(&way, orders));
         let mut words = Vec::new();
-        let mut unkept = 0;
+        let (mut unkept, mut is_ours) = (0, true);
         while let Some((object, result)) = answers.next().await {
             self.metrics.wrote("apply");
+            is_ours = self.has_turn(findings).await?;
+            if !is_ours {
+                break;
+            }
             let Some(intent) = intents.remove(&object) else { continue };
             match result {
                 Ok(live) => words.extend(self.applied(revision, &object, &intent, &live)),
@@ -230,22 +253,49 @@ impl Sync {
                 unkept = 0;
                 self.keep_inventory().await?;
             }
-            if let Turn::Theirs(_) = self.lease.take().await?
-                && !self.lease.holds()
-            {
-                self.voice.line("lease", &[("decision", "stop"), ("reason", "another pod has the turn")]);
-                findings.progressing = true;
-                break;
-            }
             // What was sent is done all the same, and its answers are taken in.
             if !stop.load(Ordering::Relaxed) && self.is_suspended(findings) {
                 stop.store(true, Ordering::Relaxed);
             }
         }
+        if is_ours {
+            self.settle(revision);
+            self.keep_inventory().await?;
+        }
         for said in words {
             self.told(&said).await;
         }
-        self.keep_inventory().await
+        Ok(())
+    }
+
+    /// Refuses what another environment's sync owns. Where that cannot be told, what we have applied before is ours.
+    async fn leave_to_others(
+        &mut self,
+        intents: &mut HashMap<ObjectId, Intent>,
+        findings: &mut Findings,
+    ) -> Result<(), Error> {
+        if intents.is_empty() || findings.halted.is_some() {
+            return Ok(());
+        }
+        let is_applied = |object: &ObjectId| self.inventory.get(object).is_some_and(|it| it.manifest.is_some());
+        let asked = claims::claims(&self.client, &self.settings, |object| intents.contains_key(object)).await;
+        let refused: Vec<(ObjectId, String)> = match asked {
+            Ok(claims) => claims.into_iter().map(|(object, other)| (object, claims::says(&other))).collect(),
+            Err(error @ Error::Stored { .. }) => {
+                let unknown = intents.keys().filter(|object| !is_applied(object));
+                unknown.map(|object| (object.clone(), format!("whose it is cannot be told: {error}"))).collect()
+            }
+            Err(error) => return Err(error),
+        };
+        for (object, reason) in refused {
+            let Some(intent) = intents.remove(&object) else { continue };
+            if self.inventory.get(&object).is_some_and(|it| it.manifest.is_none() && it.uid.is_empty()) {
+                self.inventory.remove(&object);
+            }
+            self.warn("plan", &object, "Refused", &format!("{}: {reason}", intent.outline.origin)).await;
+            self.failed(&object, &intent, reason, findings);
+        }
+        Ok(())
     }
 
     fn orders(&self, intents: &HashMap<ObjectId, Intent>) -> Vec<Order> {
@@ -326,6 +376,11 @@ impl Sync {
             }
         }
         self.warn("apply", object, "Failed", &format!("{}: {reason}", intent.outline.origin)).await;
+        self.failed(object, intent, reason, findings);
+    }
+
+    /// Notes that an object could not be applied, and when that is worth another try.
+    fn failed(&mut self, object: &ObjectId, intent: &Intent, reason: String, findings: &mut Findings) {
         findings.refuse(object, &intent.outline.origin, &reason);
         let count = self.failures.get(object).map_or(0, |failure| failure.count) + 1;
         // From two seconds to about four minutes.
@@ -366,15 +421,22 @@ impl Sync {
         let waits = |(object, fate): &(ObjectId, Fate)| {
             (!well || !steady || matches!(fate, Fate::Wait(_))) && self.is_there_to_prune(object)
         };
+        let is_unkept = !self.inventory.unwritten().is_empty();
+        let is_unsettled = fates.is_empty() && self.inventory.unsettled().is_some();
         // What waits costs no turn.
-        if !fates.iter().all(waits) && !self.may_write(findings).await? {
+        if (is_unkept || is_unsettled || !fates.iter().all(waits)) && !self.may_write(findings).await? {
             return Ok(());
         }
+        let claims = self.claims_on_doomed(&mut fates, well && steady).await?;
         for (object, fate) in fates {
             let Some(applied) = self.inventory.get(&object).cloned() else { continue };
-            if self.kinds.find_served(&applied.api_version, &object).is_none() {
+            let Some(kind) = self.kinds.find_served(&applied.api_version, &object) else {
                 // A definition takes its objects with it.
                 self.inventory.remove(&object);
+                continue;
+            };
+            if !self.settings.reaches(&object) || !self.settings.may_write(kind) {
+                self.release(&object, "its rights no longer reach so far; it stays as it is, and nobody prunes it");
                 continue;
             }
             let seen = self.watches.cache().get(&object).cloned();
@@ -384,9 +446,11 @@ impl Sync {
                 continue;
             };
             if seen.keep {
-                let name = object.to_string();
-                self.voice.line("prune", &[("object", &name), ("decision", "Released"), ("reason", PRUNE)]);
-                self.inventory.remove(&object);
+                self.release(&object, PRUNE);
+                continue;
+            }
+            if let Some(other) = claims.get(&object) {
+                self.release(&object, &claims::says(other));
                 continue;
             }
             let reason = match (fate, &seen.going) {
@@ -401,6 +465,7 @@ impl Sync {
                 }
                 (Fate::Delete, None) => match self.what_needs(&object).await {
                     Some(left) => format!("{left} and perhaps more would go with it; it is pruned once none is left"),
+                    None if !self.may_write(findings).await? => return Ok(()),
                     None => match self.delete(revision, &object, &applied, &seen).await {
                         Ok(Deleted::Gone) => continue,
                         Ok(Deleted::Going) => "it is being deleted".to_owned(),
@@ -411,7 +476,43 @@ impl Sync {
             self.voice.line_once("prune", &object.to_string(), &reason);
             findings.waiting.push(Note::on(&object, &reason));
         }
+        self.settle(revision);
+        if self.inventory.unwritten().is_empty() || !self.may_write(findings).await? {
+            return Ok(());
+        }
         self.keep_inventory().await
+    }
+
+    /// What is owned now is what the next deletion is measured by, once nothing is left of this one.
+    fn settle(&mut self, revision: &Revision) {
+        if self.inventory.surplus(|object| revision.wanted.contains_key(object)).is_empty() {
+            self.inventory.settle();
+        }
+    }
+
+    /// Whoever else owns what is about to be deleted. Where that cannot be told, it waits.
+    async fn claims_on_doomed(&self, fates: &mut [(ObjectId, Fate)], now: bool) -> Result<Claims, Error> {
+        let doomed = fates.iter().filter(|(_, fate)| now && *fate == Fate::Delete);
+        let doomed: HashSet<&ObjectId> = doomed.map(|(object, _)| object).collect();
+        if doomed.is_empty() {
+            return Ok(Claims::new());
+        }
+        match claims::claims(&self.client, &self.settings, |object| doomed.contains(object)).await {
+            Err(error @ Error::Stored { .. }) => {
+                for (_, fate) in fates.iter_mut().filter(|(_, fate)| *fate == Fate::Delete) {
+                    *fate = Fate::Wait(format!("whether another environment has it cannot be told: {error}"));
+                }
+                Ok(Claims::new())
+            }
+            claims => claims,
+        }
+    }
+
+    /// Owns an object no longer, which stays as it is.
+    fn release(&mut self, object: &ObjectId, reason: &str) {
+        let name = object.to_string();
+        self.voice.line("prune", &[("object", &name), ("decision", "Released"), ("reason", reason)]);
+        self.inventory.remove(object);
     }
 
     /// Whether an object that no manifest names is there, ours, and not to be kept.

@@ -7,6 +7,7 @@ use k8s_openapi::api::{
     batch::v1::CronJob,
     core::v1::{ConfigMap, Pod},
 };
+use kube::api::DeleteParams;
 
 #[test]
 fn begun_by_the_clock_it_looks_once_and_ends_and_may_be_begun_by_hand() {
@@ -105,7 +106,8 @@ fn the_whole_cluster_is_in_reach_only_where_that_was_asked_for_and_said() {
     let commit = bed.commit(&[("map.yaml", &map("settings", "2")), ("role.yaml", &role)]);
     bed.nudge(name);
     bed.healthy(name, &commit);
-    let commit = bed.commit(&[("map.yaml", &map("settings", "3"))]);
+    let far = map(name, "1").replace("metadata: {", "metadata: {namespace: default, ");
+    let commit = bed.commit(&[("map.yaml", &map("settings", "3")), ("far.yaml", &far)]);
     bed.nudge(name);
     bed.healthy(name, &commit);
 
@@ -116,4 +118,29 @@ fn the_whole_cluster_is_in_reach_only_where_that_was_asked_for_and_said() {
     bed.installed(name, &["--reset"]);
     assert!(bed.may("patch", "apps", "deployments", name) && !bed.may("patch", "apps", "deployments", "kube-system"));
     assert!(!bed.may("get", "", "secrets", name) && !bed.may("escalate", rbac, "clusterroles", ""));
+
+    // What it may not even look at any more stays, and is in nobody's way.
+    let commit = bed.commit(&[("map.yaml", &map("settings", "4"))]);
+    bed.nudge(name);
+    bed.healthy(name, &commit);
+    assert_eq!((value(&bed.map(name, "settings")), value(&bed.map("default", name))), ("4", "1"));
+    let deleted = bed.api::<ConfigMap>("default");
+    bed.runtime.block_on(deleted.delete(name, &DeleteParams::default())).unwrap();
+}
+
+#[test]
+fn an_environment_that_would_take_anothers_objects_over_is_not_installed() {
+    let Some(bed) = Bed::new("claimed", "REGISTRY", &["second"]) else { return };
+    let (first, second) = (&bed.name, &bed.environments[1]);
+    let commit = bed.commit(&[("map.yaml", &map("settings", "1"))]);
+    bed.begin(first, &[]);
+    bed.healthy(first, &commit);
+    let config = bed.context.read(".gitops-hooks.yaml");
+    let shared = config.replace(&format!("\"namespace\":\"{second}\""), &format!("\"namespace\":\"{first}\""));
+    assert_ne!(shared, config);
+    bed.context.write(".gitops-hooks.yaml", &shared);
+    let done = bed.install(second, &["--pod-of", first]);
+    assert_eq!(done.code, Some(2), "{}{}", done.stdout, done.stderr);
+    assert!(done.stderr.contains(&format!("the sync of {first} owns ConfigMap {first}/settings")), "{}", done.stderr);
+    assert!(bed.own::<ConfigMap>(second).is_empty());
 }

@@ -131,6 +131,15 @@ impl Bed {
 
     /// Commits these files as all that `staging` holds, and pushes.
     pub fn commit(&self, files: &[(&str, &str)]) -> String {
+        self.commit_with(files, |_| {})
+    }
+
+    /// The same with a symbolic link in it.
+    pub fn commit_linked(&self, files: &[(&str, &str)], link: &str, to: &str) -> String {
+        self.commit_with(files, |staging| std::os::unix::fs::symlink(to, staging.join(link)).unwrap())
+    }
+
+    fn commit_with(&self, files: &[(&str, &str)], more: impl FnOnce(&Path)) -> String {
         let staging = self.work().join("staging");
         let _ = fs::remove_dir_all(&staging);
         fs::create_dir_all(&staging).unwrap();
@@ -140,6 +149,7 @@ impl Bed {
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, text).unwrap();
         }
+        more(&staging);
         git(&self.work(), &["add", "-A"]);
         git(&self.work(), &["commit", "-q", "--allow-empty", "-m", "change"]);
         git(&self.work(), &["push", "-q", "--force", self.bare.to_str().unwrap(), "main"]);

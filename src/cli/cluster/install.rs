@@ -3,7 +3,7 @@
 
 use super::image::{self, Source, Wish};
 use crate::{
-    cluster::{self, Credentials, Files, ImagePull, Installation},
+    cluster::{self, Credentials, Files, ImagePull, Installation, Standing},
     config::{Config, Environment},
     git,
     sync::{self, Kinds, Reach, Settings},
@@ -308,6 +308,19 @@ async fn adoption(
             return Err(error.into());
         }
     };
+    let Standing { foreign: found, claimed } = found;
+    if let Some((object, other)) = claimed.first() {
+        let more = if claimed.len() > 1 { format!(", and {} more", claimed.len() - 1) } else { String::new() };
+        let environment = &settings.environment;
+        // One that is there already leaves them alone, and may be installed anew for another reason.
+        if cluster::settings(client, environment).await?.is_none() {
+            task.end(&Outcome::Failed(format!("the sync of {other} owns some of it")));
+            let (environment, object, other) = (environment.clone(), object.clone(), other.clone());
+            return Err(cluster::Error::Claimed { environment, object, other, more }.into());
+        }
+        let left = format!("The sync of {other} owns {object}{more}: {environment} leaves them alone.");
+        progress.line(&paint(&left, Tone::Warn));
+    }
     if found.is_empty() {
         task.end(&Outcome::Done("nothing that the repository has too".to_owned()));
         return Ok(());
