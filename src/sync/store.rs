@@ -128,12 +128,11 @@ pub(super) async fn inventory(client: &Client, settings: &Settings) -> Result<In
 pub(super) fn parse(name: &str, text: &str) -> Result<(Origin, Inventory), Error> {
     let (head, objects) = text.split_once('\n').unwrap_or((text, ""));
     let head: Head = serde_json::from_str(head).map_err(|error| unreadable(name, &error))?;
-    let read = match &head.objects {
-        Some(old) => Inventory::of_old(old),
-        None => {
-            let mut inventory = Inventory::default();
-            inventory.take_shard(objects).map(|()| inventory)
-        }
+    let read = if let Some(old) = &head.objects {
+        Inventory::of_old(old)
+    } else {
+        let mut inventory = Inventory::default();
+        inventory.take_shard(objects).map(|()| inventory)
     };
     Ok((head.origin, read.map_err(|error| unreadable(name, &error))?))
 }

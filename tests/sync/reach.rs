@@ -30,8 +30,8 @@ impl<'b> Wider<'b> {
             let object = serde_json::from_value(json!({ "metadata": { "name": wider.namespace } })).unwrap();
             api.create(&made, &object).await.unwrap();
             for namespace in [&bed.name, SYSTEM] {
-                let rules = json!([{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["*"] }]);
-                let role = json!({ "metadata": { "name": bed.name }, "rules": rules });
+                let every = json!([{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["*"] }]);
+                let role = json!({ "metadata": { "name": bed.name }, "rules": every });
                 let roles: Api<Role> = Api::namespaced(bed.client.clone(), namespace);
                 roles.create(&made, &serde_json::from_value(role).unwrap()).await.unwrap();
                 let binding = json!({ "metadata": { "name": bed.name },
