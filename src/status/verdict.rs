@@ -50,6 +50,9 @@ impl Verdict {
         if report.phase == Phase::Unreachable {
             return Self::Stuck(reason(report, "the sync cannot reach the manifest repository"));
         }
+        if report.not_taken.as_ref() == Some(&delivery.tip) {
+            return Self::Stuck(reason(report, "the sync does not take the newest manifests"));
+        }
         // Other paths of the repository may have moved its tip on: what counts is whether the delivery is in what was read.
         if report.manifest_commit.as_ref() != Some(&delivery.tip) {
             return Self::Moving("the sync has not read the newest manifests yet".to_owned());
@@ -112,6 +115,16 @@ mod tests {
         let failed = Waiting { since, stopped: Some("delivery waits: no route".to_owned()) };
         let verdict = Verdict::of(Some(&failed), &Ok(Some(delivery('a'))), &Ok(Some(report("healthy", 'a'))));
         assert_eq!(verdict, Verdict::Stuck("delivery waits: no route".to_owned()));
+    }
+
+    #[test]
+    fn a_commit_that_the_sync_does_not_take_waits_for_somebody() {
+        let mut unsigned = report("failed", 'a');
+        unsigned.not_taken = Some("b".repeat(40).parse().unwrap());
+        unsigned.message = Some("commit bbb is not applied: it is not signed".to_owned());
+        let told = |tip| Verdict::of(None, &Ok(Some(delivery(tip))), &Ok(Some(unsigned.clone())));
+        assert_eq!(told('b'), Verdict::Stuck("commit bbb is not applied: it is not signed".to_owned()));
+        assert!(!told('c').is_settled(), "what comes after it may be taken");
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub(super) struct Sync {
     pub(super) report: Option<Report>,
     /// What is in the way of the whole: the repository does not answer, or holds no such folder.
     pub(super) trouble: Option<(Phase, String)>,
+    /// The newest commit of the branch, where it cannot be taken.
+    pub(super) not_taken: Option<Oid>,
     /// Why somebody asked to change nothing.
     pub(super) suspended: Option<String>,
     /// What people ask for by now.
@@ -115,6 +117,7 @@ impl Sync {
             revision: None,
             report,
             trouble: None,
+            not_taken: None,
             suspended,
             asked,
             _listener: listener,
@@ -457,6 +460,7 @@ impl Sync {
             report.phase = *phase;
             report.message = Some(report::shorten(message));
         }
+        report.not_taken.clone_from(&self.not_taken);
         let commit = report.manifest_commit.as_ref().map(Oid::as_str);
         self.metrics.found(counts, report.phase.as_str(), commit);
         if self.report.as_ref().map(|earlier| earlier.phase) != Some(report.phase) {

@@ -88,6 +88,10 @@ pub struct Report {
     /// When that was committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_time: Option<Timestamp>,
+    /// The newest commit of the branch, where it is not taken and the one before stays: not signed, without the path. `message`
+    /// says why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_taken: Option<Oid>,
     /// What was delivered with that commit: for each image the source commit, from the state file.
     #[serde(default)]
     pub sources: BTreeMap<ImageName, DeliveredImage>,
@@ -202,6 +206,7 @@ impl Report {
             phase: Phase::Syncing,
             since: Timestamp::now(),
             manifest_commit: None,
+            not_taken: None,
             manifest_time: None,
             sources: BTreeMap::new(),
             message: None,

@@ -135,9 +135,14 @@ fn count(sync: &Sync, polled: &Result<Oid, Error>, began: Instant) {
 
 /// Takes what a poll brought: a new commit, the one that is known, or trouble.
 async fn take(sync: &mut Sync, polled: Result<Oid, Error>) -> Result<(), Error> {
+    sync.not_taken = None;
     let taken = match polled {
         Ok(commit) if sync.revision.as_ref().is_some_and(|revision| revision.commit == commit) => Ok(()),
-        Ok(commit) => sync.take(&commit).await,
+        Ok(commit) => {
+            let taken = sync.take(&commit).await;
+            sync.not_taken = taken.is_err().then_some(commit);
+            taken
+        }
         Err(error) => Err(error),
     };
     sync.trouble = taken.as_ref().err().map(|error| (phase_of(error), error.to_string()));

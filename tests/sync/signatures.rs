@@ -38,10 +38,11 @@ fn only_commits_that_a_given_key_has_signed_are_applied() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("which is not among the given keys") && said.contains("SHA256:"), "{said}");
     git(&bed.work(), &["config", "commit.gpgSign", "false"]);
-    bed.commit(&[("a.yaml", &map("a", "4"))]);
+    let unsigned = bed.commit(&[("a.yaml", &map("a", "4"))]);
     let said = text(&bed.sync().stderr);
     assert!(said.contains("it is not signed"), "{said}");
     assert_eq!(bed.value("a").unwrap(), "2");
     let report = bed.report();
     assert_eq!((&report["phase"], &report["manifest_commit"]), (&"failed".into(), &good));
+    assert_eq!(report["not_taken"], unsigned);
 }
