@@ -55,6 +55,10 @@ impl<'b> Widgets<'b> {
         widget.data["spec"]["size"].as_u64()
     }
 
+    fn uid(&self, name: &str) -> Option<String> {
+        self.bed.runtime.block_on(self.api().get_opt(name)).ok()??.metadata.uid
+    }
+
     fn is_defined(&self) -> bool {
         self.bed.runtime.block_on(self.definitions().get_opt(&self.name())).unwrap().is_some()
     }
@@ -93,9 +97,10 @@ fn a_definition_and_its_object_come_in_one_commit_and_are_told_by_their_conditio
     bed.says(&commit, "healthy");
 
     // Taken away by somebody else, with all objects of it: both come back.
+    let before = widgets.uid("one").unwrap();
     bed.runtime.block_on(widgets.definitions().delete(&widgets.name(), &DeleteParams::default())).unwrap();
-    until("the widget to be gone", || widgets.size("one").is_none().then_some(()));
-    until("the widget to be back", || widgets.size("one"));
+    until("another widget in its place", || widgets.uid("one").filter(|uid| *uid != before));
+    assert_eq!(widgets.size("one"), Some(1));
     bed.says(&commit, "healthy");
     drop(sync);
     bed.synced();
