@@ -35,7 +35,10 @@ fn begun_by_the_clock_it_looks_once_and_ends_and_may_be_begun_by_hand() {
     assert!(said.contains("says: failed"), "{said}");
 
     let commit = bed.commit(&[("map.yaml", &map("settings", "3"))]);
-    bed.installed(name, &[]);
+    let said = bed.installed(name, &[]);
+    assert!(said.contains("Kept from before: --cron \"0 0 1 1 *\""), "{said}");
+    assert_eq!((bed.own::<CronJob>(name).len(), bed.own::<Deployment>(name).len()), (1, 0));
+    bed.installed(name, &["--interval", "15s"]);
     bed.healthy(name, &commit);
     assert_eq!((bed.own::<CronJob>(name).len(), bed.own::<Deployment>(name).len()), (0, 1));
 }
