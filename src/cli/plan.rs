@@ -51,7 +51,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         let manifests = &environment.manifests;
         // What is owned is kept for the address that the pod uses, which may be another than the laptop's.
         let settings = match cluster::settings(&client, &arguments.environment).await? {
-            Some(settings) => settings,
+            Some(there) => {
+                let (namespace, path) = (environment.namespace.as_str().to_owned(), (*manifests.path).clone());
+                cluster::is_same(&there, &Settings { namespace, path, ..there.clone() })?;
+                there
+            }
             None => Settings {
                 path: (*manifests.path).clone(),
                 ..Settings::in_pod(
@@ -94,5 +98,6 @@ fn show(preview: &Preview) {
         }
         crate::ui::say!("{table}");
     }
-    crate::ui::say!("{} objects stay as they are", preview.unchanged);
+    let unchanged = preview.unchanged;
+    crate::ui::say!("{unchanged} {} as they are", if unchanged == 1 { "object stays" } else { "objects stay" });
 }

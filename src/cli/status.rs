@@ -27,11 +27,23 @@ pub(super) struct Arguments {
 
 /// Something waits for somebody.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("{environment}: {why}")]
-#[diagnostic(code(check), help("mend what it says; `gitops-hooks deliver` tries a delivery again"))]
+#[error("{environment} is stuck, as said above")]
+#[diagnostic(code(check), help("{next}"))]
 struct Stuck {
     environment: String,
-    why: String,
+    next: &'static str,
+}
+
+impl Stuck {
+    fn of(trace: &Trace) -> Option<Self> {
+        let Verdict::Stuck(_) = trace.verdict else { return None };
+        let is_refused = matches!(&trace.cluster, Ok(Some(report)) if !report.refused.is_empty());
+        let next = match (&trace.outbox, is_refused) {
+            (None, true) => "mend it in the manifest repository and push: the sync takes it up by itself",
+            _ => "mend what it says; `gitops-hooks deliver` tries a delivery again",
+        };
+        Some(Self { environment: trace.environment.to_string(), next })
+    }
 }
 
 /// How often a follower looks again.
@@ -99,11 +111,7 @@ async fn follow(repository: &Repository, config: &config::Config, client: &Resul
         tokio::time::sleep(INTERVAL).await;
     };
     interrupt.die();
-    let stuck = status.environments.into_iter().find_map(|trace| match trace.verdict {
-        Verdict::Stuck(why) => Some(Stuck { environment: trace.environment.to_string(), why }),
-        _ => None,
-    });
-    stuck.map_or(Ok(()), |stuck| Err(stuck.into()))
+    status.environments.iter().find_map(Stuck::of).map_or(Ok(()), |stuck| Err(stuck.into()))
 }
 
 /// How many rows of the terminal a text takes: a long line goes on in the next.

@@ -5,7 +5,7 @@ use super::Error;
 use crate::{
     config::Manifests,
     git::{Prompts, Repository},
-    sync::{self, Kinds, ObjectId, Settings},
+    sync::{self, Desired, Kinds, ObjectId, Settings},
     values::EnvironmentName,
 };
 use kube::{
@@ -44,7 +44,8 @@ pub async fn existing(
     manifests: &Manifests,
     settings: &Settings,
 ) -> Result<Standing, Error> {
-    let (_, desired) = super::fetched(repository, manifests, &settings.verify, Prompts::Allowed)?;
+    let (bare, checkout) = super::fetched(repository, manifests, &settings.verify, Prompts::Allowed)?;
+    let desired = Desired::read(&bare, &checkout, &Desired::default())?;
     let (wanted, _) = sync::resolve(desired.outlines(), settings, kinds);
     let objects = wanted.iter().map(|(object, outline)| (outline.api_version.as_str(), object));
     let places = sync::places(objects, kinds, |_| true);

@@ -5,7 +5,7 @@ use super::Error;
 use crate::{
     config::Manifests,
     git::{Mirror, Prompts, Repository},
-    sync::{self, Checkout, Desired, Kinds, Preview, Settings},
+    sync::{self, Checkout, Preview, Settings},
 };
 use kube::Client;
 
@@ -18,18 +18,17 @@ pub fn fetched(
     manifests: &Manifests,
     signers: &[String],
     prompts: Prompts,
-) -> Result<(Checkout, Desired), Error> {
+) -> Result<(git2::Repository, Checkout), Error> {
     let mirror = Mirror::open(repository, &manifests.url, prompts)?;
     let commit = mirror.fetch(manifests.branch.as_str())?;
     let unreadable = |error: git2::Error| sync::Error::Repository { reason: error.message().to_owned() };
     let bare = git2::Repository::open(mirror.repository().git_dir()).map_err(unreadable)?;
     sync::expect_signed(&bare, &commit, signers)?;
     let checkout = sync::read_commit(&bare, &commit, &manifests.path)?;
-    let desired = Desired::read(&bare, &checkout, &Desired::default())?;
-    Ok((checkout, desired))
+    Ok((bare, checkout))
 }
 
-/// What would be done with it. Of an environment that is not installed yet nothing is owned.
+/// What would be done with it, asked of the API server too (server-side dry run). Of an environment that is not installed yet nothing is owned.
 ///
 /// # Errors
 /// As [`fetched`], and a cluster that does not answer.
@@ -40,7 +39,6 @@ pub async fn foresee(
     settings: &Settings,
     prompts: Prompts,
 ) -> Result<Preview, Error> {
-    let (checkout, desired) = fetched(repository, manifests, &settings.verify, prompts)?;
-    let kinds = Kinds::discover(client).await?;
-    Ok(sync::preview(client, settings, &kinds, &checkout, &desired).await?)
+    let (bare, checkout) = fetched(repository, manifests, &settings.verify, prompts)?;
+    Ok(sync::rehearse(client, settings, &bare, &checkout).await?)
 }

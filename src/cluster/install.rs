@@ -86,14 +86,22 @@ pub async fn api_ports(client: &Client) -> Result<Vec<u16>, Error> {
 /// # Errors
 /// [`Error::Taken`], and a cluster that does not answer.
 pub async fn expect_same(client: &Client, settings: &Settings) -> Result<(), Error> {
-    let Some(there) = self::settings(client, &settings.environment).await? else { return Ok(()) };
+    let there = self::settings(client, &settings.environment).await?;
+    there.map_or(Ok(()), |there| is_same(&there, settings))
+}
+
+/// Whether what is there applies the same folder of the same repository into the same namespace.
+///
+/// # Errors
+/// [`Error::Taken`].
+pub fn is_same(there: &Settings, settings: &Settings) -> Result<(), Error> {
     let told = |settings: &Settings| {
         format!("{} of {} into the namespace {}", settings.path, settings.url.shown(), settings.namespace)
     };
-    if told(&there) == told(settings) {
+    if told(there) == told(settings) {
         return Ok(());
     }
-    Err(Error::Taken { environment: settings.environment.to_string(), there: told(&there), here: told(settings) })
+    Err(Error::Taken { environment: settings.environment.to_string(), there: told(there), here: told(settings) })
 }
 
 /// Waits until a namespace of ours that is on its way out is gone, and tells `waiting` before: nothing can be made in it.

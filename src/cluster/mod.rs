@@ -20,7 +20,7 @@ pub use binary::{Platform, check_static};
 pub use credentials::{Credentials, Files, public_keys};
 pub use foresee::{fetched, foresee};
 pub use guests::{guests, host, seat};
-pub use install::{USUAL_PORTS, api_ports, apply, expect_namespace, expect_same, settings, settle, wait};
+pub use install::{USUAL_PORTS, api_ports, apply, expect_namespace, expect_same, is_same, settings, settle, wait};
 pub use objects::{ImagePull, Installation, objects};
 pub use run_now::run_now;
 pub use secrets::{expect_pull_secret, has_pull_secret, held_credentials, named_pull_secret, remove_pull_secret};

@@ -16,7 +16,10 @@ pub enum Refusal {
 
     /// Text that is no YAML.
     #[error("{file}:{position}: this file names an image to deliver but is no YAML: {message}")]
-    #[diagnostic(code(config), help("mend the file in the manifest repository"))]
+    #[diagnostic(
+        code(config),
+        help("mend the file in the manifest repository and push; then `gitops-hooks deliver` goes on")
+    )]
     NotYaml {
         /// Its path.
         file: String,

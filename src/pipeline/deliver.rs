@@ -113,6 +113,9 @@ pub(super) fn ended(wish: &Wish<'_>, result: Result<Delivery, delivery::Error>) 
     let result = result.map_err(Error::from);
     match &result {
         Ok(delivery @ Delivery::Held { .. }) => task.end(&Outcome::Skipped(told(delivery))),
+        Ok(Delivery::Unchanged) if matches!(wish.act, Act::Release) => {
+            task.end(&Outcome::Done("it was not held".to_owned()));
+        }
         Ok(delivery) => task.end(&Outcome::Done(told(delivery))),
         Err(error) if matches!(wish.act, Act::Follow { .. }) => waits(task, error),
         Err(error) => task.fail(&in_full(error), next(error).as_deref()),

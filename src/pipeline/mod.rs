@@ -35,7 +35,10 @@ pub use push::push;
 pub use react::react;
 pub use wanted::Wanted;
 
-use crate::{check, config, deliver as delivery, git, hook, image, ui, values::HookName};
+use crate::{
+    check, config, deliver as delivery, git, hook, image, ui,
+    values::{EnvironmentName, HookName},
+};
 use miette::Diagnostic;
 use std::{path::Path, time::Duration};
 
@@ -160,10 +163,12 @@ pub enum Error {
 
     /// An environment that the configuration does not have.
     #[error("there is no environment {name:?} in the configuration")]
-    #[diagnostic(code(usage), help("environments are listed under `environments` in .gitops-hooks.yaml"))]
+    #[diagnostic(code(usage), help("known here: {known}"))]
     NoEnvironment {
         /// The name.
         name: String,
+        /// Those that it has, with commas.
+        known: String,
     },
 
     /// An environment that nothing is delivered to unasked.
@@ -300,6 +305,13 @@ pub enum Error {
 impl Error {
     fn file(path: &Path, source: std::io::Error) -> Self {
         Self::File { path: path.display().to_string(), source }
+    }
+
+    fn no_environment(name: &EnvironmentName, config: Option<&config::Config>) -> Self {
+        let known: Vec<&str> =
+            config.iter().flat_map(|config| config.environments.keys()).map(EnvironmentName::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        Self::NoEnvironment { name: name.to_string(), known }
     }
 }
 

@@ -195,7 +195,7 @@ fn trusted(pipeline: &Pipeline<'_>) -> Result<Config, Error> {
 }
 
 fn target<'c>(config: &'c Config, name: &EnvironmentName) -> Result<Target<'c>, Error> {
-    Target::of(config, name, Switch::Refused).ok_or_else(|| Error::NoEnvironment { name: name.to_string() })
+    Target::of(config, name, Switch::Refused).ok_or_else(|| Error::no_environment(name, Some(config)))
 }
 
 /// What the sync of an environment says.

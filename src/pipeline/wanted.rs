@@ -85,7 +85,7 @@ impl Found {
     ) -> Result<(), Error> {
         let known = |config: &Config| {
             let environment = config.environments.get(name);
-            let environment = environment.ok_or_else(|| Error::NoEnvironment { name: name.to_string() })?;
+            let environment = environment.ok_or_else(|| Error::no_environment(name, Some(config)))?;
             match (&environment.branch, &environment.promote) {
                 (Some(branch), _) => Ok((**branch).clone()),
                 (None, from) => {
@@ -102,7 +102,7 @@ impl Found {
                 let branch = known(config)?;
                 tip(pipeline, &branch).ok_or(Error::NoUpstream { branch })?
             }
-            (None, None) => return Err(Error::NoEnvironment { name: name.to_string() }),
+            (None, None) => return Err(Error::no_environment(name, None)),
         };
         if !self.configs.contains_key(&tip) {
             let config = configuration(pipeline.repository, &tip, Whose::Everybodys)?;

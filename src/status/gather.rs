@@ -54,7 +54,12 @@ pub async fn gather_in(
             Ok((delivery, review)) => (Ok(delivery), review),
             Err(error) => (Err(error), None),
         };
-        let cluster = report(cluster, name).await;
+        let cluster = report(cluster, name).await.and_then(|report| {
+            let manifests = &environment.manifests;
+            let other =
+                report.as_ref().and_then(|it| it.of_another(environment.namespace.as_str(), manifests.path.as_str()));
+            other.map_or(Ok(report), Err)
+        });
         let id = commit.as_ref().map(|commit| &commit.id);
         let failed = note.and_then(|note| note.failed_checks.as_ref()).is_some_and(|failed| Some(failed) == id);
         let checks = if failed { Checks::Failed } else { checks(repository, config, id, &delivery, environment) };

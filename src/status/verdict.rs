@@ -38,13 +38,19 @@ impl Verdict {
         }
         let delivery = match delivery {
             Ok(Some(delivery)) => delivery,
-            Ok(None) => return Self::Stuck("nothing was delivered yet".to_owned()),
+            Ok(None) => {
+                return Self::Stuck("nothing was delivered yet: `git push` does, or `gitops-hooks deliver`".to_owned());
+            }
             Err(Unanswered::NoPlace(why)) => return Self::Stuck(why.clone()),
             Err(Unanswered::Unread(why)) => return Self::Unknown(why.clone()),
         };
         let report = match cluster {
             Ok(Some(report)) => report,
-            Ok(None) => return Self::Unknown("no sync reports from this cluster".to_owned()),
+            Ok(None) => {
+                return Self::Unknown(
+                    "no sync reports from this cluster: `gitops-hooks cluster install` puts one there".to_owned(),
+                );
+            }
             Err(error) => return Self::Unknown(error.clone()),
         };
         if report.phase == Phase::Unreachable {
@@ -70,12 +76,16 @@ impl Verdict {
 
 /// The report's own words for what is wrong.
 fn reason(report: &Report, otherwise: &str) -> String {
-    let note = report.refused.iter().chain(&report.unhealthy).next();
-    match (&report.message, note) {
+    let mut notes = report.refused.iter().chain(&report.unhealthy);
+    match (&report.message, notes.next()) {
         (Some(message), _) => message.clone(),
         (None, Some(note)) => {
-            let object = note.object.as_deref().or(note.origin.as_deref()).unwrap_or_default();
-            format!("{object}: {}", note.reason)
+            let place: Vec<&str> = [&note.origin, &note.object].into_iter().flatten().map(String::as_str).collect();
+            let more = match notes.count() {
+                0 => String::new(),
+                more => format!(" (and {more} more)"),
+            };
+            format!("{}: {}{more}", place.join(": "), note.reason)
         }
         (None, None) => otherwise.to_owned(),
     }

@@ -232,6 +232,22 @@ impl Report {
         self
     }
 
+    /// What it is made from, where that is no folder or namespace of this laptop's configuration: a sync of the same name that
+    /// somebody else installed. The address may differ, since a pod may reach the repository by another.
+    #[must_use]
+    pub fn of_another(&self, namespace: &str, path: &str) -> Option<String> {
+        let folder = self.origin.as_ref().filter(|origin| origin.path() != path);
+        if self.namespace == namespace && folder.is_none() {
+            return None;
+        }
+        let what = self.origin.as_ref().map_or("its manifests".to_owned(), Origin::shown);
+        let name = &self.environment;
+        Some(format!(
+            "the cluster has a sync called {name} that applies {what} into the namespace {}; give this environment another name",
+            self.namespace
+        ))
+    }
+
     /// Whether it speaks of what these settings follow.
     pub(super) fn is_of(&self, settings: &Settings) -> bool {
         self.origin.as_ref().map_or(self.namespace == settings.namespace, |origin| *origin == Origin::of(settings))

@@ -68,6 +68,15 @@ pub(super) struct Origin {
 }
 
 impl Origin {
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The folder and the repository, for people.
+    pub(super) fn shown(&self) -> String {
+        format!("{} of {}", self.path, self.url)
+    }
+
     /// That of these settings.
     pub(super) fn of(settings: &Settings) -> Self {
         let (path, namespace) = (settings.path.as_str().to_owned(), settings.namespace.clone());

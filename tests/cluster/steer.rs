@@ -63,4 +63,16 @@ fn the_plan_tells_what_the_sync_then_does_and_suspended_it_does_nothing() {
     let told = plan(&bed);
     assert_eq!(told.code, Some(1), "{}", told.stdout);
     assert!(told.stdout.contains("refuse") && told.stdout.contains("a.yaml:1"), "{}", told.stdout);
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: bad}\nspec: {ports: [{port: 99999}]}\n";
+    bed.commit(&[("a.yaml", &map("a", "2")), ("bad.yaml", service)]);
+    let told = plan(&bed);
+    assert!(told.code == Some(1) && told.stdout.contains("99999"), "the server is asked: {}", told.stdout);
+
+    // A sync of this name that applies something else is somebody else's.
+    let text = bed.context.read(".gitops-hooks.yaml");
+    let other = text.replace(&format!("\"namespace\":\"{name}\""), "\"namespace\":\"default\"");
+    assert_ne!(text, other);
+    bed.context.write(".gitops-hooks.yaml", &other);
+    let told = plan(&bed);
+    assert!(told.code == Some(2) && told.stderr.contains("already, which applies"), "{}", told.stderr);
 }
