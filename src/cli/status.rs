@@ -27,22 +27,25 @@ pub(super) struct Arguments {
 
 /// Something waits for somebody.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("{environment} is stuck, as said above")]
+#[error("{environment}: {why}")]
 #[diagnostic(code(check), help("{next}"))]
 struct Stuck {
     environment: String,
+    why: String,
     next: &'static str,
 }
 
 impl Stuck {
-    fn of(trace: &Trace) -> Option<Self> {
-        let Verdict::Stuck(_) = trace.verdict else { return None };
+    /// Where the table stays in place the reason stands right above.
+    fn of(trace: &Trace, in_place: bool) -> Option<Self> {
+        let Verdict::Stuck(why) = &trace.verdict else { return None };
+        let why = if in_place { "stuck, as said above".to_owned() } else { why.clone() };
         let is_refused = matches!(&trace.cluster, Ok(Some(report)) if !report.refused.is_empty());
         let next = match (&trace.outbox, is_refused) {
             (None, true) => "mend it in the manifest repository and push: the sync takes it up by itself",
             _ => "mend what it says; `gitops-hooks deliver` tries a delivery again",
         };
-        Some(Self { environment: trace.environment.to_string(), next })
+        Some(Self { environment: trace.environment.to_string(), why, next })
     }
 }
 
@@ -111,7 +114,7 @@ async fn follow(repository: &Repository, config: &config::Config, client: &Resul
         tokio::time::sleep(INTERVAL).await;
     };
     interrupt.die();
-    status.environments.iter().find_map(Stuck::of).map_or(Ok(()), |stuck| Err(stuck.into()))
+    status.environments.iter().find_map(|trace| Stuck::of(trace, in_place)).map_or(Ok(()), |stuck| Err(stuck.into()))
 }
 
 /// How many rows of the terminal a text takes: a long line goes on in the next.
