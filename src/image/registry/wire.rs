@@ -282,12 +282,14 @@ impl Wire {
 
 /// What is wrong with the certificate that was shown, where it is that.
 fn untrusted(error: &reqwest::Error) -> Option<String> {
-    let all = std::iter::successors(error.source(), |error| (*error).source());
-    let below = all.map(|error| match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-        Some(inner) => inner as &(dyn std::error::Error + 'static),
-        None => error,
+    // The source of an `io::Error` is not the error that it holds, but that one's.
+    let all = std::iter::successors(error.source(), |error| {
+        match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(held) => Some(held as &(dyn std::error::Error + 'static)),
+            None => (*error).source(),
+        }
     });
-    below.filter_map(|error| error.downcast_ref()).find_map(|error| match error {
+    all.filter_map(|error| error.downcast_ref()).find_map(|error| match error {
         rustls::Error::InvalidCertificate(why) => Some(why.to_string()),
         _ => None,
     })
