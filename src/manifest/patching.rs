@@ -79,6 +79,17 @@ impl<'p, 'f> Patching<'p, 'f> {
 
     fn apart(&mut self, found: &Found<'_, '_>, apart: &Apart<'_, '_>, marks: &Marks<'_, '_>) -> Result<(), Refusal> {
         let written = apart.repository();
+        // The version stands elsewhere in the entry: a whole reference here would be no repository any more.
+        if let Some(mark) = marks.get(&apart.name.place.start).filter(|mark| mark.part == Part::Reference) {
+            let (position, image) = (Position::of(self.text, apart.name.place.start), mark.image.clone());
+            return Err(Refusal::NoPart {
+                file: self.file.path.to_owned(),
+                position,
+                value: written,
+                what: mark.part.word(),
+                image,
+            });
+        }
         let Ok(repository) = written.parse::<Repository>() else {
             // An address under `repository` is a chart's or a git repository's.
             return if written.contains("://") { Ok(()) } else { self.foreign(apart.name, written) };
@@ -87,11 +98,6 @@ impl<'p, 'f> Patching<'p, 'f> {
         let start = found.spot.place().start;
         let position = Position::of(self.text, start);
         let file = self.file.path.to_owned();
-        // The version stands elsewhere in the entry: a whole reference here would be no repository any more.
-        if let Some(mark) = marks.get(&apart.name.place.start).filter(|mark| mark.part == Part::Reference) {
-            let (position, image) = (Position::of(self.text, apart.name.place.start), mark.image.clone());
-            return Err(Refusal::NoPart { file, position, value: written, what: mark.part.word(), image });
-        }
         let Some(wanted) = self.claim(&repository, &found.spot, &old, marks)? else {
             return self.replaced(apart, &repository, position, marks);
         };
