@@ -79,27 +79,26 @@ impl<'p, 'f> Patching<'p, 'f> {
 
     fn apart(&mut self, found: &Found<'_, '_>, apart: &Apart<'_, '_>, marks: &Marks<'_, '_>) -> Result<(), Refusal> {
         let written = apart.repository();
-        // The version stands elsewhere in the entry: a whole reference here would be no repository any more.
-        if let Some(mark) = marks.get(&apart.name.place.start).filter(|mark| mark.part == Part::Reference) {
-            let (position, image) = (Position::of(self.text, apart.name.place.start), mark.image.clone());
-            return Err(Refusal::NoPart {
-                file: self.file.path.to_owned(),
-                position,
-                value: written,
-                what: mark.part.word(),
-                image,
-            });
-        }
-        let Ok(repository) = written.parse::<Repository>() else {
-            // An address under `repository` is a chart's or a git repository's.
-            return if written.contains("://") { Ok(()) } else { self.foreign(apart.name, written) };
-        };
         let old = apart.value();
-        let start = found.spot.place().start;
-        let position = Position::of(self.text, start);
         let file = self.file.path.to_owned();
-        let Some(wanted) = self.claim(&repository, &found.spot, &old, marks)? else {
-            return self.replaced(apart, &repository, position, marks);
+        let mark = marks.get(&apart.name.place.start);
+        // The version stands elsewhere in the entry: a whole reference here would be no repository any more.
+        if let Some(mark) = mark.filter(|mark| mark.part == Part::Reference) {
+            let (position, image) = (Position::of(self.text, apart.name.place.start), mark.image.clone());
+            return Err(Refusal::NoPart { file, position, value: written, what: mark.part.word(), image });
+        }
+        let position = Position::of(self.text, found.spot.place().start);
+        // Whatever stands there now, the mark says whose the entry is.
+        let marked = mark.filter(|mark| mark.part == Part::Name).and_then(|mark| self.images.wanted(&mark.image));
+        let wanted = match (written.parse::<Repository>(), marked) {
+            (Ok(repository), _) => match self.claim(&repository, &found.spot, &old, marks)?.or(marked) {
+                Some(wanted) => wanted,
+                None => return self.replaced(apart, &repository, position, marks),
+            },
+            (Err(_), Some(wanted)) => wanted,
+            // An address under `repository` is a chart's or a git repository's.
+            (Err(_), None) if written.contains("://") => return Ok(()),
+            (Err(_), None) => return self.foreign(apart.name, written),
         };
         let unproven = || Refusal::Unproven { file: file.clone(), position, value: old.clone() };
         let (Some(tag), Some(digest)) = (&wanted.reference.tag, &wanted.reference.digest) else {
@@ -123,6 +122,7 @@ impl<'p, 'f> Patching<'p, 'f> {
             return Err(Refusal::NoVersion { file, position, image: wanted.image.clone(), key });
         }
         let shown = apart.tag.map(|_| tag.clone());
+        let repository = wanted.reference.repository.clone();
         let mut new = ImageRef { repository, tag: shown, digest: Some(digest.clone()) };
         if apart.tool == Tool::Helm && apart.digest.is_none() && pinned.is_none() {
             new.digest = None;
