@@ -3,12 +3,15 @@
 
 use super::{
     Error,
-    decode::{File, is_manifest},
+    decode::File,
     object::{Problem, state_file},
     prune::{APPROVAL_FILE, Approval},
     report::Delivered,
 };
-use crate::values::{Oid, RelativePath};
+use crate::{
+    manifest,
+    values::{Oid, RelativePath},
+};
 use git2::{ObjectType, Repository, Tree};
 use jiff::Timestamp;
 
@@ -152,7 +155,7 @@ impl Walk<'_> {
                 Some(ObjectType::Tree) => {
                     self.refuse(&path, format!("folders nest deeper than {MAX_DEPTH}"));
                 }
-                Some(ObjectType::Blob) if is_manifest(name) => self.blob(&entry, path)?,
+                Some(ObjectType::Blob) if manifest::is_manifest(name) => self.blob(&entry, path)?,
                 _ => {}
             }
         }

@@ -39,12 +39,6 @@ pub struct Decoded {
 const KUSTOMIZATIONS: &[&str] = &["kustomization.yaml", "kustomization.yml", "Kustomization"];
 const CHART: &str = "Chart.yaml";
 
-/// Whether a file is read at all: YAML and JSON, and what tells of an overlay or a chart.
-#[must_use]
-pub fn is_manifest(name: &str) -> bool {
-    [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending)) || KUSTOMIZATIONS.contains(&name)
-}
-
 /// Reads all files.
 #[must_use]
 pub fn decode(files: &[File]) -> Decoded {

@@ -32,6 +32,7 @@ mod report;
 mod run;
 mod settings;
 mod store;
+mod sweep;
 mod to_json;
 mod trust;
 mod validate;
