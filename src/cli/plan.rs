@@ -4,7 +4,7 @@ use crate::{
     cluster,
     git::{Prompts, Repository},
     hook,
-    sync::{Act, Preview, Settings},
+    sync::{Act, Preview},
     ui::{Table, Tone, clean},
     values::EnvironmentName,
 };
@@ -48,25 +48,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let prompts = if arguments.json { Prompts::Never } else { Prompts::Allowed };
     let preview = super::block_on(async {
         let client = cluster::connect(arguments.context.as_deref()).await?;
-        let manifests = &environment.manifests;
         // What is owned is kept for the address that the pod uses, which may be another than the laptop's.
-        let settings = match cluster::settings(&client, &arguments.environment).await? {
-            Some(there) => {
-                let (namespace, path) = (environment.namespace.as_str().to_owned(), (*manifests.path).clone());
-                cluster::is_same(&there, &Settings { namespace, path, ..there.clone() })?;
-                there
-            }
-            None => Settings {
-                path: (*manifests.path).clone(),
-                ..Settings::in_pod(
-                    arguments.environment.clone(),
-                    environment.namespace.as_str(),
-                    (*manifests.url).clone(),
-                    &manifests.branch,
-                )
-            },
-        };
-        Ok(cluster::foresee(&client, &repository, manifests, &settings, prompts).await?)
+        let settings = cluster::our_settings(&client, &arguments.environment, environment).await?;
+        let settings = settings.unwrap_or_else(|| cluster::usual_settings(&arguments.environment, environment));
+        Ok(cluster::foresee(&client, &repository, &environment.manifests, &settings, prompts).await?)
     })?;
     if arguments.json {
         let Preview { acts, unchanged } = &preview;

@@ -86,22 +86,12 @@ pub async fn api_ports(client: &Client) -> Result<Vec<u16>, Error> {
 /// # Errors
 /// [`Error::Taken`], and a cluster that does not answer.
 pub async fn expect_same(client: &Client, settings: &Settings) -> Result<(), Error> {
-    let there = self::settings(client, &settings.environment).await?;
-    there.map_or(Ok(()), |there| is_same(&there, settings))
-}
-
-/// Whether what is there applies the same folder of the same repository into the same namespace.
-///
-/// # Errors
-/// [`Error::Taken`].
-pub fn is_same(there: &Settings, settings: &Settings) -> Result<(), Error> {
-    let told = |settings: &Settings| {
-        format!("{} of {} into the namespace {}", settings.path, settings.url.shown(), settings.namespace)
-    };
-    if told(there) == told(settings) {
+    let Some(there) = self::settings(client, &settings.environment).await? else { return Ok(()) };
+    if there.applies() == settings.applies() {
         return Ok(());
     }
-    Err(Error::Taken { environment: settings.environment.to_string(), there: told(there), here: told(settings) })
+    let environment = settings.environment.to_string();
+    Err(Error::Taken { environment, there: there.applies(), here: settings.applies() })
 }
 
 /// Waits until a namespace of ours that is on its way out is gone, and tells `waiting` before: nothing can be made in it.

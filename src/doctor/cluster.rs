@@ -5,10 +5,10 @@ use super::{Finding, side_by_side::Job, side_by_side::within};
 use crate::{
     cluster,
     config::{Config, Environment},
-    sync::{self, Phase, Report},
+    sync::{Phase, Report},
     values::EnvironmentName,
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// How long the cluster may take, and then each of its answers.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -18,26 +18,12 @@ pub(super) fn job(config: &Config) -> Option<Job> {
     if config.environments.is_empty() {
         return None;
     }
-    let environments: Vec<Ours> = config.environments.iter().map(Ours::from).collect();
+    let environments = config.environments.clone();
     let late = Finding::warning("cluster", format!("no answer within {} s", PATIENCE.as_secs()), NEXT);
     Some(Job::new(late, move || within(super::PATIENCE, ask(environments))))
 }
 
-/// An environment as the configuration has it.
-struct Ours {
-    name: EnvironmentName,
-    namespace: String,
-    path: String,
-}
-
-impl From<(&EnvironmentName, &Environment)> for Ours {
-    fn from((name, environment): (&EnvironmentName, &Environment)) -> Self {
-        let path = environment.manifests.path.as_str().to_owned();
-        Self { name: name.clone(), namespace: environment.namespace.as_str().to_owned(), path }
-    }
-}
-
-async fn ask(environments: Vec<Ours>) -> Vec<Finding> {
+async fn ask(environments: BTreeMap<EnvironmentName, Environment>) -> Vec<Finding> {
     let (client, context) = match cluster::ask(PATIENCE).await {
         Ok(answer) => answer,
         Err(error) => {
@@ -51,11 +37,11 @@ async fn ask(environments: Vec<Ours>) -> Vec<Finding> {
         "cluster",
         context.map_or_else(|| "it answers".to_owned(), |context| format!("context {context}")),
     )];
-    for ours in environments {
-        let name = &ours.name;
-        let answer = tokio::time::timeout(PATIENCE, sync::read(&client, name)).await;
+    for (name, environment) in environments {
+        let asked = cluster::our_report(&client, &name, &environment);
+        let answer = tokio::time::timeout(PATIENCE, asked).await;
         findings.push(match answer {
-            Ok(Ok(report)) => judge(&ours, report.as_ref()),
+            Ok(Ok(report)) => judge(&name, report.as_ref()),
             Ok(Err(error)) => Finding::error(format!("sync of {name}"), &error, NEXT).downgraded(),
             Err(_) => Finding::warning(format!("sync of {name}"), "no answer", NEXT),
         });
@@ -63,8 +49,7 @@ async fn ask(environments: Vec<Ours>) -> Vec<Finding> {
     findings
 }
 
-fn judge(ours: &Ours, report: Option<&Report>) -> Finding {
-    let name = &ours.name;
+fn judge(name: &EnvironmentName, report: Option<&Report>) -> Finding {
     let check = format!("sync of {name}");
     match report {
         None => Finding::warning(
@@ -73,13 +58,6 @@ fn judge(ours: &Ours, report: Option<&Report>) -> Finding {
             format!("`gitops-hooks cluster install {name}`, or choose its cluster with `kubectl config use-context`"),
         ),
         Some(report) => {
-            if let Some(other) = report.of_another(&ours.namespace, &ours.path) {
-                return Finding::warning(
-                    check,
-                    other,
-                    "environments of one cluster have a name each, whoever they belong to",
-                );
-            }
             let says = format!("says: {}", format!("{:?}", report.phase).to_lowercase());
             match report.phase {
                 Phase::Healthy | Phase::Syncing => Finding::fine(check, says),
@@ -98,8 +76,7 @@ mod tests {
 
     #[test]
     fn a_cluster_is_never_more_than_worth_a_look() {
-        let staging =
-            Ours { name: "staging".parse().unwrap(), namespace: "default".to_owned(), path: "live".to_owned() };
+        let staging = "staging".parse().unwrap();
         let report = |phase: &str| {
             let json = serde_json::json!({
                 "environment": "staging", "namespace": "default", "phase": phase, "since": "2026-01-01T00:00:00Z",
@@ -108,15 +85,6 @@ mod tests {
         };
         assert_eq!(judge(&staging, Some(&report("healthy"))).state, State::Fine);
         assert_eq!(judge(&staging, Some(&report("failed"))).state, State::Warning);
-        let mut theirs = serde_json::to_value(report("healthy")).unwrap();
-        theirs["origin"] = serde_json::json!({ "url": "ssh://h/m.git", "path": "other", "namespace": "default" });
-        let theirs = judge(&staging, Some(&serde_json::from_value(theirs).unwrap()));
-        assert_eq!(theirs.state, State::Warning);
-        assert!(
-            theirs.message.contains("applies other of ssh://h/m.git into the namespace default"),
-            "{}",
-            theirs.message
-        );
         let none = judge(&staging, None);
         assert_eq!(none.state, State::Warning);
         assert!(none.next.unwrap().contains("gitops-hooks cluster install staging"));

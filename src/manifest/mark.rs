@@ -118,7 +118,10 @@ pub(super) fn marked<'t, 'a>(
             (None, _) => return Err(refuse("it stands by no value".to_owned())),
             _ => return Err(refuse("it stands by more than one value, and may mean any of them".to_owned())),
         };
-        let ValueAt { node, object, shared, digest } = value;
+        let ValueAt { node, object, shared, digest, identifies } = value;
+        if *identifies {
+            return Err(refuse("it stands on what says which object this is".to_owned()));
+        }
         let (object, shared, digest) = (Rc::clone(object), *shared, *digest);
         let mark = Marked { node, image, part, object, shared, digest };
         if marked.insert(node.place.start, mark).is_some() {
@@ -165,6 +168,8 @@ struct ValueAt<'t, 'a> {
     object: Rc<Object>,
     shared: Shared,
     digest: Option<&'t Node<'a>>,
+    /// Whether it is a part of what the object is known by.
+    identifies: bool,
 }
 
 /// Every value that has bytes of its own, by where it starts.
@@ -206,7 +211,12 @@ impl<'t, 'a> Gathering<'_, 't, 'a> {
                 let object = object
                     .map_or_else(|| Rc::new(Object { kind: kind.to_owned(), name: self.path.join(".") }), Rc::clone);
                 let digest = parent.and_then(|parent| ["digest", "imageDigest"].iter().find_map(|key| parent.get(key)));
-                self.found.insert(start(self.text, node), ValueAt { node, object, shared, digest });
+                let identifies = self.form == Form::Manifest
+                    && matches!(
+                        self.path.as_slice(),
+                        [.., "apiVersion" | "kind"] | [.., "metadata", "name" | "namespace"]
+                    );
+                self.found.insert(start(self.text, node), ValueAt { node, object, shared, digest, identifies });
             }
         }
     }

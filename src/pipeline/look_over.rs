@@ -7,7 +7,7 @@ use crate::{
     cluster,
     deliver::Target,
     git::Prompts,
-    sync::{self, Act, Checkout, Desired, Foreseen, Preview, Settings},
+    sync::{self, Act, Checkout, Desired, Foreseen, Preview},
     ui::clean,
     values::Oid,
 };
@@ -67,12 +67,7 @@ fn warn<'f>(pipeline: &Pipeline<'_>, acts: impl Iterator<Item = &'f Foreseen>, l
 
 /// What the environment's cluster says; `None` where it cannot be asked, or has no sync of this environment.
 fn ask(target: &Target<'_>, git_dir: &Path, commit: &Oid) -> Option<Preview> {
-    let manifests = &target.environment.manifests;
-    let (name, path) = (target.name.clone(), (*manifests.path).clone());
-    let usual = Settings {
-        path: path.clone(),
-        ..Settings::in_pod(name, target.environment.namespace.as_str(), (*manifests.url).clone(), &manifests.branch)
-    };
+    let (name, environment) = (target.name.clone(), target.environment.clone());
     let (folder, commit) = (PathBuf::from(git_dir), commit.clone());
     // In a thread that is left to itself: what a kubeconfig runs to log in may wait for ever.
     let (done, told) = mpsc::channel();
@@ -81,13 +76,14 @@ fn ask(target: &Target<'_>, git_dir: &Path, commit: &Oid) -> Option<Preview> {
         let found = runtime.block_on(async {
             let client = cluster::connect(None).await.ok()?;
             // A cluster without this environment's sync is somebody else's.
-            let settings = match cluster::settings(&client, &usual.environment).await.ok()? {
-                Some(settings) => settings,
-                // One that nobody installed, a `sync --once` by hand.
-                None => sync::read(&client, &usual.environment).await.ok()?.map(|_| usual)?,
-            };
+            let mut settings = cluster::our_settings(&client, &name, &environment).await.ok()?;
+            // One that nobody installed is a `sync --once` by hand.
+            if settings.is_none() && cluster::our_report(&client, &name, &environment).await.ok()?.is_some() {
+                settings = Some(cluster::usual_settings(&name, &environment));
+            }
+            let settings = settings?;
             let repository = git2::Repository::open_bare(&folder).ok()?;
-            let checkout: Checkout = sync::read_commit(&repository, &commit, &path).ok()?;
+            let checkout: Checkout = sync::read_commit(&repository, &commit, &settings.path).ok()?;
             sync::rehearse(&client, &settings, &repository, &checkout).await.ok()
         });
         let _ = done.send(found);

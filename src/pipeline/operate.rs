@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cluster,
-    config::Config,
+    config::{Config, Environment},
     deliver::{self as delivery, Act, Hold, Past, Running, Session, State, Switch, Target, Wish},
     hook::Subject,
     sync::{self, Phase},
@@ -48,7 +48,7 @@ pub fn promote(pipeline: &Pipeline<'_>, name: &EnvironmentName, proof: &Proof) -
             (state.images, "not asked of its cluster".to_owned())
         }
         Proof::Cluster(context) => {
-            let report = report(from, context.as_deref())?;
+            let report = report(from, before.environment, context.as_deref())?;
             let commit = healthy(from, &report)?;
             let state = delivery::delivered_at(&session, &before, &commit)?;
             (state.images, format!("healthy at {}", commit.short()))
@@ -199,12 +199,12 @@ fn target<'c>(config: &'c Config, name: &EnvironmentName) -> Result<Target<'c>, 
 }
 
 /// What the sync of an environment says.
-fn report(name: &EnvironmentName, context: Option<&str>) -> Result<sync::Report, Error> {
+fn report(name: &EnvironmentName, environment: &Environment, context: Option<&str>) -> Result<sync::Report, Error> {
     let unknown = |reason: String| Error::NotVerified { name: name.to_string(), reason };
     let asked = runtime()?.block_on(async {
         tokio::time::timeout(PATIENCE, async {
             let client = cluster::connect(context).await.map_err(|error| unknown(error.to_string()))?;
-            sync::read(&client, name).await.map_err(|error| unknown(error.to_string()))
+            cluster::our_report(&client, name, environment).await.map_err(|error| unknown(error.to_string()))
         })
         .await
     });

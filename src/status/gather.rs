@@ -1,6 +1,6 @@
 use super::{Checks, Commit, Delivery, Running, Status, Trace, Unanswered, Verdict, Waiting};
 use crate::{
-    check,
+    check, cluster,
     config::{Config, Environment},
     deliver,
     git::{self, Prompts, Repository},
@@ -54,12 +54,7 @@ pub async fn gather_in(
             Ok((delivery, review)) => (Ok(delivery), review),
             Err(error) => (Err(error), None),
         };
-        let cluster = report(cluster, name).await.and_then(|report| {
-            let manifests = &environment.manifests;
-            let other =
-                report.as_ref().and_then(|it| it.of_another(environment.namespace.as_str(), manifests.path.as_str()));
-            other.map_or(Ok(report), Err)
-        });
+        let cluster = report(cluster, name, environment).await;
         let id = commit.as_ref().map(|commit| &commit.id);
         let failed = note.and_then(|note| note.failed_checks.as_ref()).is_some_and(|failed| Some(failed) == id);
         let checks = if failed { Checks::Failed } else { checks(repository, config, id, &delivery, environment) };
@@ -124,9 +119,13 @@ fn delivery(
     Ok((Some(delivery), delivered.review))
 }
 
-async fn report(cluster: &Result<Client, String>, name: &EnvironmentName) -> Result<Option<sync::Report>, String> {
+async fn report(
+    cluster: &Result<Client, String>,
+    name: &EnvironmentName,
+    environment: &Environment,
+) -> Result<Option<sync::Report>, String> {
     let client = cluster.as_ref().map_err(Clone::clone)?;
-    match tokio::time::timeout(PATIENCE, sync::read(client, name)).await {
+    match tokio::time::timeout(PATIENCE, cluster::our_report(client, name, environment)).await {
         Ok(Ok(report)) => Ok(report),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("the cluster does not answer".to_owned()),

@@ -232,20 +232,17 @@ impl Report {
         self
     }
 
-    /// What it is made from, where that is no folder or namespace of this laptop's configuration: a sync of the same name that
-    /// somebody else installed. The address may differ, since a pod may reach the repository by another.
+    /// The folder that is applied, where the program that wrote it said so.
     #[must_use]
-    pub fn of_another(&self, namespace: &str, path: &str) -> Option<String> {
-        let folder = self.origin.as_ref().filter(|origin| origin.path() != path);
-        if self.namespace == namespace && folder.is_none() {
-            return None;
-        }
-        let what = self.origin.as_ref().map_or("its manifests".to_owned(), Origin::shown);
-        let name = &self.environment;
-        Some(format!(
-            "the cluster has a sync called {name} that applies {what} into the namespace {}; give this environment another name",
-            self.namespace
-        ))
+    pub fn path(&self) -> Option<&str> {
+        self.origin.as_ref().map(|origin| origin.path.as_str())
+    }
+
+    /// What is applied where, as [`Settings::applies`] has it.
+    #[must_use]
+    pub fn applies(&self) -> String {
+        let what = self.origin.as_ref().map_or("its manifests".to_owned(), |it| format!("{} of {}", it.path, it.url));
+        format!("{what} into the namespace {}", self.namespace)
     }
 
     /// Whether it speaks of what these settings follow.

@@ -195,6 +195,12 @@ impl Settings {
         Ok(())
     }
 
+    /// What is applied where, for people: `live of ssh://git.example.com/m.git into the namespace shop`.
+    #[must_use]
+    pub fn applies(&self) -> String {
+        format!("{} of {} into the namespace {}", self.path, self.url.shown(), self.namespace)
+    }
+
     /// Whether an object is where its rights reach.
     #[must_use]
     pub fn reaches(&self, object: &ObjectId) -> bool {

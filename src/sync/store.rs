@@ -62,21 +62,12 @@ pub(super) async fn write(client: &Client, name: &str, key: &str, text: String) 
 /// nothing is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Origin {
-    url: String,
-    path: String,
+    pub(super) url: String,
+    pub(super) path: String,
     namespace: String,
 }
 
 impl Origin {
-    pub(super) fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// The folder and the repository, for people.
-    pub(super) fn shown(&self) -> String {
-        format!("{} of {}", self.path, self.url)
-    }
-
     /// That of these settings.
     pub(super) fn of(settings: &Settings) -> Self {
         let (path, namespace) = (settings.path.as_str().to_owned(), settings.namespace.clone());
