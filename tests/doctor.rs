@@ -432,6 +432,8 @@ fn json_lists_every_finding_and_no_password() {
     documented::is_documented("doctor --json", &answer);
     let findings = answer["findings"].as_array().unwrap();
     for finding in findings {
+        let keys: Vec<&str> = finding.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["check", "state", "message", "next"]);
         let state = finding["state"].as_str().unwrap();
         assert!(["fine", "warning", "configuration", "environment"].contains(&state), "{finding}");
         assert_eq!(finding["next"].is_null(), state == "fine", "{finding}");

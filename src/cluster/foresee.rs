@@ -28,7 +28,8 @@ pub fn fetched(
     Ok((bare, checkout))
 }
 
-/// What would be done with it, asked of the API server too (server-side dry run). Of an environment that is not installed yet nothing is owned.
+/// What would be done with it, asked of the API server too (server-side dry run). Of an environment that is not installed yet
+/// nothing is owned.
 ///
 /// # Errors
 /// As [`fetched`], and a cluster that does not answer.

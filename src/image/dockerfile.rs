@@ -87,10 +87,16 @@ impl Dockerfile {
         steps.rev().nth(total.checked_sub(index)?)
     }
 
-    /// The first step that has this text, whatever the spaces.
-    pub(super) fn naming(&self, text: &str) -> Option<&Instruction> {
-        let is_step = |found: &&Instruction| matches!(found.keyword.as_str(), "RUN" | "COPY" | "ADD");
-        self.instructions.iter().filter(is_step).find(|found| single_spaced(&found.text).contains(text))
+    /// The first step that runs this command, whatever the spaces.
+    pub(super) fn running(&self, command: &str) -> Option<&Instruction> {
+        let mut steps = self.instructions.iter().filter(|found| found.keyword == "RUN");
+        steps.find(|found| single_spaced(&found.text).ends_with(command))
+    }
+
+    /// The first step that copies this path.
+    pub(super) fn copying(&self, path: &str) -> Option<&Instruction> {
+        let mut steps = self.instructions.iter().filter(|found| matches!(found.keyword.as_str(), "COPY" | "ADD"));
+        steps.find(|found| found.text.split_whitespace().any(|word| word.trim_matches('/') == path))
     }
 
     /// The instruction of the classic builder's step, which counts all of them from 1; Podman's of those of one stage.

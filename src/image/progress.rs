@@ -159,14 +159,13 @@ impl Trace {
         });
         // An engine may end its trace before the step's own error is in it; what it says at the end names the step.
         told.or_else(|| {
-            let wanted = named(said)?;
-            let instruction = file.naming(&wanted)?;
-            let empty = Step::default();
-            let step = self
-                .steps
-                .iter()
-                .rfind(|step| step.is_of_the_dockerfile() && single_spaced(&step.name).contains(&wanted));
-            Some(step.unwrap_or(&empty).failed(Some(instruction), "", said))
+            if let Some(path) = missing_path(said) {
+                return Some(Step::default().failed(Some(file.copying(path)?), "", said));
+            }
+            let command = failed_command(said)?;
+            let instruction = Some(file.running(&command)?);
+            let mut steps = self.steps.iter().filter(|step| single_spaced(&step.name).ends_with(&command));
+            Some(steps.next_back().unwrap_or(&Step::default()).failed(instruction, "", said))
         })
     }
 }
@@ -215,14 +214,18 @@ impl Step {
     }
 }
 
-/// What a sentence of `BuildKit` says of a step: its command, or the path that it did not find.
-fn named(said: &str) -> Option<String> {
-    let command = said
-        .split_once("process \"")
-        .and_then(|(_, rest)| rest.rsplit_once("\" did not complete"))
-        .map(|(command, _)| command.strip_prefix("/bin/sh -c ").unwrap_or(command).replace("\\\"", "\""));
-    let path = || Some(said.rsplit_once("\": not found")?.0.rsplit_once('"')?.1.trim_matches('/').to_owned());
-    command.or_else(path).map(|named| single_spaced(&named)).filter(|named| !named.is_empty())
+/// The path that `BuildKit` says it did not find.
+fn missing_path(said: &str) -> Option<&str> {
+    let (_, path) = said.rsplit_once("\": not found")?.0.rsplit_once('"')?;
+    Some(path.trim_matches('/')).filter(|path| !path.is_empty())
+}
+
+/// The command that `BuildKit` says did not end well.
+fn failed_command(said: &str) -> Option<String> {
+    let (_, rest) = said.split_once("process \"")?;
+    let (command, _) = rest.rsplit_once("\" did not complete")?;
+    let command = command.strip_prefix("/bin/sh -c ").unwrap_or(command).replace("\\\"", "\"");
+    Some(single_spaced(&command)).filter(|command| !command.is_empty())
 }
 
 /// A command on one line of a bearable length.
@@ -334,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_trace_without_its_end_is_made_up_for_by_what_the_engine_says() {
-        let file = Dockerfile::parse("FROM a\nCOPY web/dist /x/\nRUN echo \"a\" && \\\n  false\n");
+        let file = Dockerfile::parse("FROM a\nRUN touch web/dist\nCOPY web/dist /x/\nRUN echo \"a\" && \\\n  false\n");
         let mut trace = Trace::default();
         trace.status(StatusResponse {
             vertexes: vec![
@@ -350,11 +353,11 @@ mod tests {
         };
         assert_eq!(
             told("failed to compute cache key: failed to calculate checksum of ref a::b: \"/web/dist\": not found"),
-            (Some(2), "\"/web/dist\": not found".to_owned(), String::new())
+            (Some(3), "\"/web/dist\": not found".to_owned(), String::new())
         );
         assert_eq!(
             told(r#"process "/bin/sh -c echo \"a\" &&   false" did not complete successfully: exit code: 1"#),
-            (Some(3), "exit code 1".to_owned(), "a".to_owned())
+            (Some(4), "exit code 1".to_owned(), "a".to_owned())
         );
         assert_eq!(trace.failed(&file, "the frontend is not to be had"), None);
     }

@@ -185,10 +185,9 @@ pub(super) fn confirm(
     context: Option<&str>,
 ) -> Markup {
     let context = context.filter(|_| verb == Verb::Promote);
-    let shown: Vec<String> = std::iter::once(verb.word().to_owned())
-        .chain(context.map(|context| format!("--context={context}")))
-        .chain([name.to_string()])
-        .collect();
+    let unwritten = if verb == Verb::Hold { "…" } else { "" };
+    let (message, to, unverified) = (unwritten.to_owned(), String::new(), String::new());
+    let words = Wanted { verb, environment: name.clone(), message, to, unverified }.words(context);
     let past = facts.past(name);
     let runs = past.map(|past| &past.state.images);
     let mut earlier = Vec::new();
@@ -228,7 +227,7 @@ pub(super) fn confirm(
                 label class="check" { input type="checkbox" name="unverified" value="yes" data-flag="--unverified"; " without asking the cluster whether it is healthy there" }
             }
             p class="quiet" { "This runs, in this clone, as you:" }
-            p { code class="command" data-verb=(verb.word()) data-environment=(name) { (typed(&shown)) } }
+            p { code class="command" data-verb=(verb.word()) data-environment=(name) { (typed(&words)) } }
             div class="buttons" {
                 button type="submit" class="button primary" { (title(verb)) }
                 a class="button" data-close href=(links.view(super::parts::View::Environments)) { "Cancel" }

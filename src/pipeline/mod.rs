@@ -307,7 +307,9 @@ impl Error {
         Self::File { path: path.display().to_string(), source }
     }
 
-    fn no_environment(name: &EnvironmentName, config: Option<&config::Config>) -> Self {
+    /// [`Error::NoEnvironment`], with those that a configuration has.
+    #[must_use]
+    pub fn no_environment(name: &EnvironmentName, config: Option<&config::Config>) -> Self {
         let known: Vec<&str> =
             config.iter().flat_map(|config| config.environments.keys()).map(EnvironmentName::as_str).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };

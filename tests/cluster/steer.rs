@@ -75,4 +75,7 @@ fn the_plan_tells_what_the_sync_then_does_and_suspended_it_does_nothing() {
     bed.context.write(".gitops-hooks.yaml", &other);
     let told = plan(&bed);
     assert!(told.code == Some(2) && told.stderr.contains("already, which applies"), "{}", told.stderr);
+    let told = TestContext::run(bed.context.command(&bed.release).arg("doctor"));
+    let said = told.stdout.lines().find(|line| line.contains(&format!("sync of {name}"))).unwrap_or_default();
+    assert!(said.starts_with("! ") && said.contains("already, which applies"), "{}", told.stdout);
 }

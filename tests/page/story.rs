@@ -12,11 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-const NAME: &str = "page";
 const PORT: &str = "32007";
 
 struct Demo {
     home: tempfile::TempDir,
+    /// Its environment, namespace and repositories: the registry of a bed that is used again has nothing of it yet.
+    name: String,
 }
 
 impl Demo {
@@ -24,8 +25,8 @@ impl Demo {
         let mut command = Command::new(format!("{}/tests/demo/{name}", env!("CARGO_MANIFEST_DIR")));
         command
             .env("DEMO_HOME", self.path("demo"))
-            .env("DEMO_ENVIRONMENT", NAME)
-            .env("DEMO_NAMESPACE", NAME)
+            .env("DEMO_ENVIRONMENT", &self.name)
+            .env("DEMO_NAMESPACE", &self.name)
             .env("DEMO_PORT", PORT)
             .env("DEMO_WATCHED", self.home.path());
         command
@@ -80,7 +81,8 @@ fn the_story_is_seen_as_it_happens_and_every_button_works() {
     let Some(browser) = Browser::start() else { return };
     let binary = testbed::value("GITOPS_HOOKS_RELEASE")
         .map_or_else(|| assert_cmd::cargo::cargo_bin!("gitops-hooks").to_owned(), PathBuf::from);
-    let demo = Demo { home: tempfile::tempdir().unwrap() };
+    let demo = Demo { home: tempfile::tempdir().unwrap(), name: format!("page-{}", std::process::id()) };
+    let name = &demo.name;
     let log = std::fs::File::create(demo.path("demo.log")).unwrap();
     let mut play = demo.script("run").arg(&binary).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
 
@@ -136,9 +138,9 @@ fn the_story_is_seen_as_it_happens_and_every_button_works() {
 
     // A second environment, to promote to: a path of the same repository.
     let config = std::fs::read_to_string(demo.path("demo/flask-app/.gitops-hooks.yaml")).unwrap();
-    let url = format!("{}{NAME}-manifests.git", testbed::value("GITOPS_HOOKS_TEST_GIT_SSH").unwrap());
+    let url = format!("{}{name}-manifests.git", testbed::value("GITOPS_HOOKS_TEST_GIT_SSH").unwrap());
     let more = format!(
-        "  {NAME}-live:\n    promote: {NAME}\n    manifests: {{ url: {url:?}, path: live }}\n    images: [flask-app]\n    namespace: {NAME}\n"
+        "  {name}-live:\n    promote: {name}\n    manifests: {{ url: {url:?}, path: live }}\n    images: [flask-app]\n    namespace: {name}\n"
     );
     let (folder, manifests) = ("demo/flask-app", "demo/manifests");
     std::fs::create_dir(demo.path("demo/manifests/live")).unwrap();
@@ -158,7 +160,7 @@ fn the_story_is_seen_as_it_happens_and_every_button_works() {
     demo.git(folder, &["push", "-q"]);
 
     browser.open(&format!("{}environments", served.address));
-    let (here, live) = (format!("#environment-{NAME}"), format!("#environment-{NAME}-live"));
+    let (here, live) = (format!("#environment-{name}"), format!("#environment-{name}-live"));
     browser.until(&format!("{here} header"), "healthy");
     browser.until(&live, "Nothing was delivered here yet");
     let state = |path: &str| {
@@ -182,34 +184,34 @@ fn the_story_is_seen_as_it_happens_and_every_button_works() {
         &here,
         "hold",
         &[("message", "it's the release")],
-        &format!(r"gitops-hooks hold -- {NAME} 'it'\''s the release'"),
+        &format!(r"gitops-hooks hold -- {name} 'it'\''s the release'"),
     );
     browser.until(&format!("{here} .waits"), "it's the release");
     assert!(state("staging").contains("it's the release"));
-    press(&here, "release", &[], &format!("gitops-hooks release {NAME}"));
+    press(&here, "release", &[], &format!("gitops-hooks release {name}"));
     browser.until(&format!("{here} .buttons"), "Hold");
     assert!(!state("staging").contains("hold:"));
     browser.until(&format!("{here} header"), "healthy");
 
-    press(&live, "promote", &[], &format!("gitops-hooks promote {NAME}-live"));
-    browser.until(&live, &format!("promoted from {NAME}"));
+    press(&live, "promote", &[], &format!("gitops-hooks promote {name}-live"));
+    browser.until(&live, &format!("promoted from {name}"));
     assert!(state("live").contains("reference:"));
-    browser.until(&format!("#arrow-{NAME}-live"), "the same");
+    browser.until(&format!("#arrow-{name}-live"), "the same");
 
     press(
         &here,
         "rollback",
         &[("message", "2 is late")],
-        &format!("gitops-hooks rollback '--message=2 is late' {NAME}"),
+        &format!("gitops-hooks rollback '--message=2 is late' {name}"),
     );
     browser.until(&format!("{here} .waits"), "2 is late");
     browser.until(&format!("{here} .by"), "rolled back: 2 is late");
     browser.until(&format!("{here} header"), "healthy");
-    browser.until(&format!("#arrow-{NAME}-live"), "commit");
+    browser.until(&format!("#arrow-{name}-live"), "commit");
     browser.shoot_all("environments");
-    press(&here, "deliver", &[], &format!("gitops-hooks deliver {NAME}"));
+    press(&here, "deliver", &[], &format!("gitops-hooks deliver {name}"));
     browser.until("#acts", "held by");
-    press(&here, "release", &[], &format!("gitops-hooks release {NAME}"));
+    press(&here, "release", &[], &format!("gitops-hooks release {name}"));
     browser.until(&format!("{here} header"), "healthy");
 
     // What cannot be done says why.
@@ -223,7 +225,7 @@ fn the_story_is_seen_as_it_happens_and_every_button_works() {
 
     browser.open(&format!("{}trends", served.address));
     browser.until(".figures", "Commit to healthy");
-    for wanted in ["Deliveries a week", "Time of each step", "test"] {
+    for wanted in ["Deliveries a week", "Time of each step", "flask-app"] {
         browser.until("main", wanted);
     }
     assert!(browser.value("document.querySelectorAll('.chart .dot').length").as_i64().unwrap() > 3);

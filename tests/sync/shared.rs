@@ -2,6 +2,7 @@
 
 use crate::bed::{Bed, map, text};
 use assert_cmd::cargo::CommandCargoExt;
+use gitops_hooks::sync::NAMESPACE;
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
 use kube::{
     Api,
@@ -14,8 +15,6 @@ use std::{
     path::PathBuf,
     process::{Command, Output},
 };
-
-const SYSTEM: &str = "gitops-hooks-system";
 
 /// Another environment of a bed's repository in the same namespace, with the folder `other`.
 struct Neighbour<'b> {
@@ -67,7 +66,7 @@ impl<'b> Neighbour<'b> {
 
     /// The names of what an environment's inventory has.
     fn owned(&self, environment: &str) -> BTreeSet<String> {
-        let api: Api<ConfigMap> = Api::namespaced(self.bed.client.clone(), SYSTEM);
+        let api: Api<ConfigMap> = Api::namespaced(self.bed.client.clone(), NAMESPACE);
         let found = self.bed.runtime.block_on(api.get_opt(&format!("gitops-hooks-inventory-{environment}"))).unwrap();
         let Some(text) = found.and_then(|map| map.data?.remove("inventory.json")) else { return BTreeSet::new() };
         let objects: Vec<Vec<serde_json::Value>> = serde_json::from_str(text.split_once('\n').unwrap().1).unwrap();
@@ -77,8 +76,8 @@ impl<'b> Neighbour<'b> {
 
 impl Drop for Neighbour<'_> {
     fn drop(&mut self) {
-        let maps: Api<ConfigMap> = Api::namespaced(self.bed.client.clone(), SYSTEM);
-        let leases: Api<Lease> = Api::namespaced(self.bed.client.clone(), SYSTEM);
+        let maps: Api<ConfigMap> = Api::namespaced(self.bed.client.clone(), NAMESPACE);
+        let leases: Api<Lease> = Api::namespaced(self.bed.client.clone(), NAMESPACE);
         self.bed.runtime.block_on(async {
             for kind in ["report", "inventory"] {
                 let _ = maps.delete(&format!("gitops-hooks-{kind}-{}", self.name), &DeleteParams::default()).await;
@@ -163,7 +162,7 @@ fn what_an_older_program_let_two_environments_own_is_deleted_by_neither() {
     let other = Neighbour::of(&bed);
     bed.commit(&[("a.yaml", &map("a", "1")), ("c.yaml", &map("c", "1"))]);
     bed.synced();
-    let api: Api<ConfigMap> = Api::namespaced(bed.client.clone(), SYSTEM);
+    let api: Api<ConfigMap> = Api::namespaced(bed.client.clone(), NAMESPACE);
     let head = json!({ "origin": { "url": "u", "path": "other", "namespace": bed.name }, "shards": 1 });
     let objects = json!([["v1", "ConfigMap", bed.name, "a", "", null, null]]);
     let name = format!("gitops-hooks-inventory-{}", other.name);

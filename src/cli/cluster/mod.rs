@@ -7,7 +7,7 @@ mod steer;
 use crate::{
     cluster,
     config::{Config, Environment},
-    git,
+    git, pipeline,
     sync::{self, Kinds},
     ui::{Outcome, Progress, Verbosity},
     values::EnvironmentName,
@@ -64,8 +64,8 @@ pub(super) fn run(command: &Command, verbosity: Verbosity) -> Result<()> {
 
 /// The environment of that name.
 pub(in crate::cli) fn environment<'c>(config: &'c Config, name: &EnvironmentName) -> Result<&'c Environment> {
-    let known = || config.environments.keys().map(EnvironmentName::as_str).collect::<Vec<_>>().join(", ");
-    Ok(config.environments.get(name).ok_or_else(|| NoEnvironment { name: name.to_string(), known: known() })?)
+    let found = config.environments.get(name);
+    Ok(found.ok_or_else(|| pipeline::Error::no_environment(name, Some(config)))?)
 }
 
 /// The configuration is not asked: what is taken away may stand in it no more.
@@ -90,13 +90,4 @@ async fn uninstall(arguments: &Uninstall, progress: &Progress) -> Result<()> {
             Err(error.into())
         }
     }
-}
-
-/// An environment that the configuration does not have.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("the configuration has no environment {name:?}")]
-#[diagnostic(code(usage), help("known here: {known}"))]
-struct NoEnvironment {
-    name: String,
-    known: String,
 }
