@@ -22,6 +22,7 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -75,7 +76,8 @@ impl Bed {
             testbed::skipped("needs the test bed (make testbed)");
             return None;
         };
-        let name = format!("sync-{name}-{}", std::process::id());
+        static BEDS: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("sync-{name}-{}-{}", std::process::id(), BEDS.fetch_add(1, Ordering::Relaxed));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client = match kubeconfig {
             None => runtime.block_on(gitops_hooks::cluster::connect(None)).unwrap(),
