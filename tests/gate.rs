@@ -3,87 +3,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "gate/bed.rs"]
+mod bed;
 mod context;
 #[path = "context/documented.rs"]
 mod documented;
 #[path = "context/testbed.rs"]
 mod testbed;
 
-use context::{Done, TestContext};
+use bed::{Bed, push};
+use context::TestContext;
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
-struct Bed {
-    context: TestContext,
-    manifests: PathBuf,
-}
-
-/// An application whose first commit is published and delivered, and a second clone that has no hooks.
+/// An application whose first commit is published and delivered.
 fn bed() -> Option<Bed> {
-    let registry = testbed::value("GITOPS_HOOKS_TEST_REGISTRY")?;
-    testbed::value("DOCKER_HOST")?;
-    let context = TestContext::new();
-    let (remote, manifests) = (context.beside("remote.git"), context.beside("manifests.git"));
-    for bare in [&remote, &manifests] {
-        context.git(&["init", "-q", "--bare", "-b", "main", bare.to_str().unwrap()]);
-    }
-    let image = format!("{registry}/gate-{}/web", std::process::id());
-    let hand = context.beside("hand");
-    context.git(&["clone", "-q", manifests.to_str().unwrap(), hand.to_str().unwrap()]);
-    std::fs::create_dir(hand.join("staging")).unwrap();
-    let manifest = format!(
-        "apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec:\n  containers:\n    - name: web\n      image: {image}:0\n"
-    );
-    std::fs::write(hand.join("staging/pod.yaml"), manifest).unwrap();
-    in_folder(&context, &hand, &["add", "."]);
-    in_folder(&context, &hand, &["commit", "-q", "-m", "By hand"]);
-    in_folder(&context, &hand, &["push", "-q", "origin", "HEAD:main"]);
-
-    context.git(&["remote", "add", "origin", remote.to_str().unwrap()]);
-    context.write("Dockerfile", "FROM scratch\nCOPY v /v\n");
-    context.write("v", "good\n");
-    context.write("test.sh", "! grep -q broken v\n");
-    context.write(
-        ".gitops-hooks.yaml",
-        &format!("hooks:\n  pre-push:\n    - {{name: test, run: sh test.sh, files: [v, '*.sh']}}\n    - image: web\nimages:\n  web: {{repository: {image}, plain_http: true}}\nenvironments:\n  staging:\n    branch: main\n    manifests: {{url: \"{}\", path: staging}}\n    images: [web]\n", manifests.display()),
-    );
-    context.git(&["config", "user.name", "A Developer"]);
-    context.git(&["config", "user.email", "dev@example.com"]);
-    context.git(&["add", "."]);
-    context.git(&["commit", "-q", "-m", "Start"]);
-    context.must(&["install", "--yes"]);
-    let done = push(&context);
-    assert!(done.code == Some(0) && done.stderr.contains("is delivered by"), "{}", done.stderr);
-    Some(Bed { context, manifests })
-}
-
-fn push(context: &TestContext) -> Done {
-    context.try_git(&["push", "-u", "origin", "main"])
-}
-
-fn in_folder(context: &TestContext, folder: &Path, args: &[&str]) -> String {
-    let done = TestContext::run(context.command("git").args(args).current_dir(folder));
-    assert_eq!(done.code, Some(0), "git {args:?}: {}", done.stderr);
-    done.stdout
-}
-
-impl Bed {
-    /// A commit that reaches the branch without any hook, as by a host's merge button.
-    fn merged_on_the_host(&self, path: &str, text: &str) {
-        let other = self.context.beside("other");
-        let remote = self.context.beside("remote.git");
-        self.context.git(&["clone", "-q", remote.to_str().unwrap(), other.to_str().unwrap()]);
-        std::fs::write(other.join(path), text).unwrap();
-        in_folder(&self.context, &other, &["commit", "-q", "-a", "-m", "Merged on the host"]);
-        in_folder(&self.context, &other, &["push", "-q", "origin", "main"]);
-    }
-
-    fn deliveries(&self) -> usize {
-        let log = in_folder(&self.context, &self.manifests, &["log", "--format=%s", "main"]);
-        log.lines().filter(|line| line.starts_with("Deliver")).count()
-    }
+    bed::bed(Path::new(env!("CARGO_BIN_EXE_gitops-hooks")))
 }
 
 #[test]

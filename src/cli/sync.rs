@@ -26,7 +26,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     }
     let times = if arguments.once { Times::Once } else { Times::Forever };
     super::block_on(async {
-        let client = cluster::connect(None).await?;
+        let client = match times {
+            Times::Once => cluster::connect(None).await?,
+            Times::Forever => cluster::client(None).await?.0,
+        };
         // The first process of a container ignores signals that it has no handler for.
         let mut end = signal(SignalKind::terminate()).map_err(super::NoRuntime)?;
         let stop = async {

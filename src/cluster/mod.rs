@@ -209,9 +209,18 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// # Errors
 /// [`Error::NoCluster`], when there is no configuration or nobody answers.
 pub async fn connect(context: Option<&str>) -> Result<Client, Error> {
+    let (client, server) = client(context).await?;
+    answers(&client, &server, PATIENCE).await.map_err(|reason| no_cluster(context, reason))?;
+    Ok(client)
+}
+
+/// A client of the same cluster, which may answer later, and its address.
+///
+/// # Errors
+/// [`Error::NoCluster`], when there is no configuration.
+pub async fn client(context: Option<&str>) -> Result<(Client, String), Error> {
     crate::tls::choose_provider();
-    let shown = context.map(|name| format!(" in context {name}")).unwrap_or_default();
-    let none = |reason: String| Error::NoCluster { context: shown.clone(), reason };
+    let none = |reason: String| no_cluster(context, reason);
     let config = match context {
         Some(name) => {
             let options = KubeConfigOptions { context: Some(name.to_owned()), ..KubeConfigOptions::default() };
@@ -226,8 +235,11 @@ pub async fn connect(context: Option<&str>) -> Result<Client, Error> {
     };
     let server = config.cluster_url.to_string();
     let client = Client::try_from(config).map_err(|error| none(error.to_string()))?;
-    answers(&client, &server, PATIENCE).await.map_err(none)?;
-    Ok(client)
+    Ok((client, server))
+}
+
+fn no_cluster(context: Option<&str>, reason: String) -> Error {
+    Error::NoCluster { context: context.map(|name| format!(" in context {name}")).unwrap_or_default(), reason }
 }
 
 /// Whether the API server says its version; if not, why.

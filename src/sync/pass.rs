@@ -97,7 +97,7 @@ pub(super) struct Sync {
 
 impl Sync {
     /// Begins with what the cluster knows of earlier days.
-    pub(super) async fn begin(client: Client, settings: Settings) -> Result<Self, Error> {
+    pub(super) async fn begin(client: Client, settings: Settings, metrics: Arc<Metrics>) -> Result<Self, Error> {
         let kinds = Kinds::discover(&client).await?;
         let inventory = store::inventory(&client, &settings).await?;
         // A report that cannot be read is only replaced; the inventory, above, is not.
@@ -105,7 +105,6 @@ impl Sync {
         let report = report.filter(|report| report.is_of(&settings));
         let suspended = nudges::suspended(&client, &settings).await?;
         let (asked, listener) = nudges::listen(client.clone(), &settings, suspended.clone());
-        let metrics = Arc::new(Metrics::new(settings.environment.as_str()));
         let environment = settings.environment.as_str();
         Ok(Self {
             voice: Voice::new(client.clone(), Arc::clone(&metrics), environment, &settings.namespace),

@@ -2,7 +2,16 @@
 //! the watches, so that a pass is made when there is something for it to see. Neither a poll that hangs nor an object that is
 //! not healthy keeps a newer commit waiting.
 
-use super::{Error, Settings, fetch, findings::Settled, metrics, nudges::Asked, pass::Sync, report::Phase};
+use super::{
+    Error, Settings,
+    events::Voice,
+    fetch,
+    findings::Settled,
+    metrics::{self, Metrics},
+    nudges::Asked,
+    pass::Sync,
+    report::Phase,
+};
 use crate::values::Oid;
 use futures_util::future::{join_all, try_join_all};
 use kube::Client;
@@ -43,22 +52,31 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let port = settings.iter().find_map(|settings| settings.port);
-    let mut syncs = Vec::new();
-    for settings in settings {
-        syncs.push(Sync::begin(client.clone(), settings).await?);
-    }
+    let mut syncs: Vec<Option<Sync>> = settings.iter().map(|_| None).collect();
+    let all = settings.into_iter().zip(&mut syncs);
     let work = async {
         match times {
             // What keeps one from becoming healthy keeps no other from it.
-            Times::Once => join_all(syncs.iter_mut().map(once)).await.into_iter().collect(),
+            Times::Once => {
+                let each = all.map(|(settings, place)| async {
+                    let metrics = Arc::new(Metrics::new(settings.environment.as_str()));
+                    once(place.insert(Sync::begin(client.clone(), settings, metrics).await?)).await
+                });
+                join_all(each).await.into_iter().collect()
+            }
             Times::Forever => {
+                let all: Vec<_> = all
+                    .map(|(settings, place)| (Arc::new(Metrics::new(settings.environment.as_str())), settings, place))
+                    .collect();
                 if let Some(port) = port {
-                    let metrics = syncs.iter().map(|sync| Arc::clone(&sync.metrics)).collect();
-                    metrics::serve(port, metrics)
+                    metrics::serve(port, all.iter().map(|(metrics, ..)| Arc::clone(metrics)).collect())
                         .await
                         .map_err(|source| Error::File { path: format!("port {port}"), source })?;
                 }
-                try_join_all(syncs.iter_mut().map(forever)).await.map(drop)
+                let each = all.into_iter().map(|(metrics, settings, place)| async {
+                    forever(place.insert(begin(&client, settings, metrics).await?)).await
+                });
+                try_join_all(each).await.map(drop)
             }
         }
     };
@@ -66,10 +84,28 @@ pub async fn run(
         result = work => result,
         () = stop => Ok(()),
     };
-    for sync in &mut syncs {
+    for sync in syncs.iter_mut().flatten() {
         sync.lease.release().await;
     }
     result
+}
+
+/// Begins a sync that goes on: a cluster that does not answer yet is asked again, as a pod often comes up before its API server.
+async fn begin(client: &Client, settings: Settings, metrics: Arc<Metrics>) -> Result<Sync, Error> {
+    let mut voice =
+        Voice::new(client.clone(), Arc::clone(&metrics), settings.environment.as_str(), &settings.namespace);
+    let mut failures = 0;
+    loop {
+        metrics.turn();
+        match Sync::begin(client.clone(), settings.clone(), Arc::clone(&metrics)).await {
+            Err(Error::Cluster { doing, reason }) => {
+                failures += 1;
+                voice.line_once("start", "cluster", &format!("the cluster failed at {doing}: {reason}"));
+            }
+            begun => return begun,
+        }
+        tokio::time::sleep(jittered(after_failures(failures))).await;
+    }
 }
 
 async fn once(sync: &mut Sync) -> Result<(), Error> {
@@ -277,7 +313,7 @@ async fn turn(sync: &mut Sync, schedule: &mut Schedule) -> Duration {
             if matches!(error, Error::NoNamespace { .. }) || schedule.errors >= HICCUPS {
                 tell(sync, &error).await;
             }
-            backed_off(Duration::from_secs(1), schedule.errors).min(Duration::from_secs(60))
+            after_failures(schedule.errors)
         }
     }
 }
@@ -319,6 +355,11 @@ impl Schedule {
 
 fn backed_off(interval: Duration, failures: u32) -> Duration {
     if failures == 0 { interval } else { (interval * (1 << failures.min(8))).min(MAX_BACKOFF.max(interval)) }
+}
+
+/// How long a cluster that failed so many times in a row is left in peace.
+fn after_failures(failures: u32) -> Duration {
+    backed_off(Duration::from_secs(1), failures).min(Duration::from_secs(60))
 }
 
 /// A tenth more or less, so that many pods do not ask in step.

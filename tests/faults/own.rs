@@ -108,12 +108,18 @@ impl Own {
 
     /// Kills the API server wherever it is, and starts it anew after a while.
     pub fn restart_server(&mut self, away: Duration) {
+        self.without_server(|| std::thread::sleep(away));
+    }
+
+    /// The same after something was done without it.
+    pub fn without_server<T>(&mut self, act: impl FnOnce() -> T) -> T {
         let _ = self.server.kill();
         let _ = self.server.wait();
-        std::thread::sleep(away);
+        let acted = act();
         let cache = PathBuf::from(testbed::value("GITOPS_HOOKS_TESTBED_CACHE").unwrap());
         self.server = Self::server(&cache, self.ports);
         self.wait();
+        acted
     }
 
     /// Lets the store answer nothing for a while.

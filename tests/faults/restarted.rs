@@ -50,7 +50,12 @@ fn an_api_server_that_is_killed_and_a_store_that_is_silent_cost_nothing_but_time
     bed.set("interval: 500ms");
     let mut random = Random::new();
     let mut known = BTreeMap::new();
-    let _sync = bed.running();
+    // A pod often comes up before its API server.
+    let _sync = own.without_server(|| {
+        let sync = bed.running();
+        until("it to say that nobody answers", || bed.log().contains("the cluster failed at").then_some(()));
+        sync
+    });
     let (mut kills, mut silences) = (0, 0);
     for round in 0..count(4, 30) {
         let wanted = state(round);

@@ -2,7 +2,6 @@
 //! stopped. What a test made of them goes with it.
 
 use crate::testbed;
-use assert_cmd::cargo::CommandCargoExt;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -33,6 +32,8 @@ pub struct Bed {
     pub runtime: tokio::runtime::Runtime,
     pub folder: tempfile::TempDir,
     pub bare: PathBuf,
+    /// The version of gitops-hooks that runs.
+    pub program: PathBuf,
     /// Another cluster than that of the environment.
     kubeconfig: Option<PathBuf>,
 }
@@ -58,6 +59,8 @@ async fn keep_system(client: &Client, keeper: &str) {
 }
 
 const SYSTEM: &str = "gitops-hooks-system";
+/// How many beds this process has made, which is a part of their names.
+static BEDS: AtomicUsize = AtomicUsize::new(0);
 /// The longest that anything is waited for; how long it takes is nobody's promise.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -76,7 +79,6 @@ impl Bed {
             testbed::skipped("needs the test bed (make testbed)");
             return None;
         };
-        static BEDS: AtomicUsize = AtomicUsize::new(0);
         let name = format!("sync-{name}-{}-{}", std::process::id(), BEDS.fetch_add(1, Ordering::Relaxed));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client = match kubeconfig {
@@ -91,7 +93,8 @@ impl Bed {
         let bare = Path::new(&root).join(format!("{name}.git"));
         let folder = tempfile::tempdir().unwrap();
         let kubeconfig = kubeconfig.map(Path::to_owned);
-        let bed = Self { name, client, runtime, folder, bare, kubeconfig };
+        let program = assert_cmd::cargo::cargo_bin!("gitops-hooks").to_owned();
+        let bed = Self { name, client, runtime, folder, bare, program, kubeconfig };
         bed.runtime.block_on(async {
             keep_system(&bed.client, &bed.name).await;
             let api: Api<Namespace> = Api::all(bed.client.clone());
@@ -160,7 +163,7 @@ impl Bed {
 
     /// The program with these settings. A process that takes another's place has its name, as the containers of a pod do.
     pub fn command(&self) -> Command {
-        let mut command = Command::cargo_bin("gitops-hooks").unwrap();
+        let mut command = Command::new(&self.program);
         command.args(["sync", "--config"]).arg(self.folder.path().join("sync.yaml")).env("POD_NAME", &self.name);
         if let Some(file) = &self.kubeconfig {
             command.env("KUBECONFIG", file);
