@@ -210,8 +210,12 @@ fn an_image_built_by_hand_is_in_the_engine_and_not_on_the_registry() {
     let head = story.context.git(&["rev-parse", "HEAD"]).trim().to_owned();
     let name = format!("{}/{}:git-{head}", story.registry, story.path);
     story.context.write("a", "not committed, and so not seen");
-    let told = story.context.must(&["image", "build", "web", "--load"]);
-    assert_eq!(told.trim(), format!("docker run --rm -it {name}"));
+    let told = story.context.hooks(&["image", "build", "web", "--load"]);
+    assert_eq!((told.code, told.stdout.trim()), (Some(0), &*format!("docker run --rm -it {name}")));
+    assert!(
+        told.stderr.contains(&format!("1 file is not committed as it stands here: {} is built", &head[..9])),
+        "{told:?}"
+    );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let found =
         runtime.block_on(async { bollard::Docker::connect_with_defaults().unwrap().inspect_image(&name).await });

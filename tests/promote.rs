@@ -196,6 +196,8 @@ fn what_runs_healthy_is_promoted_and_the_cluster_is_asked_before() {
     assert!(done.code == Some(0) && done.stderr.contains("it runs this already"), "{}", done.stderr);
     bed.write(&[("a/broken.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: 'no name'}\n")]);
     assert_ne!(bed.sync("a").code, Some(0));
+    let told = bed.context.must(&["history", &bed.environment("a")]);
+    assert!(told.lines().nth(1).unwrap().contains(" at "), "not the delivery is to blame: {told}");
     let done = bed.promote();
     assert!(done.code == Some(1) && done.stderr.contains("is not healthy"), "{}", done.stderr);
     bed.write(&[("a/broken.yaml", "")]);

@@ -11,20 +11,17 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "",
         &[
-            ("init", "write a configuration that fits this repository"),
-            ("install", "check commits, build and deliver pushes"),
-            ("run pre-commit --all-files", "the checks of a commit, on every file"),
-            ("status --follow", "watch a commit on its way to the pods"),
+            ("init", "write what fits this repository"),
+            ("install", "check commits, deliver pushes"),
+            ("run pre-commit --all-files", "a commit's checks, on every file"),
+            ("status --follow", "a commit on its way to the pods"),
         ],
     ),
     (
         "init",
         &[
             ("init", "hooks and the image, as far as the files tell"),
-            (
-                "init --repository registry.example.com/team/app --manifests git@git.example.com:team/k8s.git",
-                "delivery too",
-            ),
+            ("init --repository r.example.com/app --manifests ../k8s.git", "delivery too"),
         ],
     ),
     ("import", &[("import", "of whatever is found"), ("import --from husky --print", "look at it first")]),
@@ -82,9 +79,9 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "image list",
         &[
-            ("image list", "the last 20 of each image"),
+            ("image list", "20 of each"),
             ("image list web -n 100", "more of one"),
-            ("image list --json | jq -r '.images[].published[] | select(.runs_in != []) | .commit'", "what runs"),
+            ("image list --json | jq '.images[].published[]'", "for programs"),
         ],
     ),
     ("image prune", &[("image prune", "what would go, and what stays"), ("image prune web --yes", "remove it")]),
@@ -110,18 +107,15 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "cluster image",
         &[
-            ("cluster image sync.tar", "then `docker load -i sync.tar`, or `ctr -n k8s.io images import sync.tar`"),
-            ("cluster image sync.tar --repository registry.example.com/team/gitops-hooks", "under this name"),
+            ("cluster image sync.tar", "for `docker load -i`, or `ctr -n k8s.io images import`"),
+            ("cluster image sync.tar --repository r.example.com/gitops-hooks", "under this name"),
         ],
     ),
     ("cluster suspend", &[("cluster suspend staging", "change nothing until it is resumed")]),
     ("cluster uninstall", &[("cluster uninstall staging", "its workloads stay")]),
     ("config check", &[("config check", "every mistake with its line")]),
     ("config schema", &[("config schema > .gitops-hooks.schema.json", "for editors")]),
-    (
-        "completions",
-        &[("completions bash > ~/.local/share/bash-completion/completions/gitops-hooks", "bash, zsh, fish and others")],
-    ),
+    ("completions", &[("completions bash >> ~/.bash_completion", "bash, zsh, fish and others")]),
 ];
 
 /// The command line with its examples.
@@ -140,16 +134,22 @@ fn with_examples(command: Command, path: &str) -> Command {
     })
 }
 
-/// One beside its meaning where they fit into a line, else below it.
+/// Terminals are seldom narrower.
+const COLUMNS: usize = 80;
+
+/// One beside its meaning where they fit into a line, else above it.
 fn shown(examples: &[(&str, &str)]) -> String {
-    const WIDEST: usize = 46;
-    let width = examples.iter().map(|(line, _)| line.len()).filter(|len| *len <= WIDEST).max().unwrap_or_default();
+    let lines: Vec<(String, String)> =
+        examples.iter().map(|(line, meaning)| (format!("  gitops-hooks {line}"), format!("  # {meaning}"))).collect();
+    let beside = lines.iter().filter(|(line, meaning)| line.len() + meaning.len() <= COLUMNS);
+    let width = beside.map(|(line, _)| line.len()).max().unwrap_or_default();
     let mut text = "Examples:".to_owned();
-    for (line, meaning) in examples {
-        let line = format!("gitops-hooks {line}");
-        let gap =
-            if line.len() > WIDEST + 13 { format!("\n  {:width$}", "", width = width + 13) } else { String::new() };
-        let _ = write!(text, "\n  {line:width$}{gap}  # {meaning}", width = width + 13);
+    for (line, meaning) in lines {
+        let _ = if line.len() <= width && width + meaning.len() <= COLUMNS {
+            write!(text, "\n{line:width$}{meaning}")
+        } else {
+            write!(text, "\n{line}\n    {meaning}")
+        };
     }
     text
 }
@@ -163,12 +163,21 @@ mod tests {
         for (path, examples) in EXAMPLES {
             for (line, _) in *examples {
                 let words = shlex::split(line.split([' ', '\t']).collect::<Vec<_>>().join(" ").as_str()).unwrap();
-                let words = words.iter().take_while(|word| !matches!(word.as_str(), "|" | ">")).map(String::as_str);
+                let words =
+                    words.iter().take_while(|word| !matches!(word.as_str(), "|" | ">" | ">>")).map(String::as_str);
                 let read = command().try_get_matches_from(std::iter::once("gitops-hooks").chain(words));
                 assert!(read.is_ok(), "{line}: {}", read.unwrap_err());
                 let related = line.starts_with(path) || (*path, *line) == ("rollback", "release production");
                 assert!(related, "{line} at {path}");
             }
+        }
+    }
+
+    #[test]
+    fn every_example_fits_into_a_terminal() {
+        for (path, examples) in EXAMPLES {
+            let text = shown(examples);
+            assert!(text.lines().all(|line| line.len() <= COLUMNS), "{path}: {text}");
         }
     }
 
@@ -184,9 +193,12 @@ mod tests {
 
     #[test]
     fn the_first_help_fits_a_screen() {
-        let help = command().term_width(100).render_help().to_string();
-        assert!(help.lines().count() <= 40, "{help}");
-        assert!(help.lines().all(|line| line.len() <= 100), "{help}");
+        let help = command().term_width(COLUMNS).render_help().to_string();
+        assert!(help.lines().count() <= 42, "{help}");
+        assert!(help.lines().all(|line| line.len() <= COLUMNS), "{help}");
         assert!(help.find("Examples:") < help.find("Commands:"));
+        // Each command on a line of its own.
+        let commands = help.split_once("Commands:\n").unwrap().1.split_once("\n\n").unwrap().0;
+        assert!(commands.lines().all(|line| line.starts_with("  ") && !line.starts_with("   ")), "{help}");
     }
 }

@@ -155,7 +155,7 @@ fn table(told: &[Told]) -> Table {
         });
         let tone = match told.result.as_str() {
             "healthy" => Tone::Good,
-            "not healthy" | "refused" => Tone::Bad,
+            bad if bad.starts_with("not healthy") || bad.starts_with("refused") => Tone::Bad,
             _ => Tone::Faint,
         };
         table.row([

@@ -79,7 +79,7 @@ impl Global {
 enum Command {
     /// Write a configuration that fits this repository.
     Init(init::Arguments),
-    /// Make a configuration of lefthook's, pre-commit's, prek's or husky's.
+    /// Make a configuration of lefthook's, pre-commit's or husky's.
     Import(import::Arguments),
     /// Put the hooks in place, after showing what they will run.
     Install(install::Arguments),
@@ -87,19 +87,19 @@ enum Command {
     Uninstall,
     /// Run a hook's steps by hand.
     Run(run::Arguments),
-    /// Deliver what the upstream branches have and environments do not run yet.
+    /// Deliver what the branches have and environments do not run yet.
     Deliver(deliver::Arguments),
     /// Show what a delivery to an environment would change.
     Diff(deliver::Diff),
-    /// Make an environment run exactly what runs in the one before it.
+    /// Make an environment run exactly what the one before it runs.
     Promote(operate::Promote),
-    /// Make an environment run what ran there before, until it is released.
+    /// Make an environment run what it ran before, until it is released.
     Rollback(operate::Rollback),
-    /// Keep newer commits away from an environment, for a reason that all see.
+    /// Keep newer commits away from an environment, and tell all why.
     Hold(operate::Hold),
     /// Let newer commits in again, and deliver what waited.
     Release(operate::Release),
-    /// Show what ran in an environment: who brought it, when, from which commit.
+    /// Show what ran in an environment, who brought it, and when.
     History(history::Arguments),
     /// What the hooks call.
     #[command(hide = true)]
@@ -118,12 +118,12 @@ enum Command {
     /// Put the sync into the cluster, steer it, or take it away.
     #[command(subcommand)]
     Cluster(cluster::Command),
-    /// Make the cluster what the repository says, in the pod of `cluster install`.
+    /// Make the cluster what the repository says: what the pod runs.
     Sync(sync::Arguments),
     /// Check the configuration, or print its schema.
     #[command(subcommand)]
     Config(config::Command),
-    /// Print a script that lets a shell complete this program's commands.
+    /// Print a script that lets a shell complete the commands.
     Completions(completions::Completions),
     /// Write the manual pages into a folder.
     #[command(hide = true)]

@@ -128,7 +128,7 @@ fn rows(text: &str) -> usize {
 }
 
 fn table(status: &Status) -> Table {
-    let mut table = Table::new(&["ENVIRONMENT", "COMMIT", "CHECKS", "IMAGE", "MANIFEST", "STATE", "SINCE"]);
+    let mut table = Table::new(&["ENVIRONMENT", "NEWEST COMMIT", "CHECKS", "IMAGE", "MANIFEST", "STATE", "SINCE"]);
     for trace in &status.environments {
         table.row(row(trace));
     }
@@ -192,7 +192,8 @@ fn sentence(trace: &Trace) -> String {
 fn waits(status: &Status) -> Vec<String> {
     let held = status.environments.iter().filter_map(|trace| {
         let hold = trace.delivery.as_ref().ok()?.as_ref()?.hold.as_ref()?;
-        Some(format!("{}: {}", trace.environment, paint(&clean(hold), Tone::Warn)))
+        let why = format!("{}; `gitops-hooks release {}` lets newer commits in", clean(hold), trace.environment);
+        Some(format!("{}: {}", trace.environment, paint(&why, Tone::Warn)))
     });
     let lines = status.environments.iter().filter_map(|trace| match &trace.verdict {
         Verdict::Live => None,

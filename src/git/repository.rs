@@ -275,6 +275,15 @@ impl Repository {
         Ok(settings.filter(|setting| setting.scope != "command").collect())
     }
 
+    /// How many files of the work tree are not as `HEAD` has them.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn edited(&self) -> Result<usize, Error> {
+        let listed = self.git().args(["status", "--porcelain=v1", "-z", "--no-renames"]).run()?;
+        Ok(listed.stdout.split(|byte| *byte == 0).filter(|line| !line.is_empty()).count())
+    }
+
     /// Whether the index has a path.
     ///
     /// # Errors

@@ -112,7 +112,11 @@ pub(super) fn ended(wish: &Wish<'_>, result: Result<Delivery, delivery::Error>) 
     let task: Task = wish.task.clone();
     let result = result.map_err(Error::from);
     match &result {
-        Ok(delivery @ Delivery::Held { .. }) => task.end(&Outcome::Skipped(told(delivery))),
+        Ok(delivery @ Delivery::Held { .. }) => {
+            let name = &wish.target.name;
+            let hold = told(delivery);
+            task.end(&Outcome::Skipped(format!("{hold}; `gitops-hooks release {name}` lets newer commits in")));
+        }
         Ok(Delivery::Unchanged) if matches!(wish.act, Act::Release) => {
             task.end(&Outcome::Done("it was not held".to_owned()));
         }

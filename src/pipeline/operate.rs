@@ -128,8 +128,17 @@ fn chosen(
 /// # Errors
 /// When the environment is not known, or the user is not.
 pub fn hold(pipeline: &Pipeline<'_>, name: &EnvironmentName, why: &str) -> Result<Told, Error> {
-    let act = Act::Hold(Hold { by: pipeline.repository.committer()?, why: why.to_owned() });
-    say(pipeline, name, act, "hold")
+    let config = trusted(pipeline)?;
+    let target = target(&config, name)?;
+    let session = Session::new(pipeline.repository, pipeline.prompts, [&target]);
+    let task = pipeline.progress.task(&format!("hold {name}"));
+    let hold = Hold { by: pipeline.repository.committer()?, why: why.to_owned() };
+    let before = delivery::delivered(&session, &target)?.state.hold.filter(|before| *before != hold);
+    let told = act_on(pipeline, &session, Wish { target, act: Act::Hold(hold), task });
+    if let (Some(before), Ok(_)) = (before, &told.result) {
+        pipeline.progress.line(&format!("this takes the place of: {before}"));
+    }
+    Ok(told)
 }
 
 /// Lets newer commits in again.
@@ -137,7 +146,11 @@ pub fn hold(pipeline: &Pipeline<'_>, name: &EnvironmentName, why: &str) -> Resul
 /// # Errors
 /// When the environment is not known.
 pub fn release(pipeline: &Pipeline<'_>, name: &EnvironmentName) -> Result<Told, Error> {
-    say(pipeline, name, Act::Release, "release")
+    let config = trusted(pipeline)?;
+    let target = target(&config, name)?;
+    let session = Session::new(pipeline.repository, pipeline.prompts, [&target]);
+    let task = pipeline.progress.task(&format!("release {name}"));
+    Ok(act_on(pipeline, &session, Wish { target, act: Act::Release, task }))
 }
 
 /// The branch on which something waits for its review; a rollback that waits there holds nothing on the main branch yet.
@@ -149,14 +162,6 @@ pub fn in_review(pipeline: &Pipeline<'_>, name: &EnvironmentName) -> Result<Opti
     let target = target(&config, name)?;
     let session = Session::new(pipeline.repository, pipeline.prompts, [&target]);
     Ok(delivery::in_review(&session, &target)?)
-}
-
-fn say(pipeline: &Pipeline<'_>, name: &EnvironmentName, act: Act, verb: &str) -> Result<Told, Error> {
-    let config = trusted(pipeline)?;
-    let target = target(&config, name)?;
-    let session = Session::new(pipeline.repository, pipeline.prompts, [&target]);
-    let task = pipeline.progress.task(&format!("{verb} {name}"));
-    Ok(act_on(pipeline, &session, Wish { target, act, task }))
 }
 
 /// What became of an environment, the newest first.

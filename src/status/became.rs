@@ -3,7 +3,8 @@ use crate::{
     sync::{Phase, Report},
 };
 
-/// What became of an entry of a history: what runs now is as the cluster says, the rest was replaced.
+/// What became of an entry of a history: what runs now is as the cluster says, the rest was replaced. Where the
+/// cluster has a later commit by then, what it finds wrong is told with that commit.
 #[must_use]
 pub fn became(past: &Past, at: usize, report: Option<&Report>) -> String {
     let Some(entry) = past.entries.get(at).filter(|entry| !entry.changed.is_empty()) else { return String::new() };
@@ -21,11 +22,16 @@ pub fn became(past: &Past, at: usize, report: Option<&Report>) -> String {
             })
         })
     });
-    match fits.map(|report| report.phase) {
-        Some(Phase::Healthy) => "healthy".to_owned(),
-        Some(Phase::Syncing) => "rolling out".to_owned(),
-        Some(Phase::Unhealthy) => "not healthy".to_owned(),
-        Some(Phase::Failed) => "refused".to_owned(),
-        Some(Phase::Unreachable | Phase::Suspended) | None => "runs".to_owned(),
+    let Some(report) = fits else { return "runs".to_owned() };
+    // A commit of somebody's own, after the last of the history, may be what is wrong.
+    let later =
+        report.manifest_commit.as_ref().filter(|commit| past.entries.iter().all(|entry| entry.commit != **commit));
+    let at = later.map(|commit| format!(" at {}", commit.short())).unwrap_or_default();
+    match report.phase {
+        Phase::Healthy => "healthy".to_owned(),
+        Phase::Syncing => "rolling out".to_owned(),
+        Phase::Unhealthy => format!("not healthy{at}"),
+        Phase::Failed => format!("refused{at}"),
+        Phase::Unreachable | Phase::Suspended => "runs".to_owned(),
     }
 }

@@ -235,7 +235,14 @@ fn promotion_without_a_cluster_must_be_asked_for() {
     let (code, said) = clone.hooks(&["deliver", "production"]);
     assert!(code == Some(2) && said.contains("gitops-hooks promote production"), "{said}");
 
-    clone.must(&["hold", "production", "until", "the audit"]);
+    clone.must(&["hold", "production", "for now"]);
+    let said = clone.must(&["hold", "production", "until", "the audit"]);
+    assert!(said.contains("this takes the place of: held by Ada: for now"), "{said}");
+    let said = clone.must(&["status"]);
+    assert!(
+        said.contains("held by Ada: until the audit; `gitops-hooks release production` lets newer commits in"),
+        "{said}"
+    );
     clone.commit_and_push("two");
     clone.deliver(&clone.tip()).unwrap();
     let (code, said) = clone.hooks(&["promote", "production", "--unverified"]);

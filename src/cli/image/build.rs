@@ -28,6 +28,14 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, pipeline: &Pipeline<'_>) -> Result<()> {
     let at = At::revision(pipeline.repository, &arguments.at)?;
+    let edits = if arguments.at == "HEAD" { pipeline.repository.edited()? } else { 0 };
+    if edits > 0 && !arguments.json {
+        let files = match edits {
+            1 => "1 file is not committed as it stands here".to_owned(),
+            _ => format!("{edits} files are not committed as they stand here"),
+        };
+        pipeline.progress.line(&format!("{files}: {} is built", at.commit.short()));
+    }
     let by = match (arguments.load, arguments.refresh) {
         (_, true) => By::Refresh,
         (true, _) => By::Load,
