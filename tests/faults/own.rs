@@ -12,6 +12,9 @@ use std::{
 
 pub struct Own {
     folder: tempfile::TempDir,
+    /// Where the programs of the test bed's Kubernetes are.
+    programs: PathBuf,
+    keys: PathBuf,
     etcd: Child,
     server: Child,
     ports: [u16; 3],
@@ -23,16 +26,13 @@ fn port() -> u16 {
 
 impl Own {
     pub fn new() -> Option<Self> {
-        let cache = PathBuf::from(testbed::value("GITOPS_HOOKS_TESTBED_CACHE")?);
+        let programs = PathBuf::from(testbed::value("GITOPS_HOOKS_TEST_KUBERNETES")?);
+        let keys = PathBuf::from(testbed::value("GITOPS_HOOKS_TESTBED_CACHE")?).join("state/pki");
         let kubeconfig = testbed::value("KUBECONFIG")?;
-        if !cache.join("bin/etcd").exists() || !cache.join("state/pki/apiserver.key").exists() {
-            testbed::skipped("needs the test bed's own Kubernetes");
-            return None;
-        }
         let folder = tempfile::tempdir().unwrap();
         let ports = [port(), port(), port()];
         let [client, peer, _] = ports.map(|port| format!("http://127.0.0.1:{port}"));
-        let etcd = Command::new(cache.join("bin/etcd"))
+        let etcd = Command::new(programs.join("etcd"))
             .args(["--name", "own", "--unsafe-no-fsync", "--log-level", "error", "--data-dir"])
             .arg(folder.path().join("etcd"))
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
@@ -42,19 +42,19 @@ impl Own {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let server = Self::server(&cache, ports);
+        let server = Self::server(&programs, &keys, ports);
         let text = fs::read_to_string(kubeconfig).unwrap();
         let mut config: serde_json::Value = serde_yaml::from_str(&text).unwrap();
         config["clusters"][0]["cluster"]["server"] = format!("https://127.0.0.1:{}", ports[2]).into();
         fs::write(folder.path().join("kubeconfig"), config.to_string()).unwrap();
-        let own = Self { folder, etcd, server, ports };
+        let own = Self { folder, programs, keys, etcd, server, ports };
         own.wait();
         Some(own)
     }
 
-    fn server(cache: &Path, ports: [u16; 3]) -> Child {
-        let pki = |name: &str| cache.join("state/pki").join(name);
-        Command::new(cache.join("bin/kube-apiserver"))
+    fn server(programs: &Path, keys: &Path, ports: [u16; 3]) -> Child {
+        let pki = |name: &str| keys.join(name);
+        Command::new(programs.join("kube-apiserver"))
             .arg(format!("--etcd-servers=http://127.0.0.1:{}", ports[0]))
             .arg(format!("--secure-port={}", ports[2]))
             .args(["--bind-address=127.0.0.1", "--advertise-address=10.88.0.1", "--authorization-mode=RBAC"])
@@ -116,8 +116,7 @@ impl Own {
         let _ = self.server.kill();
         let _ = self.server.wait();
         let acted = act();
-        let cache = PathBuf::from(testbed::value("GITOPS_HOOKS_TESTBED_CACHE").unwrap());
-        self.server = Self::server(&cache, self.ports);
+        self.server = Self::server(&self.programs, &self.keys, self.ports);
         self.wait();
         acted
     }

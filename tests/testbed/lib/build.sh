@@ -16,6 +16,7 @@ BUILDS=(
 	"engines|10 seconds|Docker 20.10 and Podman 4.3 of Debian"
 	"coredns|1 minute|coredns %coredns/github.com/coredns/coredns"
 	"kubernetes|6 minutes|kubernetes %kubernetes/k8s.io/kubernetes"
+	"oldest|6 minutes|kubernetes %oldest/k8s.io/kubernetes"
 )
 
 # version MODULE-FOLDER GO-MODULE: as its go.mod pins it.
@@ -25,12 +26,13 @@ version() {
 
 # key NAME: a hash of what decides the build's outcome, these functions included.
 key() {
-	local folder=$TESTBED/$1
+	local folder=$TESTBED/$1 recipes=("build_$1" go_build)
 	[[ $1 != runc ]] || folder=$TESTBED/containers
+	[[ ! $1 =~ ^(kubernetes|oldest)$ ]] || recipes+=(kubernetes_of)
 	{
 		if [[ -d $folder ]]; then cat "$folder"/*; fi
 		if [[ -e $folder/go.mod ]]; then
-			declare -f "build_$1" go_build
+			declare -f "${recipes[@]}"
 			say "$GO_VERSION"
 		else
 			declare -f "build_$1" image_layer image_config unpack busybox_root
@@ -108,13 +110,19 @@ build_gitserver() { go_build gitserver "$BIN/gitserver" -ldflags '-s -w' .; }
 
 build_coredns() { go_build coredns "$BIN/coredns" -ldflags '-s -w' .; }
 
-build_kubernetes() {
+build_kubernetes() { kubernetes_of kubernetes "$BIN"; }
+
+build_oldest() { kubernetes_of oldest "$OLDEST"; }
+
+# kubernetes_of MODULE-FOLDER BIN-FOLDER
+kubernetes_of() {
 	local version major minor package=k8s.io/component-base/version component
-	version=$(version kubernetes k8s.io/kubernetes)
+	version=$(version "$1" k8s.io/kubernetes)
 	IFS=. read -r major minor _ <<<"${version#v}"
-	go_build kubernetes "$BIN/kubernetes" -ldflags "-s -w
+	mkdir -p "$2"
+	go_build "$1" "$2/kubernetes" -ldflags "-s -w
 		-X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=$minor" .
 	for component in etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl; do
-		ln -sf kubernetes "$BIN/$component"
+		ln -sf kubernetes "$2/$component"
 	done
 }

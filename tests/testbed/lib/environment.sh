@@ -20,7 +20,7 @@ write_environment() {
 		if [[ $CLUSTER ]]; then
 			printf 'KUBECONFIG=%s\nGITOPS_HOOKS_TEST_REGISTRY=%s\n' "$CLUSTER" "$REGISTRY"
 		fi
-		if runs kubelet; then printf 'KUBECONFIG=%s\n' "$ADMIN"; fi
+		if runs kubelet; then printf 'KUBECONFIG=%s\nGITOPS_HOOKS_TEST_KUBERNETES=%s\n' "$ADMIN" "$KUBERNETES"; fi
 		if runs registry-open; then
 			printf 'GITOPS_HOOKS_TEST_REGISTRY=%s\n' "$REGISTRY_OPEN"
 			printf 'GITOPS_HOOKS_TEST_REGISTRY_AUTH=%s\n' "$REGISTRY_AUTH"

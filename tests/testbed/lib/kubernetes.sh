@@ -17,7 +17,7 @@ api() {
 etcd_healthy() { get "$ETCD_URL/readyz"; }
 etcd_start() {
 	# Nothing in it outlives the test bed; fsync would be half of every write.
-	start etcd "$BIN/etcd" --data-dir "$STATE/etcd" --unsafe-no-fsync --log-level warn --name "$NODE" \
+	start etcd "$KUBERNETES/etcd" --data-dir "$STATE/etcd" --unsafe-no-fsync --log-level warn --name "$NODE" \
 		--listen-client-urls "$ETCD_URL" --advertise-client-urls "$ETCD_URL" \
 		--listen-peer-urls "$ETCD_PEER_URL" --initial-advertise-peer-urls "$ETCD_PEER_URL" \
 		--initial-cluster "$NODE=$ETCD_PEER_URL"
@@ -25,7 +25,7 @@ etcd_start() {
 
 kube_apiserver_healthy() { get --cacert "$PKI/ca.crt" "$API_URL/readyz"; }
 kube_apiserver_start() {
-	start kube-apiserver "$BIN/kube-apiserver" --etcd-servers "$ETCD_URL" \
+	start kube-apiserver "$KUBERNETES/kube-apiserver" --etcd-servers "$ETCD_URL" \
 		--bind-address "$ADDRESS" --advertise-address "$ADDRESS" --secure-port 6443 \
 		--client-ca-file "$PKI/ca.crt" --tls-cert-file "$PKI/apiserver.crt" --tls-private-key-file "$PKI/apiserver.key" \
 		--kubelet-certificate-authority "$PKI/ca.crt" --kubelet-preferred-address-types InternalIP \
@@ -37,7 +37,7 @@ kube_apiserver_start() {
 
 kube_controller_manager_healthy() { get --insecure https://127.0.0.1:10257/healthz; }
 kube_controller_manager_start() {
-	start kube-controller-manager "$BIN/kube-controller-manager" --kubeconfig "$PKI/controller-manager.kubeconfig" "${UNTHROTTLED[@]}" \
+	start kube-controller-manager "$KUBERNETES/kube-controller-manager" --kubeconfig "$PKI/controller-manager.kubeconfig" "${UNTHROTTLED[@]}" \
 		--bind-address 127.0.0.1 --leader-elect=false --use-service-account-credentials \
 		--cert-dir "$STATE/tmp" --root-ca-file "$PKI/ca.crt" --service-account-private-key-file "$PKI/accounts.key" \
 		--service-cluster-ip-range "$SERVICE_NET" --cluster-cidr "$POD_NET"
@@ -45,7 +45,7 @@ kube_controller_manager_start() {
 
 kube_scheduler_healthy() { get --insecure https://127.0.0.1:10259/healthz; }
 kube_scheduler_start() {
-	start kube-scheduler "$BIN/kube-scheduler" --kubeconfig "$PKI/scheduler.kubeconfig" "${UNTHROTTLED[@]}" \
+	start kube-scheduler "$KUBERNETES/kube-scheduler" --kubeconfig "$PKI/scheduler.kubeconfig" "${UNTHROTTLED[@]}" \
 		--bind-address 127.0.0.1 --leader-elect=false --cert-dir "$STATE/tmp"
 }
 
@@ -88,7 +88,7 @@ kubelet_start() {
 		kubeAPIBurst: 1000
 		serializeImagePulls: false
 	END
-	start kubelet "$BIN/kubelet" --config "$folder/config.yaml" --kubeconfig "$PKI/node.kubeconfig" \
+	start kubelet "$KUBERNETES/kubelet" --config "$folder/config.yaml" --kubeconfig "$PKI/node.kubeconfig" \
 		--root-dir "$folder/root" --cert-dir "$folder/pki" --hostname-override "$NODE" --node-ip "$ADDRESS"
 }
 
@@ -110,7 +110,7 @@ kube_proxy_start() {
 		iptables: {localhostNodePorts: true, minSyncPeriod: 100ms}
 		conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 	END
-	start kube-proxy "$BIN/kube-proxy" --config "$STATE/kube-proxy/config.yaml"
+	start kube-proxy "$KUBERNETES/kube-proxy" --config "$STATE/kube-proxy/config.yaml"
 }
 
 coredns_healthy() { get http://127.0.0.1:8181/ready; }

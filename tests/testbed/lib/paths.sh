@@ -47,6 +47,10 @@ SSH=$STATE/ssh
 CONTAINERD_SOCKET=$STATE/containerd/containerd.sock
 DOCKER_SOCKET=$STATE/docker.sock
 OLDER=$BIN/engines
+OLDEST=$BIN/oldest
+# The programs of the cluster: the newest Kubernetes, or the oldest one where that is asked for.
+KUBERNETES=$BIN KUBERNETES_MODULE=kubernetes
+[[ ${GITOPS_HOOKS_TESTBED_KUBERNETES:-} != oldest ]] || KUBERNETES=$OLDEST KUBERNETES_MODULE=oldest
 DOCKER20_SOCKET=$STATE/docker20.sock
 DOCKER20_TLS=127.0.0.1:23760
 DOCKER20_CERTS=$PKI/docker-client
