@@ -52,28 +52,26 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let port = settings.iter().find_map(|settings| settings.port);
+    let metrics = |settings: &Settings| Arc::new(Metrics::new(settings.environment.as_str()));
+    let metrics: Vec<Arc<Metrics>> = settings.iter().map(metrics).collect();
     let mut syncs: Vec<Option<Sync>> = settings.iter().map(|_| None).collect();
-    let all = settings.into_iter().zip(&mut syncs);
+    let all = settings.into_iter().zip(&metrics).zip(&mut syncs);
     let work = async {
         match times {
             // What keeps one from becoming healthy keeps no other from it.
             Times::Once => {
-                let each = all.map(|(settings, place)| async {
-                    let metrics = Arc::new(Metrics::new(settings.environment.as_str()));
-                    once(place.insert(Sync::begin(client.clone(), settings, metrics).await?)).await
+                let each = all.map(|((settings, metrics), place)| async {
+                    once(place.insert(Sync::begin(client.clone(), settings, Arc::clone(metrics)).await?)).await
                 });
                 join_all(each).await.into_iter().collect()
             }
             Times::Forever => {
-                let all: Vec<_> = all
-                    .map(|(settings, place)| (Arc::new(Metrics::new(settings.environment.as_str())), settings, place))
-                    .collect();
                 if let Some(port) = port {
-                    metrics::serve(port, all.iter().map(|(metrics, ..)| Arc::clone(metrics)).collect())
+                    metrics::serve(port, metrics.clone())
                         .await
                         .map_err(|source| Error::File { path: format!("port {port}"), source })?;
                 }
-                let each = all.into_iter().map(|(metrics, settings, place)| async {
+                let each = all.map(|((settings, metrics), place)| async {
                     forever(place.insert(begin(&client, settings, metrics).await?)).await
                 });
                 try_join_all(each).await.map(drop)
@@ -91,13 +89,12 @@ pub async fn run(
 }
 
 /// Begins a sync that goes on: a cluster that does not answer yet is asked again, as a pod often comes up before its API server.
-async fn begin(client: &Client, settings: Settings, metrics: Arc<Metrics>) -> Result<Sync, Error> {
-    let mut voice =
-        Voice::new(client.clone(), Arc::clone(&metrics), settings.environment.as_str(), &settings.namespace);
+async fn begin(client: &Client, settings: Settings, metrics: &Arc<Metrics>) -> Result<Sync, Error> {
+    let mut voice = Voice::new(client.clone(), Arc::clone(metrics), settings.environment.as_str(), &settings.namespace);
     let mut failures = 0;
     loop {
         metrics.turn();
-        match Sync::begin(client.clone(), settings.clone(), Arc::clone(&metrics)).await {
+        match Sync::begin(client.clone(), settings.clone(), Arc::clone(metrics)).await {
             Err(Error::Cluster { doing, reason }) => {
                 failures += 1;
                 voice.line_once("start", "cluster", &format!("the cluster failed at {doing}: {reason}"));
