@@ -8,7 +8,7 @@ use gitops_hooks::tls;
 use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader},
-    path::Path,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -25,6 +25,11 @@ pub struct Browser {
     /// `http://127.0.0.1:PORT/session/ID`
     session: String,
     server: Child,
+}
+
+/// The folder for pictures, where somebody wants to look at them.
+pub fn shots() -> Option<PathBuf> {
+    std::env::var_os("GITOPS_HOOKS_TEST_SHOTS").map(PathBuf::from)
 }
 
 impl Browser {
@@ -138,11 +143,11 @@ impl Browser {
         self.post("/actions", json!({ "actions": [keys] })).unwrap();
     }
 
-    /// A picture, where somebody wants to look at it: `GITOPS_HOOKS_TEST_SHOTS` names a folder.
+    /// A picture, where somebody wants to look at it.
     pub fn shoot(&self, name: &str) {
-        let Ok(folder) = std::env::var("GITOPS_HOOKS_TEST_SHOTS") else { return };
+        let Some(folder) = shots() else { return };
         let picture = STANDARD.decode(self.get("/screenshot").unwrap().as_str().unwrap()).unwrap();
-        std::fs::write(Path::new(&folder).join(format!("{name}.png")), picture).unwrap();
+        std::fs::write(folder.join(format!("{name}.png")), picture).unwrap();
     }
 
     /// Shoots a page at several widths, in light and in dark.

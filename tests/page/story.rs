@@ -3,7 +3,7 @@
 
 use super::{
     super::{context::TestContext, testbed},
-    browser::Browser,
+    browser::{Browser, shots},
     served::Served,
 };
 use std::{
@@ -81,7 +81,9 @@ fn the_story_is_seen_as_it_happens_and_every_button_works() {
     let Some(browser) = Browser::start() else { return };
     let binary = testbed::value("GITOPS_HOOKS_RELEASE")
         .map_or_else(|| assert_cmd::cargo::cargo_bin!("gitops-hooks").to_owned(), PathBuf::from);
-    let demo = Demo { home: tempfile::tempdir().unwrap(), name: format!("page-{}", std::process::id()) };
+    // On a picture stands what a reader would have there.
+    let name = if shots().is_some() { "staging".to_owned() } else { format!("page-{}", std::process::id()) };
+    let demo = Demo { home: tempfile::tempdir().unwrap(), name };
     let name = &demo.name;
     let log = std::fs::File::create(demo.path("demo.log")).unwrap();
     let mut play = demo.script("run").arg(&binary).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
@@ -120,6 +122,7 @@ fn the_story_is_seen_as_it_happens_and_every_button_works() {
     browser.until(&format!("{first} .cell:nth-of-type(3)"), "replaced");
     let played = play.wait().unwrap();
     assert!(played.success(), "{}", std::fs::read_to_string(demo.path("demo.log")).unwrap());
+    browser.shoot_all("pipeline");
 
     // What is behind a row: why each step ran or did not, the key, the patch, the objects.
     browser.click(&format!("{first} .subject"));
