@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.request
 
+import node
 import workplace
 
 # Taken before the workplace forgets it.
@@ -21,9 +22,10 @@ PORT, PROXY = 18391, 18390
 # server), peak memory of both.
 FLUX = {100: (1.5, 0.64, 0.45, 0.63, 203), 1000: (6.7, 3.5, 3.5, 5.1, 218), 5000: (38, 28, 29, 46, 313)}
 FLUX_ROLLOUT = (1.5, 5.4)
+DEPLOYMENTS = 1000
 
 
-def bench(binary, numbers):
+def bench(binary, numbers, kwok):
     if "KUBECONFIG" not in os.environ or "GITOPS_HOOKS_TEST_GIT_ROOT" not in BED:
         print("\nthe sync was not measured: it needs the test bed (make testbed)")
         return
@@ -38,6 +40,9 @@ def bench(binary, numbers):
         print(f"{name:<52}" + "".join(f"{text:>18}" for text in texts), flush=True)
     with Bed(binary, f"bench-rollout-{os.getpid()}") as bed:
         bed.rollout()
+    if kwok:
+        with node.Node(kwok, kubectl), Bed(binary, f"bench-many-{os.getpid()}") as bed:
+            bed.many(DEPLOYMENTS)
 
 
 def program():
@@ -257,6 +262,28 @@ class Bed:
         print(f"{'2 replicas, v1 to v2, push to rolled out, s':<52}{f'{done:.2f} ({FLUX_ROLLOUT[0]})':>18}")
         print(f"{'the same, until it is told healthy, s':<52}{f'{told:.2f} ({FLUX_ROLLOUT[1]})':>18}")
         print(f"{'memory with one Deployment, MiB':<52}{idle:>18.0f}", flush=True)
+
+    def many(self, number):
+        """So many Deployments of one replica each on a simulated node: told healthy from nothing, and after one changed."""
+        def write(one, version):
+            with open(os.path.join(self.staging, f"d{one:05}.json"), "w", encoding="utf-8") as file:
+                json.dump(node.deployment(f"d{one:05}", version), file)
+
+        for one in range(number):
+            write(one, "v1")
+        commit = self.commit()
+        began = self.start()
+        took, ours = self.healthy(commit) - began, processor(self.sync.pid)
+        write(7, "v2")
+        commit = self.commit()
+        pushed = time.monotonic()
+        self.nudge()
+        changed = self.healthy(commit) - pushed
+        now, peak = self.memory()
+        print(f"{f'{number:,} Deployments on a simulated node, to healthy, s':<52}{took:>18.1f}")
+        print(f"{'  CPU of it: ours, s':<52}{ours:>18.2f}")
+        print(f"{'one changed, from push with a nudge to healthy, s':<52}{changed:>18.2f}")
+        print(f"{'memory now and at its peak, MiB':<52}{f'{now:.0f} {peak:.0f}':>18}", flush=True)
 
 
 def said(counts):

