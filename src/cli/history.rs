@@ -141,6 +141,7 @@ fn table(told: &[Told]) -> Table {
         let when = told.time.strftime("%Y-%m-%d %H:%M").to_string();
         let what = match (&told.from, &told.why) {
             (Some(from), _) => format!("{} from {from}", told.what),
+            (None, Some(why)) if why.starts_with(told.what) => clean(why).into_owned(),
             (None, Some(why)) => format!("{}: {}", told.what, clean(why)),
             (None, None) => told.what.to_owned(),
         };

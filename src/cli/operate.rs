@@ -41,8 +41,11 @@ pub(super) struct Hold {
     /// The environment that stays as it is.
     environment: EnvironmentName,
     /// Why. Everybody sees it until the environment is released.
-    #[arg(required = true, value_name = "REASON")]
+    #[arg(required_unless_present = "message", value_name = "REASON")]
     reason: Vec<String>,
+    /// The same as REASON.
+    #[arg(long, short, value_name = "REASON", conflicts_with = "reason")]
+    message: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -80,7 +83,8 @@ pub(super) fn rollback(arguments: &Rollback, global: Global) -> Result<()> {
 
 pub(super) fn hold(arguments: &Hold, global: Global) -> Result<()> {
     with_pipeline(global, Prompts::Allowed, |pipeline| {
-        verdict(vec![pipeline::hold(pipeline, &arguments.environment, &arguments.reason.join(" "))?])
+        let why = arguments.message.clone().unwrap_or_else(|| arguments.reason.join(" "));
+        verdict(vec![pipeline::hold(pipeline, &arguments.environment, &why)?])
     })
 }
 

@@ -5,6 +5,7 @@ use crate::{
     cluster, config,
     git::Repository,
     status::{self, Checks, Status, Trace, Unanswered, Verdict},
+    sync::Phase,
     ui::{Table, Tone, clean, paint, seconds},
 };
 use jiff::Timestamp;
@@ -32,7 +33,7 @@ pub(super) struct Arguments {
 struct Stuck {
     environment: String,
     why: String,
-    next: &'static str,
+    next: String,
 }
 
 impl Stuck {
@@ -40,10 +41,15 @@ impl Stuck {
     fn of(trace: &Trace, in_place: bool) -> Option<Self> {
         let Verdict::Stuck(why) = &trace.verdict else { return None };
         let why = if in_place { "stuck, as said above".to_owned() } else { why.clone() };
-        let is_refused = matches!(&trace.cluster, Ok(Some(report)) if !report.refused.is_empty());
-        let next = match (&trace.outbox, is_refused) {
-            (None, true) => "mend it in the manifest repository and push: the sync takes it up by itself",
-            _ => "mend what it says; `gitops-hooks deliver` tries a delivery again",
+        let report = trace.cluster.as_ref().ok().and_then(Option::as_ref);
+        let next = match (&trace.outbox, report) {
+            (None, Some(report)) if report.phase == Phase::Suspended => {
+                format!("`gitops-hooks cluster resume {}` lets it go on", trace.environment)
+            }
+            (None, Some(report)) if !report.refused.is_empty() => {
+                "mend it in the manifest repository and push: the sync takes it up by itself".to_owned()
+            }
+            _ => "mend what it says; `gitops-hooks deliver` tries a delivery again".to_owned(),
         };
         Some(Self { environment: trace.environment.to_string(), why, next })
     }
@@ -71,7 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
             super::print_json(&json!(status));
         } else {
             crate::ui::say!("{}", table(&status));
-            for line in waits(&status) {
+            for line in waits(&status, &config) {
                 crate::ui::say!("{line}");
             }
         }
@@ -93,7 +99,7 @@ async fn follow(repository: &Repository, config: &config::Config, client: &Resul
                 crate::ui::print(&format!("\x1b[{height}F\x1b[J"));
             }
             let mut text = table(&status).to_string();
-            for line in waits(&status) {
+            for line in waits(&status, config) {
                 text.extend(["\n", &line]);
             }
             height = rows(&text);
@@ -162,7 +168,9 @@ fn row(trace: &Trace) -> Vec<(String, Tone)> {
         Err(Unanswered::NoPlace(_)) => (nothing(), ("no place".to_owned(), Tone::Bad)),
         Err(Unanswered::Unread(_)) => (nothing(), ("not readable".to_owned(), Tone::Bad)),
     };
+    let is_held = matches!(&trace.delivery, Ok(Some(delivery)) if delivery.hold.is_some());
     let cluster = match &trace.verdict {
+        Verdict::Live if is_held => ("healthy, held".to_owned(), Tone::Warn),
         Verdict::Live => ("healthy".to_owned(), Tone::Good),
         Verdict::Moving(_) => ("on its way".to_owned(), Tone::Warn),
         Verdict::Stuck(_) => ("stuck".to_owned(), Tone::Bad),
@@ -189,11 +197,22 @@ fn sentence(trace: &Trace) -> String {
 }
 
 /// What each environment that is not live waits for.
-fn waits(status: &Status) -> Vec<String> {
+fn waits(status: &Status, config: &config::Config) -> Vec<String> {
     let held = status.environments.iter().filter_map(|trace| {
         let hold = trace.delivery.as_ref().ok()?.as_ref()?.hold.as_ref()?;
         let why = format!("{}; `gitops-hooks release {}` lets newer commits in", clean(hold), trace.environment);
         Some(format!("{}: {}", trace.environment, paint(&why, Tone::Warn)))
+    });
+    let unseen = status.environments.iter().filter_map(|trace| {
+        let commit = trace.commit.as_ref().filter(|_| trace.checks == Checks::Unknown && trace.outbox.is_none())?;
+        let delivery = trace.delivery.as_ref().ok()?.as_ref()?;
+        let runs = delivery.images.values().any(|running| running.source == commit.id);
+        let why =
+            format!("nobody here has judged or delivered {}: `gitops-hooks deliver` does both", commit.id.short());
+        let follows =
+            config.environments.get(&trace.environment).is_some_and(|environment| environment.branch.is_some());
+        (!runs && follows && delivery.hold.is_none())
+            .then(|| format!("{}: {}", trace.environment, paint(&why, Tone::Warn)))
     });
     let lines = status.environments.iter().filter_map(|trace| match &trace.verdict {
         Verdict::Live => None,
@@ -206,7 +225,7 @@ fn waits(status: &Status) -> Vec<String> {
         let branch = clean(trace.review.as_ref()?);
         Some(format!("{}: {}", trace.environment, paint(&format!("waits for review on {branch}"), Tone::Warn)))
     });
-    held.chain(reviews).chain(lines).collect()
+    held.chain(reviews).chain(unseen).chain(lines).collect()
 }
 
 fn ago(time: Timestamp) -> String {

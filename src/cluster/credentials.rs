@@ -85,7 +85,14 @@ impl Credentials {
         ];
         for (name, file) in named {
             if let Some(file) = file {
-                found.insert(name.to_owned(), read(file)?);
+                let bytes = read(file)?;
+                if name == "identity" && !String::from_utf8_lossy(&bytes).contains("PRIVATE KEY") {
+                    return Err(Error::usage(
+                        format!("{} is no private SSH key", file.display()),
+                        "give the file that `ssh-keygen` made beside the one that ends in .pub",
+                    ));
+                }
+                found.insert(name.to_owned(), bytes);
             }
         }
         if let Some(username) = &files.username {

@@ -99,6 +99,12 @@ fn of(shape: Shape) -> Layers {
 }
 
 impl Weight {
+    /// Whether the image before had all of it.
+    #[must_use]
+    pub fn is_nothing_new(self) -> bool {
+        self.new == Some(0)
+    }
+
     /// `45.2 MB, 1.3 MB of it new`.
     #[must_use]
     pub fn told(self) -> String {

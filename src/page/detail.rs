@@ -17,7 +17,7 @@ use crate::{
     image::Explanation,
     pipeline::{self, At, Pipeline},
     status::{self, Verdict},
-    sync::{Note, Report},
+    sync::{Note, Phase, Report},
     ui::{Progress, Verbosity},
     values::{EnvironmentName, ImageName, Oid},
 };
@@ -259,9 +259,13 @@ fn delivery(
 
 /// What a cluster has to say about its objects.
 pub(super) fn objects(report: &Report) -> Markup {
+    let unhealthy = match report.phase {
+        Phase::Syncing => ("rolling out", Mark::Moving),
+        _ => ("not healthy", Mark::Bad),
+    };
     let notes: [(&str, Mark, &[Note]); 4] = [
         ("refused", Mark::Bad, &report.refused),
-        ("not healthy", Mark::Bad, &report.unhealthy),
+        (unhealthy.0, unhealthy.1, &report.unhealthy),
         ("waits", Mark::Waiting, &report.waiting),
         ("drifted", Mark::Waiting, &report.drifted),
     ];

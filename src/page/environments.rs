@@ -186,7 +186,7 @@ fn waits(facts: &Facts, name: &EnvironmentName, trace: Option<&Trace>, place: Op
                 _ => {},
             }
             @if let Some(behind) = place.map(|place| place.behind).filter(|behind| *behind > 0) {
-                li { (badge(Mark::Past, "behind")) " " (behind) @if behind == 1 { " commit" } @else { " commits" } " of its branch" }
+                li { (badge(Mark::Past, "behind")) " " (behind) @if behind == 1 { " commit" } @else { " commits" } " newer" }
             }
         }
     }

@@ -209,6 +209,9 @@ fn changes(
         let subjects: Vec<String> = before.differences(&after).iter().map(image::Difference::subject).collect();
         if let Some(list) = in_short(&subjects) {
             told.extend(["; changed: ", &list]);
+            if weight.is_some_and(image::Weight::is_nothing_new) {
+                told.push_str(" (what no image needs belongs into a .dockerignore)");
+            }
         }
     }
     told

@@ -76,7 +76,9 @@ fn waiting(repository: &Repository, note: &deliver::Note, upstream: Option<&Oid>
             let name = &note.environment;
             Some(format!("delivery waits: {error}; `gitops-hooks deliver {name}` runs its checks again and shows why"))
         }
-        (Some(error), _) => Some(format!("delivery waits: {error}")),
+        (Some(error), _) => {
+            Some(format!("delivery waits: {error}; `gitops-hooks deliver {}` tries again", note.environment))
+        }
         (None, deliver::Reason::Fetch) => {
             Some("the upstream has moved: pull, or run `gitops-hooks deliver`".to_owned())
         }

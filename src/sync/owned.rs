@@ -48,13 +48,15 @@ pub(super) fn is_ours(entry: &Json) -> bool {
     entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply"
 }
 
-/// Whether another has set the replicas through `scale`, as autoscalers do.
+/// Whether a program has set the replicas through `scale`, as autoscalers do. A person with `kubectl scale` is none: to leave
+/// that would be to follow the repository no more, and to say nothing of it.
 #[must_use]
 pub fn is_scaled(live: &Json) -> bool {
+    let is_a_program = |entry: &Json| {
+        entry["manager"].as_str().is_some_and(|manager| manager != FIELD_MANAGER && !manager.starts_with("kubectl"))
+    };
     entries(live).any(|entry| {
-        entry["subresource"] == "scale"
-            && entry["manager"] != FIELD_MANAGER
-            && entry.pointer("/fieldsV1/f:spec/f:replicas").is_some()
+        entry["subresource"] == "scale" && is_a_program(entry) && entry.pointer("/fieldsV1/f:spec/f:replicas").is_some()
     })
 }
 

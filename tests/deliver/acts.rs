@@ -235,7 +235,7 @@ fn promotion_without_a_cluster_must_be_asked_for() {
     let (code, said) = clone.hooks(&["deliver", "production"]);
     assert!(code == Some(2) && said.contains("gitops-hooks promote production"), "{said}");
 
-    clone.must(&["hold", "production", "for now"]);
+    clone.must(&["hold", "production", "-m", "for now"]);
     let said = clone.must(&["hold", "production", "until", "the audit"]);
     assert!(said.contains("this takes the place of: held by Ada: for now"), "{said}");
     let said = clone.must(&["status"]);

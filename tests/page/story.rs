@@ -122,7 +122,7 @@ fn the_story_is_seen_as_it_happens_and_every_button_works() {
     browser.until(&format!("{first} .cell:nth-of-type(3)"), "replaced");
     let played = play.wait().unwrap();
     assert!(played.success(), "{}", std::fs::read_to_string(demo.path("demo.log")).unwrap());
-    browser.shoot_all("pipeline");
+    browser.shoot_all("pipeline-merged");
 
     // What is behind a row: why each step ran or did not, the key, the patch, the objects.
     browser.click(&format!("{first} .subject"));

@@ -90,8 +90,19 @@ fn an_autoscalers_replicas_stay_its_own() {
     bed.synced();
     let api = bed.api::<Deployment>();
     let scale = kube::api::Patch::Merge(serde_json::json!({ "spec": { "replicas": 2 } }));
-    let by = kube::api::PatchParams { field_manager: Some("hpa".to_owned()), ..kube::api::PatchParams::default() };
-    bed.runtime.block_on(api.patch_scale("flask-app", &by, &scale)).unwrap();
+    let by = |manager: &str| kube::api::PatchParams {
+        field_manager: Some(manager.to_owned()),
+        ..kube::api::PatchParams::default()
+    };
+    // A person is no autoscaler.
+    bed.runtime.block_on(api.patch_scale("flask-app", &by("kubectl"), &scale)).unwrap();
+    assert_eq!(bed.deployment("flask-app").unwrap().spec.replicas, Some(2));
+    bed.synced();
+    assert_eq!(bed.deployment("flask-app").unwrap().spec.replicas, Some(1));
+    let events = bed.events();
+    let is_told = |event: &String| event.contains("spec.replicas") && event.contains("kubectl");
+    assert!(events.iter().any(is_told), "{events:?}");
+    bed.runtime.block_on(api.patch_scale("flask-app", &by("hpa"), &scale)).unwrap();
     bed.synced();
     assert_eq!(bed.deployment("flask-app").unwrap().spec.replicas, Some(2));
     // A new image changes the image alone.
