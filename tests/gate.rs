@@ -75,6 +75,27 @@ fn a_push_that_left_steps_out_publishes_and_delivers_nothing() {
 }
 
 #[test]
+fn status_names_a_commit_that_no_hook_has_seen() {
+    let Some(bed) = bed() else { return };
+    let context = &bed.context;
+    let says = || context.must(&["status"]).contains("nobody here has judged or delivered");
+    assert!(!says());
+    context.write("v", "unseen\n");
+    context.git(&["commit", "-q", "-a", "--no-verify", "-m", "Past every hook"]);
+    context.git(&["push", "-q", "--no-verify", "origin", "main"]);
+    assert!(says());
+    context.must(&["deliver"]);
+    assert_eq!((bed.deliveries(), says()), (2, false));
+    // What changes no image is not called so: its push has judged it.
+    context.write("other.md", "nothing that an image needs\n");
+    context.write(".dockerignore", "*.md\n.dockerignore\n");
+    context.git(&["add", "."]);
+    context.git(&["commit", "-q", "-m", "Say something"]);
+    let done = push(context);
+    assert_eq!((done.code, says()), (Some(0), false), "{done:?}");
+}
+
+#[test]
 fn checks_that_failed_in_the_background_are_told_once_and_status_says_so() {
     let Some(bed) = bed() else { return };
     let context = &bed.context;

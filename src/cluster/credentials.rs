@@ -243,6 +243,17 @@ mod tests {
     }
 
     #[test]
+    fn a_public_key_is_none_to_read_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let deploy_key = Some(folder.path().join("key.pub"));
+        fs::write(folder.path().join("key.pub"), "ssh-ed25519 AAAA dev@example.com\n").unwrap();
+        let files = Files { deploy_key, ..Files::default() };
+        let url = "git@git.example.com:m.git".parse().unwrap();
+        let told = Credentials::gather(&url, &files, Credentials::default()).unwrap_err().to_string();
+        assert!(told.contains("key.pub is no private SSH key"), "{told}");
+    }
+
+    #[test]
     fn what_is_held_stays_as_far_as_the_address_needs_it() {
         let folder = tempfile::tempdir().unwrap();
         let known_hosts = folder.path().join("known_hosts");
