@@ -1,8 +1,8 @@
 //! Whether a cluster answers, without asking a person anything and without waiting for long.
 
-use super::{Error, answers};
+use super::{Error, answers, infer};
 use kube::{
-    Client, Config,
+    Client,
     config::{ExecInteractiveMode, Kubeconfig},
 };
 use std::time::Duration;
@@ -14,7 +14,7 @@ use std::time::Duration;
 pub async fn ask(limit: Duration) -> Result<(Client, Option<String>), Error> {
     crate::tls::choose_provider();
     let none = |reason: String| Error::NoCluster { context: String::new(), reason };
-    let mut config = Config::infer().await.map_err(|error| none(error.to_string()))?;
+    let mut config = infer().await.map_err(none)?;
     if let Some(exec) = &mut config.auth_info.exec {
         exec.interactive_mode = Some(ExecInteractiveMode::Never);
     }

@@ -227,15 +227,20 @@ pub async fn client(context: Option<&str>) -> Result<(Client, String), Error> {
             let file = Kubeconfig::read().map_err(|error| none(error.to_string()))?;
             Config::from_custom_kubeconfig(file, &options).await.map_err(|error| none(error.to_string()))?
         }
-        // Its source is what is wrong with the kubeconfig; that this is no pod either, nobody on a laptop wants to know.
-        None => Config::infer().await.map_err(|error| {
-            let kubeconfig = std::error::Error::source(&error).map(ToString::to_string);
-            none(kubeconfig.unwrap_or_else(|| error.to_string()))
-        })?,
+        None => infer().await.map_err(none)?,
     };
     let server = config.cluster_url.to_string();
     let client = Client::try_from(config).map_err(|error| none(error.to_string()))?;
     Ok((client, server))
+}
+
+/// The configuration of the kubeconfig's current context, else of the pod; what is wrong, where there is none of either.
+async fn infer() -> Result<Config, String> {
+    // Its source is what is wrong with the kubeconfig; that this is no pod either, nobody on a laptop wants to know.
+    Config::infer().await.map_err(|error| {
+        let kubeconfig = std::error::Error::source(&error).map(ToString::to_string);
+        kubeconfig.unwrap_or_else(|| error.to_string())
+    })
 }
 
 fn no_cluster(context: Option<&str>, reason: String) -> Error {

@@ -58,11 +58,12 @@ fn judge(name: &EnvironmentName, report: Option<&Report>) -> Finding {
             format!("`gitops-hooks cluster install {name}`, or choose its cluster with `kubectl config use-context`"),
         ),
         Some(report) => {
-            let says = format!("says: {}", format!("{:?}", report.phase).to_lowercase());
+            let says = format!("says: {}", report.phase.as_str());
             match report.phase {
                 Phase::Healthy | Phase::Syncing => Finding::fine(check, says),
                 Phase::Unhealthy | Phase::Failed | Phase::Unreachable | Phase::Suspended => {
-                    Finding::warning(check, says, "`gitops-hooks status` shows what is in its way")
+                    let why = report.reason().map(|why| format!(", {why}")).unwrap_or_default();
+                    Finding::warning(check, says + &why, "`gitops-hooks status` shows where it stands")
                 }
             }
         }

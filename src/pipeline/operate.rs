@@ -226,12 +226,7 @@ fn healthy(name: &EnvironmentName, report: &sync::Report) -> Result<Oid, Error> 
     match (report.phase, &report.manifest_commit) {
         (Phase::Healthy, Some(commit)) => Ok(commit.clone()),
         (phase, _) => {
-            let note = report.refused.iter().chain(&report.unhealthy).next();
-            let note = note.map(|note| {
-                let object = note.object.as_deref().or(note.origin.as_deref()).unwrap_or_default();
-                format!("{object}: {}", note.reason)
-            });
-            let why = report.message.clone().or(note).unwrap_or_else(|| format!("{phase:?}").to_lowercase());
+            let why = report.reason().unwrap_or_else(|| format!("{phase:?}").to_lowercase());
             Err(Error::NotHealthy { name: name.to_string(), why })
         }
     }

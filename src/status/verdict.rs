@@ -76,19 +76,7 @@ impl Verdict {
 
 /// The report's own words for what is wrong.
 fn reason(report: &Report, otherwise: &str) -> String {
-    let mut notes = report.refused.iter().chain(&report.unhealthy);
-    match (&report.message, notes.next()) {
-        (Some(message), _) => message.clone(),
-        (None, Some(note)) => {
-            let place: Vec<&str> = [&note.origin, &note.object].into_iter().flatten().map(String::as_str).collect();
-            let more = match notes.count() {
-                0 => String::new(),
-                more => format!(" (and {more} more)"),
-            };
-            format!("{}: {}{more}", place.join(": "), note.reason)
-        }
-        (None, None) => otherwise.to_owned(),
-    }
+    report.reason().unwrap_or_else(|| otherwise.to_owned())
 }
 
 #[cfg(test)]

@@ -232,6 +232,21 @@ impl Report {
         self
     }
 
+    /// What is wrong, on one line: what is in the way of the whole, else the first of the objects.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        let mut notes = self.refused.iter().chain(&self.unhealthy);
+        self.message.clone().or_else(|| {
+            let note = notes.next()?;
+            let place: Vec<&str> = [&note.origin, &note.object].into_iter().flatten().map(String::as_str).collect();
+            let more = match notes.count() {
+                0 => String::new(),
+                more => format!(" (and {more} more)"),
+            };
+            Some(format!("{}: {}{more}", place.join(": "), note.reason))
+        })
+    }
+
     /// The folder that is applied, where the program that wrote it said so.
     #[must_use]
     pub fn path(&self) -> Option<&str> {

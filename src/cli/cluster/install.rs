@@ -6,7 +6,7 @@ use crate::{
     cluster::{self, Credentials, Files, ImagePull, Installation, Standing},
     config::{Config, Environment},
     git,
-    sync::{self, Kinds, Reach, Settings},
+    sync::{self, Kinds, Phase, Reach, Settings},
     ui::{Outcome, Progress, Tone, paint},
     values::{EnvironmentName, RemoteUrl, Span},
 };
@@ -214,8 +214,12 @@ pub(super) async fn apply(
                 Some(schedule) => format!("runs at {schedule:?}"),
             };
             task.clone().end(&Outcome::Done(format!("{runs} in {} and says: {phase}", sync::NAMESPACE)));
-            if let Some(message) = report.message {
-                progress.line(&paint(&message, Tone::Warn));
+            let is_wrong = matches!(report.phase, Phase::Unhealthy | Phase::Failed | Phase::Unreachable);
+            if let Some(reason) = if is_wrong { report.reason() } else { report.message } {
+                progress.line(&paint(&reason, Tone::Warn));
+            }
+            if is_wrong {
+                progress.line("next: mend that; where nothing was delivered yet, the first `git push` does");
             }
             Ok(())
         }
