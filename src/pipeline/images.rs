@@ -117,7 +117,7 @@ pub fn build(pipeline: &Pipeline<'_>, at: &At, names: &[ImageName], by: By) -> R
                 built.push(ByHand { name: name.clone(), prepared, loaded });
             }
             Err(error) => {
-                task.end(&Outcome::Failed(error.to_string()));
+                task.end(&Outcome::Failed("it is not built".to_owned()));
                 return Err(error);
             }
         }
@@ -313,7 +313,7 @@ pub fn prune(pipeline: &Pipeline<'_>, at: &At, clearings: &[Clearing]) -> Result
         });
         task.end(&match &done {
             Ok(()) => Outcome::Done(format!("{count} gone from {}", clearing.repository)),
-            Err(error) => Outcome::Failed(error.to_string()),
+            Err(_) => Outcome::Failed("not all is removed".to_owned()),
         });
         done?;
     }

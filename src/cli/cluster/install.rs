@@ -308,7 +308,7 @@ async fn adoption(
             return Ok(());
         }
         Err(error) => {
-            task.end(&Outcome::Failed(error.to_string()));
+            task.end(&Outcome::Failed("they cannot be read".to_owned()));
             return Err(error.into());
         }
     };
