@@ -7,6 +7,7 @@ use crate::{
     status::{self, Checks, Status, Trace, Unanswered, Verdict},
     sync::Phase,
     ui::{Table, Tone, clean, paint, seconds},
+    values::Oid,
 };
 use jiff::Timestamp;
 use miette::{IntoDiagnostic, Result};
@@ -198,34 +199,37 @@ fn sentence(trace: &Trace) -> String {
 
 /// What each environment that is not live waits for.
 fn waits(status: &Status, config: &config::Config) -> Vec<String> {
-    let held = status.environments.iter().filter_map(|trace| {
+    let line = |trace: &Trace, why: &str, tone| format!("{}: {}", trace.environment, paint(&clean(why), tone));
+    let all = || status.environments.iter();
+    let held = all().filter_map(|trace| {
         let hold = trace.delivery.as_ref().ok()?.as_ref()?.hold.as_ref()?;
-        let why = format!("{}; `gitops-hooks release {}` lets newer commits in", clean(hold), trace.environment);
-        Some(format!("{}: {}", trace.environment, paint(&why, Tone::Warn)))
+        let why = format!("{hold}; `gitops-hooks release {}` lets newer commits in", trace.environment);
+        Some(line(trace, &why, Tone::Warn))
     });
-    let unseen = status.environments.iter().filter_map(|trace| {
-        let commit = trace.commit.as_ref().filter(|_| trace.checks == Checks::Unknown && trace.outbox.is_none())?;
-        let delivery = trace.delivery.as_ref().ok()?.as_ref()?;
-        let runs = delivery.images.values().any(|running| running.source == commit.id);
-        let why =
-            format!("nobody here has judged or delivered {}: `gitops-hooks deliver` does both", commit.id.short());
-        let follows =
-            config.environments.get(&trace.environment).is_some_and(|environment| environment.branch.is_some());
-        (!runs && follows && delivery.hold.is_none())
-            .then(|| format!("{}: {}", trace.environment, paint(&why, Tone::Warn)))
+    let reviews = all().filter_map(|trace| {
+        let branch = trace.review.as_ref()?;
+        Some(line(trace, &format!("waits for review on {branch}"), Tone::Warn))
     });
-    let lines = status.environments.iter().filter_map(|trace| match &trace.verdict {
+    let unseen = all().filter_map(|trace| {
+        let commit = unseen(trace, config)?.short();
+        let why = format!("nobody here has judged or delivered {commit}: `gitops-hooks deliver` does both");
+        Some(line(trace, &why, Tone::Warn))
+    });
+    let lines = all().filter_map(|trace| match &trace.verdict {
         Verdict::Live => None,
-        Verdict::Moving(why) | Verdict::Unknown(why) => {
-            Some(format!("{}: {}", trace.environment, paint(&clean(why), Tone::Faint)))
-        }
-        Verdict::Stuck(why) => Some(format!("{}: {}", trace.environment, paint(&clean(why), Tone::Bad))),
-    });
-    let reviews = status.environments.iter().filter_map(|trace| {
-        let branch = clean(trace.review.as_ref()?);
-        Some(format!("{}: {}", trace.environment, paint(&format!("waits for review on {branch}"), Tone::Warn)))
+        Verdict::Moving(why) | Verdict::Unknown(why) => Some(line(trace, why, Tone::Faint)),
+        Verdict::Stuck(why) => Some(line(trace, why, Tone::Bad)),
     });
     held.chain(reviews).chain(unseen).chain(lines).collect()
+}
+
+/// The newest commit of an environment's branch, where no hook has seen it: nothing waits, and it may be what should run.
+fn unseen<'t>(trace: &'t Trace, config: &config::Config) -> Option<&'t Oid> {
+    let commit = trace.commit.as_ref().filter(|_| trace.checks == Checks::Unknown && trace.outbox.is_none())?;
+    let delivery = trace.delivery.as_ref().ok()?.as_ref()?;
+    let runs = delivery.images.values().any(|running| running.source == commit.id);
+    let follows = config.environments.get(&trace.environment).is_some_and(|environment| environment.branch.is_some());
+    (!runs && follows && delivery.hold.is_none()).then_some(&commit.id)
 }
 
 fn ago(time: Timestamp) -> String {
