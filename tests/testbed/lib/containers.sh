@@ -86,5 +86,6 @@ dockerd_start() {
 		}
 	END
 	rm -f "$STATE/docker/pid"
-	start dockerd "$BIN/dockerd" --config-file "$STATE/docker/daemon.json"
+	# A short one: the sockets of BuildKit's SSH agents are in it.
+	start dockerd "DOCKER_TMPDIR=$STATE/tmp" "$BIN/dockerd" --config-file "$STATE/docker/daemon.json"
 }

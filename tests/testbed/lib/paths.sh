@@ -75,8 +75,8 @@ since() {
 }
 
 check_paths() {
-	# Paths go into unix sockets (108 bytes, and the longest of ours adds 50),
+	# Paths go into unix sockets (108 bytes, and the longest of ours adds 55),
 	# JSON, TOML and a key=value file; plain characters need no quoting anywhere.
-	[[ $CACHE =~ ^/[A-Za-z0-9._/-]{1,57}$ ]] ||
-		fail 3 "the cache folder $CACHE must be an absolute path of at most 58 plain characters; set GITOPS_HOOKS_TESTBED to one."
+	[[ $CACHE =~ ^/[A-Za-z0-9._/-]{1,51}$ ]] ||
+		fail 3 "the cache folder $CACHE must be an absolute path of at most 52 plain characters; set GITOPS_HOOKS_TESTBED to one."
 }
