@@ -53,7 +53,7 @@ docker20_start() {
 		}
 	END
 	rm -f "$folder/pid"
-	older_start docker20 "$OLDER/usr/sbin/dockerd" --config-file "$folder/daemon.json"
+	older_start docker20 "DOCKER_TMPDIR=$STATE/tmp" "$OLDER/usr/sbin/dockerd" --config-file "$folder/daemon.json"
 }
 
 # As a person keeps them for DOCKER_CERT_PATH.
