@@ -37,6 +37,8 @@ const ASK_LIMIT: Duration = Duration::from_secs(5);
 const WRONG_LIMIT: Duration = Duration::from_secs(10);
 /// How long a dropped run waits for its container to be gone.
 const REMOVE_LIMIT: Duration = Duration::from_secs(10);
+/// How long an engine may still work on what nobody waits for any more.
+const AFTERWARDS: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(100);
 const LOG_LINES: &str = "50";
 
@@ -302,6 +304,9 @@ impl Drop for Trial {
             if let Ok(runtime) = runtime {
                 runtime.block_on(async {
                     if let Some(docker) = engine.again().await {
+                        remove(&docker, &name).await;
+                        // What the engine was making when it was given up may come to be after that.
+                        tokio::time::sleep(AFTERWARDS).await;
                         remove(&docker, &name).await;
                     }
                 });
