@@ -275,11 +275,14 @@ impl Repository {
         Ok(settings.filter(|setting| setting.scope != "command").collect())
     }
 
-    /// How many files of the work tree are not as `HEAD` has them.
+    /// How many files of the work tree are not as `HEAD` has them; none where there is no work tree.
     ///
     /// # Errors
     /// When git fails.
     pub fn edited(&self) -> Result<usize, Error> {
+        if self.work_dir().is_none() {
+            return Ok(0);
+        }
         let listed = self.git().args(["status", "--porcelain=v1", "-z", "--no-renames"]).run()?;
         Ok(listed.stdout.split(|byte| *byte == 0).filter(|line| !line.is_empty()).count())
     }

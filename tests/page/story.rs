@@ -228,7 +228,7 @@ fn the_story_is_seen_as_it_happens_and_every_button_works() {
 
     browser.open(&format!("{}trends", served.address));
     browser.until(".figures", "Commit to healthy");
-    for wanted in ["Deliveries a week", "Time of each step", "flask-app"] {
+    for wanted in ["Deliveries a week", "Time of each step", "test", "flask-app"] {
         browser.until("main", wanted);
     }
     assert!(browser.value("document.querySelectorAll('.chart .dot').length").as_i64().unwrap() > 3);

@@ -214,12 +214,16 @@ pub(super) async fn apply(
                 Some(schedule) => format!("runs at {schedule:?}"),
             };
             task.clone().end(&Outcome::Done(format!("{runs} in {} and says: {phase}", sync::NAMESPACE)));
-            let is_wrong = matches!(report.phase, Phase::Unhealthy | Phase::Failed | Phase::Unreachable);
-            if let Some(reason) = if is_wrong { report.reason() } else { report.message } {
+            let next = match report.phase {
+                Phase::Unhealthy => Some("mend that; where nothing was delivered yet, the first push does"),
+                Phase::Failed | Phase::Unreachable => Some("mend that; the sync looks again by itself"),
+                Phase::Healthy | Phase::Syncing | Phase::Suspended => None,
+            };
+            if let Some(reason) = if next.is_some() { report.reason() } else { report.message } {
                 progress.line(&paint(&reason, Tone::Warn));
             }
-            if is_wrong {
-                progress.line("next: mend that; where nothing was delivered yet, the first `git push` does");
+            if let Some(next) = next {
+                progress.line(&format!("next: {next}"));
             }
             Ok(())
         }
