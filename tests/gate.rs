@@ -78,7 +78,13 @@ fn a_push_that_left_steps_out_publishes_and_delivers_nothing() {
 fn status_names_a_commit_that_no_hook_has_seen() {
     let Some(bed) = bed() else { return };
     let context = &bed.context;
-    let says = || context.must(&["status"]).contains("nobody here has judged or delivered");
+    let says = || {
+        let json: serde_json::Value = serde_json::from_str(&context.must(&["status", "--json"])).unwrap();
+        documented::is_documented("status --json", &json);
+        let said = context.must(&["status"]).contains("nobody here has judged or delivered");
+        assert_eq!(said, !json["environments"][0]["unseen"].is_null());
+        said
+    };
     assert!(!says());
     context.write("v", "unseen\n");
     context.git(&["commit", "-q", "-a", "--no-verify", "-m", "Past every hook"]);

@@ -7,7 +7,6 @@ use crate::{
     status::{self, Checks, Status, Trace, Unanswered, Verdict},
     sync::Phase,
     ui::{Table, Tone, clean, paint, seconds},
-    values::Oid,
 };
 use jiff::Timestamp;
 use miette::{IntoDiagnostic, Result};
@@ -78,7 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
             super::print_json(&json!(status));
         } else {
             crate::ui::say!("{}", table(&status));
-            for line in waits(&status, &config) {
+            for line in waits(&status) {
                 crate::ui::say!("{line}");
             }
         }
@@ -100,7 +99,7 @@ async fn follow(repository: &Repository, config: &config::Config, client: &Resul
                 crate::ui::print(&format!("\x1b[{height}F\x1b[J"));
             }
             let mut text = table(&status).to_string();
-            for line in waits(&status, config) {
+            for line in waits(&status) {
                 text.extend(["\n", &line]);
             }
             height = rows(&text);
@@ -198,7 +197,7 @@ fn sentence(trace: &Trace) -> String {
 }
 
 /// What each environment that is not live waits for.
-fn waits(status: &Status, config: &config::Config) -> Vec<String> {
+fn waits(status: &Status) -> Vec<String> {
     let line = |trace: &Trace, why: &str, tone| format!("{}: {}", trace.environment, paint(&clean(why), tone));
     let all = || status.environments.iter();
     let held = all().filter_map(|trace| {
@@ -211,7 +210,7 @@ fn waits(status: &Status, config: &config::Config) -> Vec<String> {
         Some(line(trace, &format!("waits for review on {branch}"), Tone::Warn))
     });
     let unseen = all().filter_map(|trace| {
-        let commit = unseen(trace, config)?.short();
+        let commit = trace.unseen.as_ref()?.short();
         let why = format!("nobody here has judged or delivered {commit}: `gitops-hooks deliver` does both");
         Some(line(trace, &why, Tone::Warn))
     });
@@ -221,15 +220,6 @@ fn waits(status: &Status, config: &config::Config) -> Vec<String> {
         Verdict::Stuck(why) => Some(line(trace, why, Tone::Bad)),
     });
     held.chain(reviews).chain(unseen).chain(lines).collect()
-}
-
-/// The newest commit of an environment's branch, where no hook has seen it: nothing waits, and it may be what should run.
-fn unseen<'t>(trace: &'t Trace, config: &config::Config) -> Option<&'t Oid> {
-    let commit = trace.commit.as_ref().filter(|_| trace.checks == Checks::Unknown && trace.outbox.is_none())?;
-    let delivery = trace.delivery.as_ref().ok()?.as_ref()?;
-    let runs = delivery.images.values().any(|running| running.source == commit.id);
-    let follows = config.environments.get(&trace.environment).is_some_and(|environment| environment.branch.is_some());
-    (!runs && follows && delivery.hold.is_none()).then_some(&commit.id)
 }
 
 fn ago(time: Timestamp) -> String {

@@ -59,8 +59,10 @@ pub async fn gather_in(
         let failed = note.and_then(|note| note.failed_checks.as_ref()).is_some_and(|failed| Some(failed) == id);
         let checks = if failed { Checks::Failed } else { checks(repository, config, id, &delivery, environment) };
         let verdict = Verdict::of(outbox.as_ref(), &delivery, &cluster);
+        let may_be_delivered = environment.branch.is_some() && checks == Checks::Unknown && outbox.is_none();
+        let unseen = id.filter(|commit| may_be_delivered && is_newer(commit, &delivery)).cloned();
         let environment = name.clone();
-        environments.push(Trace { environment, commit, checks, delivery, review, outbox, cluster, verdict });
+        environments.push(Trace { environment, commit, checks, unseen, delivery, review, outbox, cluster, verdict });
     }
     Status { version: 2, environments }
 }
@@ -132,6 +134,12 @@ async fn report(
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("the cluster does not answer".to_owned()),
     }
+}
+
+/// Whether what was delivered is of another commit, and nobody holds it there.
+fn is_newer(commit: &Oid, delivery: &Result<Option<Delivery>, Unanswered>) -> bool {
+    let Ok(Some(delivery)) = delivery else { return false };
+    delivery.hold.is_none() && delivery.images.values().all(|running| running.source != *commit)
 }
 
 /// A published image is proof that its commit's checks passed, wherever they ran; else this clone's records are asked.

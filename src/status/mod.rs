@@ -37,6 +37,9 @@ pub struct Trace {
     pub commit: Option<Commit>,
     /// Whether that commit's checks passed, as far as this clone and the registry know.
     pub checks: Checks,
+    /// The same commit, where nobody here has judged or delivered it and nothing waits: it may be what should run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<Oid>,
     /// What was delivered, `null` where nothing was; the error where the manifest repository cannot say.
     #[serde(serialize_with = "answer")]
     pub delivery: Result<Option<Delivery>, Unanswered>,
@@ -146,6 +149,7 @@ mod tests {
             environment: "staging".parse().unwrap(),
             commit: None,
             checks: Checks::Unknown,
+            unseen: None,
             delivery: Ok(None),
             review: None,
             outbox: None,
