@@ -7,6 +7,7 @@ network_up() {
 	[[ ! -e $STATE/network ]] || return 0
 	network_down # what an interrupted start has left
 	bridge "$BRIDGE" "$ADDRESS/16" 02:00:0a:58:00:01
+	ip link set "$BRIDGE" alias "$CACHE"
 	bridge "$ENGINE_BRIDGE" "$ENGINE_ADDRESS/16" 02:00:0a:59:00:01
 	# Without it, the answer of a Service goes from pod to pod behind the back of
 	# the rule that would have to translate it.
@@ -24,6 +25,9 @@ network_up() {
 	iptables --wait -I FORWARD -j GHBED
 	touch "$STATE/network"
 }
+
+# bridge_owner: the cache folder of the test bed whose bridge is there, if one is.
+bridge_owner() { cat "/sys/class/net/$BRIDGE/ifalias" 2>/dev/null || true; }
 
 # bridge NAME ADDRESS MAC
 bridge() {

@@ -52,7 +52,8 @@ docker20_start() {
 		  "shutdown-timeout": 2
 		}
 	END
-	rm -f "$folder/pid"
+	# What a killed one has left: it would wait for its dead containerd until it gives up.
+	rm -f "$folder/pid" "$folder/run/containerd/containerd".{pid,sock}
 	older_start docker20 "DOCKER_TMPDIR=$STATE/tmp" "$OLDER/usr/sbin/dockerd" --config-file "$folder/daemon.json"
 }
 
