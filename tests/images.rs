@@ -76,11 +76,13 @@ impl Story {
         Some(story)
     }
 
-    /// A commit that changes the image, pushed and delivered.
+    /// A commit that changes the image, pushed and delivered. All are of one second, as those that a rebase writes.
     fn push(&self, number: usize) {
         let context = &self.context;
         context.write("a", &format!("{number} of {}", self.path));
-        context.git(&["commit", "-qam", &format!("change {number}")]);
+        let mut commit = context.command("git");
+        commit.args(["commit", "-qam", &format!("change {number}")]).env("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z");
+        assert!(commit.status().unwrap().success());
         let pushed = context.try_git(&["push", "-q", "-u", "origin", "main"]);
         assert_eq!(pushed.code, Some(0), "{}", pushed.stderr);
         context.must(&["deliver"]);

@@ -89,7 +89,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         "status",
         &[
             ("status", "each environment from commit to pods"),
-            ("status --follow", "until nothing moves any more"),
+            ("status staging --follow", "one of them, until nothing moves any more"),
             ("status --json", "for programs"),
         ],
     ),

@@ -4,9 +4,11 @@ use crate::{
     check::Interrupt,
     cluster, config,
     git::Repository,
+    pipeline,
     status::{self, Checks, Status, Trace, Unanswered, Verdict},
     sync::Phase,
     ui::{Table, Tone, clean, paint, seconds},
+    values::EnvironmentName,
 };
 use jiff::Timestamp;
 use miette::{IntoDiagnostic, Result};
@@ -15,6 +17,9 @@ use std::{io::IsTerminal, time::Duration};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
+    /// The environments; all without a name.
+    #[arg(value_name = "ENVIRONMENT")]
+    environments: Vec<EnvironmentName>,
     /// Go on until nothing moves any more. Exit code 1 where something is stuck.
     #[arg(long, short)]
     follow: bool,
@@ -65,13 +70,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         crate::ui::say!("the configuration has no environments");
         return Ok(());
     }
+    let names = &arguments.environments;
+    if let Some(name) = names.iter().find(|name| !config.environments.contains_key(*name)) {
+        return Err(pipeline::Error::no_environment(name, Some(&config)).into());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
     runtime.block_on(async {
         let client = cluster::connect(arguments.context.as_deref()).await.map_err(|error| error.to_string());
         if arguments.follow {
-            return follow(&repository, &config, &client).await;
+            return follow(&repository, &config, names, &client).await;
         }
-        let status = status::gather(&repository, &config, &client).await;
+        let status = status::gather(&repository, &config, names, &client).await;
         status::remember(&repository, &status);
         if arguments.json {
             super::print_json(&json!(status));
@@ -86,12 +95,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// On a terminal the table stays in place; elsewhere a line for each change.
-async fn follow(repository: &Repository, config: &config::Config, client: &Result<kube::Client, String>) -> Result<()> {
+async fn follow(
+    repository: &Repository,
+    config: &config::Config,
+    names: &[EnvironmentName],
+    client: &Result<kube::Client, String>,
+) -> Result<()> {
     let in_place = std::io::stdout().is_terminal();
     let interrupt = Interrupt::listen()?;
     let (mut height, mut told) = (0, Vec::new());
     let status = loop {
-        let status = status::gather(repository, config, client).await;
+        let status = status::gather(repository, config, names, client).await;
         status::remember(repository, &status);
         if in_place {
             if height > 0 {

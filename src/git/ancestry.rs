@@ -1,6 +1,6 @@
 use super::{Error, Repository};
 use crate::values::Oid;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// How two commits stand to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,8 @@ impl Repository {
         Ok(all.lines().skip(1).filter_map(|line| line.parse().ok()).collect())
     }
 
-    /// Those commits that are here, the newest first, each with the first line of its message.
+    /// Those commits that are here, the newest first, each with the first line of its message. Among those of one
+    /// second, the later one of a history comes first.
     ///
     /// # Errors
     /// When git fails.
@@ -65,10 +66,22 @@ impl Repository {
         if known.is_empty() {
             return Ok(Vec::new());
         }
-        let shown = ["log", "--stdin", "--no-walk=sorted", "--format=%H%x00%s"];
-        let listed = self.git().args(shown).input(known.join("\n") + "\n").run()?;
-        let all = String::from_utf8_lossy(&listed.stdout);
-        let lines = all.lines().filter_map(|line| line.split_once('\0'));
-        Ok(lines.filter_map(|(oid, subject)| Some((oid.parse().ok()?, subject.to_owned()))).collect())
+        let tips = known.join("\n") + "\n";
+        let shown = ["log", "--stdin", "--no-walk=sorted", "--format=%H%x00%ct%x00%s"];
+        let listed = self.git().args(shown).input(tips.clone()).run()?;
+        let listed = String::from_utf8_lossy(&listed.stdout);
+        let row = |line: &str| {
+            let mut fields = line.splitn(3, '\0').map(str::to_owned);
+            Some((fields.next()?.parse().ok()?, fields.next()?, fields.next()?))
+        };
+        let by_time: Vec<(Oid, String, String)> = listed.lines().filter_map(row).collect();
+        let Some((_, oldest, _)) = by_time.last() else { return Ok(Vec::new()) };
+        let walk = ["rev-list", "--stdin", "--date-order", &format!("--max-age={oldest}")];
+        let walked = self.git().args(walk).input(tips).run()?;
+        let walked = String::from_utf8_lossy(&walked.stdout);
+        let places: HashMap<&str, usize> = walked.lines().enumerate().map(|(place, oid)| (oid, place)).collect();
+        let mut all: Vec<(Oid, String)> = by_time.into_iter().map(|(oid, _, subject)| (oid, subject)).collect();
+        all.sort_by_key(|(oid, _)| places.get(oid.as_str()).copied().unwrap_or(usize::MAX));
+        Ok(all)
     }
 }

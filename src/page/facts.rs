@@ -189,7 +189,7 @@ pub(super) async fn far(settings: &Settings, client: &Result<kube::Client, Strin
     let config = (settings.configuration)(repository).ok()?;
     let targets = status::targets(repository, &config);
     let session = Session::new(repository, Prompts::Never, &targets);
-    let status = status::gather_in(&session, &targets, &config, client).await;
+    let status = status::gather_in(&session, &targets, &config, &[], client).await;
     status::remember(repository, &status);
     let unasked = || Place { past: Err(status::UNCONFIRMED.to_owned()), behind: 0, review: None };
     let mut places: BTreeMap<_, _> = config.environments.keys().map(|name| (name.clone(), unasked())).collect();

@@ -13,11 +13,22 @@ use std::time::Duration;
 /// How long a cluster may take to answer before it counts as absent.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Asks everybody about every environment. `cluster` is the client, or why there is none.
-pub async fn gather(repository: &Repository, config: &Config, cluster: &Result<Client, String>) -> Status {
-    let targets = targets(repository, config);
+/// Asks everybody about the environments of these names, or about all where there is none. `cluster` is the client, or why
+/// there is none.
+pub async fn gather(
+    repository: &Repository,
+    config: &Config,
+    only: &[EnvironmentName],
+    cluster: &Result<Client, String>,
+) -> Status {
+    let mut targets = targets(repository, config);
+    targets.retain(|target| is_asked(target.name, only));
     let session = deliver::Session::new(repository, Prompts::Never, &targets);
-    gather_in(&session, &targets, config, cluster).await
+    gather_in(&session, &targets, config, only, cluster).await
+}
+
+fn is_asked(name: &EnvironmentName, only: &[EnvironmentName]) -> bool {
+    only.is_empty() || only.contains(name)
 }
 
 /// Why a manifest repository is not asked.
@@ -37,12 +48,13 @@ pub async fn gather_in(
     session: &deliver::Session<'_>,
     targets: &[deliver::Target<'_>],
     config: &Config,
+    only: &[EnvironmentName],
     cluster: &Result<Client, String>,
 ) -> Status {
     let repository = session.repository;
     let notes = deliver::waiting(repository).unwrap_or_default();
     let mut environments = Vec::new();
-    for (name, environment) in &config.environments {
+    for (name, environment) in config.environments.iter().filter(|(name, _)| is_asked(name, only)) {
         let note = notes.iter().find(|note| note.environment == *name);
         let commit = config
             .source_branch(name)

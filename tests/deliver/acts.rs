@@ -243,6 +243,10 @@ fn promotion_without_a_cluster_must_be_asked_for() {
         said.contains("held by Ada: until the audit; `gitops-hooks release production` lets newer commits in"),
         "{said}"
     );
+    let said = clone.must(&["status", "staging"]);
+    assert!(said.contains("staging") && !said.contains("production"), "{said}");
+    let (code, said) = clone.hooks(&["status", "nowhere"]);
+    assert!(code == Some(2) && said.contains("there is no environment \"nowhere\""), "{said}");
     clone.commit_and_push("two");
     clone.deliver(&clone.tip()).unwrap();
     let (code, said) = clone.hooks(&["promote", "production", "--unverified"]);
