@@ -54,8 +54,13 @@ fn a_damaged_manifest_is_refused_by_field_and_changes_nothing() {
     let output = bed.sync();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     let said = text(&output.stderr);
-    assert!(said.contains("staging/app.yaml:1: Deployment flask-app:16: metadata.name: \"flask-app:16\""), "{said}");
-    assert!(said.contains("metadata.labels.app: \"flask-app:16\" is no label value"), "{said}");
+    assert!(said.contains("staging/app.yaml:4: Deployment flask-app:16: metadata.name: \"flask-app:16\""), "{said}");
+    assert!(
+        said.contains(
+            "staging/app.yaml:5: Deployment flask-app:16: metadata.labels.app: \"flask-app:16\" is no label value"
+        ),
+        "{said}"
+    );
     assert!(said.contains("Service flask-app:16: metadata.name"), "{said}");
     // Neither the damaged objects came nor did anything go, though the map is no longer in the repository.
     assert_eq!(bed.deployment("flask-app").unwrap().metadata.resource_version, before);

@@ -4,7 +4,7 @@
 use super::{
     object::{Manifest, ObjectId, Origin, Problem},
     to_json::{Budget, Reader},
-    validate,
+    validate::{self, Mistake},
 };
 use crate::yaml::{self, Node, Position};
 use serde::de::IgnoredAny;
@@ -105,7 +105,7 @@ pub(super) fn decode_file(file: &File) -> Result<Vec<Manifest>, Vec<Problem>> {
     let whole = |message: String| vec![Problem::file(&file.path, message)];
     let text = std::str::from_utf8(&file.bytes).map_err(|_| whole("this file is no UTF-8 text".to_owned()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reading = Reading { file, manifests: Vec::new(), problems: Vec::new() };
+    let mut reading = Reading { file, text, manifests: Vec::new(), problems: Vec::new() };
     let mut budget = Budget::new();
     for (index, document) in yaml::documents(text, MAX_NODES).enumerate() {
         let document = match document {
@@ -121,17 +121,15 @@ pub(super) fn decode_file(file: &File) -> Result<Vec<Manifest>, Vec<Problem>> {
             }
         };
         let Some(root) = document.root.as_ref().filter(|root| !root.is_null()) else { continue };
-        let line = |node: &Node<'_>| Position::of(text, node.place.start).line;
-        let origin = |line: usize| Origin { file: file.path.clone(), document: index + 1, line };
+        let origin = |start: usize| Origin {
+            file: file.path.clone(),
+            document: index + 1,
+            line: Position::of(text, start).line,
+        };
         match Reader::new(document.anchors(), &mut budget).read(root) {
-            Ok(value) => {
-                let items: Vec<usize> =
-                    root.get("items").map(|items| items.items().iter().map(line).collect()).unwrap_or_default();
-                reading.take(value, &origin(line(root)), &items);
-            }
+            Ok(value) => reading.take(value, &origin(root.place.start), Some(root)),
             Err((place, message)) => {
-                let origin = origin(Position::of(text, place.start).line);
-                reading.problems.push(Problem { origin, object: None, message });
+                reading.problems.push(Problem { origin: origin(place.start), object: None, message });
             }
         }
     }
@@ -146,31 +144,38 @@ fn decode_json(file: &File, text: &str) -> Result<Vec<Manifest>, Vec<Problem>> {
         let origin = Origin { file: file.path.clone(), document: 1, line: error.line() };
         vec![Problem { origin, object: None, message: error.to_string() }]
     })?;
-    let mut reading = Reading { file, manifests: Vec::new(), problems: Vec::new() };
-    reading.take(value, &Origin { file: file.path.clone(), document: 1, line: 1 }, &[]);
+    let mut reading = Reading { file, text, manifests: Vec::new(), problems: Vec::new() };
+    reading.take(value, &Origin { file: file.path.clone(), document: 1, line: 1 }, None);
     reading.finish()
 }
 
 /// One file while it is read.
 struct Reading<'f> {
     file: &'f File,
+    text: &'f str,
     manifests: Vec<Manifest>,
     problems: Vec<Problem>,
 }
 
 impl Reading<'_> {
-    /// Takes an object, or a list apart; `lines` are those of the list's items.
-    fn take(&mut self, value: Json, origin: &Origin, lines: &[usize]) {
+    fn line(&self, node: &Node<'_>) -> usize {
+        Position::of(self.text, node.place.start).line
+    }
+
+    /// Takes an object, or a list apart; `node` is what it was read from, where that is YAML.
+    fn take(&mut self, value: Json, origin: &Origin, node: Option<&Node<'_>>) {
         let is_list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) && value["items"].is_array();
         if !is_list {
-            return self.object(value, origin.clone());
+            return self.object(value, origin.clone(), node);
         }
+        let nodes = node.and_then(|list| list.get("items")).map_or(&[][..], Node::items);
         let Json::Object(mut list) = value else { return };
         let Some(Json::Array(items)) = list.remove("items") else { return };
         // A typed list (`DeploymentList`) may leave out what its items are.
         let item_kind = list["kind"].as_str().and_then(|kind| kind.strip_suffix("List")).unwrap_or("").to_owned();
         for (index, mut item) in items.into_iter().enumerate() {
-            let line = lines.get(index).copied().unwrap_or(origin.line);
+            let node = nodes.get(index);
+            let line = node.map_or(origin.line, |node| self.line(node));
             if !item_kind.is_empty()
                 && let Json::Object(object) = &mut item
                 && let Some(version) = list.get("apiVersion")
@@ -178,11 +183,11 @@ impl Reading<'_> {
                 object.entry("kind").or_insert_with(|| item_kind.clone().into());
                 object.entry("apiVersion").or_insert_with(|| version.clone());
             }
-            self.object(item, Origin { line, ..origin.clone() });
+            self.object(item, Origin { line, ..origin.clone() }, node);
         }
     }
 
-    fn object(&mut self, value: Json, origin: Origin) {
+    fn object(&mut self, value: Json, origin: Origin, node: Option<&Node<'_>>) {
         let text = |pointer: &str| value.pointer(pointer).and_then(Json::as_str).filter(|text| !text.is_empty());
         let missing = |what: &str| {
             Some(format!(
@@ -206,7 +211,11 @@ impl Reading<'_> {
                     name: name.to_owned(),
                 };
                 let manifest = Manifest { id, api_version: version.to_owned(), origin: origin.clone(), value };
-                self.problems.extend(validate::check(&manifest));
+                for Mistake { path, message } in validate::check(&manifest) {
+                    let line = node.map_or(origin.line, |root| self.line(deepest(root, &path)));
+                    let (origin, object) = (Origin { line, ..origin.clone() }, Some(manifest.id.clone()));
+                    self.problems.push(Problem { origin, object, message });
+                }
                 self.manifests.push(manifest);
                 None
             }
@@ -231,6 +240,11 @@ impl Reading<'_> {
         }
         Err(self.problems)
     }
+}
+
+/// What the keys lead to, as far as they can be followed: an alias is not looked into.
+fn deepest<'n, 'a>(root: &'n Node<'a>, keys: &[&str]) -> &'n Node<'a> {
+    keys.iter().try_fold(root, |node, key| node.get(key).ok_or(node)).unwrap_or_else(|last| last)
 }
 
 #[cfg(test)]
@@ -258,6 +272,18 @@ mod tests {
     }
 
     #[test]
+    fn a_field_that_no_server_takes_is_told_with_its_line() {
+        let listed = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: ConfigMap\n  metadata:\n    name: a\n    labels:\n      app: &it 'a b'\n      web: *it\n      -x: y\n";
+        let told: Vec<_> = decode(&[file("a.yaml", listed)]).problems.iter().map(ToString::to_string).collect();
+        let starts = [
+            "a.yaml:9: ConfigMap a: metadata.labels.app:",
+            "a.yaml:10: ConfigMap a: metadata.labels.web:",
+            "a.yaml:11: ConfigMap a: metadata.labels[\"-x\"]:",
+        ];
+        assert!(told.iter().zip(starts).all(|(told, start)| told.starts_with(start)) && told.len() == 3, "{told:#?}");
+    }
+
+    #[test]
     fn lists_are_taken_apart() {
         let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: ConfigMap\n  metadata: {name: a}\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: b}}\n";
         let typed =
@@ -276,7 +302,7 @@ mod tests {
         assert_eq!(decoded.manifests.len(), 2);
         let told: Vec<_> = decoded.problems.iter().map(ToString::to_string).collect();
         assert!(
-            told[0].starts_with("broken.yaml:5: ConfigMap b:16: metadata.name: \"b:16\" is no DNS name"),
+            told[0].starts_with("broken.yaml:8: ConfigMap b:16: metadata.name: \"b:16\" is no DNS name"),
             "{told:?}"
         );
         assert!(told[1].starts_with("broken.yaml:1: ConfigMap a: held back"), "{told:?}");

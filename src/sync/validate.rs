@@ -2,7 +2,7 @@
 //! that meant an image and hit a name is so caught as a whole, while the server would take the half that is still valid.
 //! The rules are those of `k8s.io/apimachinery/pkg/util/validation`.
 
-use super::object::{Manifest, Problem};
+use super::object::Manifest;
 use serde_json::{Map, Value as Json};
 
 /// Kinds whose names are path segments: nearly anything, such as `system:node`.
@@ -10,10 +10,30 @@ const LOOSE_NAMES: &[&str] = &["Role", "RoleBinding", "ClusterRole", "ClusterRol
 /// Kinds whose names become part of a DNS name by themselves.
 const LABEL_NAMES: &[&str] = &["Service", "Namespace"];
 
+/// What no API server would take.
+#[derive(Debug)]
+pub(super) struct Mistake<'m> {
+    /// The keys that lead to it, from the object's root.
+    pub(super) path: Vec<&'m str>,
+    /// The field, and what is wrong there.
+    pub(super) message: String,
+}
+
+impl<'m> Mistake<'m> {
+    fn new(path: &[&'m str], reason: &str) -> Self {
+        Self { path: path.to_vec(), message: format!("{}: {reason}", path.join(".")) }
+    }
+
+    /// At a key of the mapping that `path` leads to, which may hold anything.
+    fn of_key(path: &[&'m str], key: &'m str, reason: &str) -> Self {
+        let message = format!("{}[{key:?}]: {reason}", path.join("."));
+        Self { path: path.iter().copied().chain([key]).collect(), message }
+    }
+}
+
 /// Every field of an object that no API server would take.
-pub(super) fn check(manifest: &Manifest) -> Vec<Problem> {
+pub(super) fn check(manifest: &Manifest) -> Vec<Mistake<'_>> {
     let mut found = Vec::new();
-    let metadata = &manifest.value["metadata"];
     let name = &manifest.id.name;
     let named = match manifest.id.kind.as_str() {
         kind if LOOSE_NAMES.contains(&kind) => path_segment(name),
@@ -21,79 +41,72 @@ pub(super) fn check(manifest: &Manifest) -> Vec<Problem> {
         _ => subdomain(name),
     };
     if let Err(reason) = named {
-        found.push(format!("metadata.name: {reason}"));
+        found.push(Mistake::new(&["metadata", "name"], &reason));
     }
     if let Some(Err(reason)) = manifest.id.namespace.as_deref().map(label) {
-        found.push(format!("metadata.namespace: {reason}"));
+        found.push(Mistake::new(&["metadata", "namespace"], &reason));
     }
-    labels(metadata, "metadata.labels", &["labels"], &mut found);
-    if let Some(annotations) = map(metadata, &["annotations"], "metadata.annotations", &mut found) {
-        for (key, value) in annotations {
-            // Keys are compared in lower case there, unlike those of labels.
-            if let Err(reason) = qualified_name(&key.to_lowercase()) {
-                found.push(format!("metadata.annotations[{key:?}]: {reason}"));
-            }
-            if !value.is_string() && !value.is_null() {
-                found.push(format!("metadata.annotations[{key:?}]: expected text, found {value}; put it into quotes"));
-            }
+    labels(&manifest.value, &["metadata", "labels"], &mut found);
+    let path = ["metadata", "annotations"];
+    for (key, value) in map(&manifest.value, &path, &mut found).into_iter().flatten() {
+        // Keys are compared in lower case there, unlike those of labels.
+        if let Err(reason) = qualified_name(&key.to_lowercase()) {
+            found.push(Mistake::of_key(&path, key, &reason));
+        }
+        if !value.is_string() && !value.is_null() {
+            found.push(Mistake::of_key(&path, key, &format!("expected text, found {value}; put it into quotes")));
         }
     }
-    for (kind, shown, path) in SELECTORS {
+    for (kind, path) in SELECTORS {
         if *kind == manifest.id.kind {
-            labels(&manifest.value, shown, path, &mut found);
+            labels(&manifest.value, path, &mut found);
         }
     }
-    let problem = |message| Problem { origin: manifest.origin.clone(), object: Some(manifest.id.clone()), message };
-    found.into_iter().map(problem).collect()
+    found
 }
 
 /// Where the built-in kinds have labels besides their metadata.
-const SELECTORS: &[(&str, &str, &[&str])] = &[
-    ("Service", "spec.selector", &["spec", "selector"]),
-    ("Deployment", "spec.selector.matchLabels", &["spec", "selector", "matchLabels"]),
-    ("Deployment", "spec.template.metadata.labels", &["spec", "template", "metadata", "labels"]),
-    ("StatefulSet", "spec.selector.matchLabels", &["spec", "selector", "matchLabels"]),
-    ("StatefulSet", "spec.template.metadata.labels", &["spec", "template", "metadata", "labels"]),
-    ("DaemonSet", "spec.selector.matchLabels", &["spec", "selector", "matchLabels"]),
-    ("DaemonSet", "spec.template.metadata.labels", &["spec", "template", "metadata", "labels"]),
-    ("ReplicaSet", "spec.selector.matchLabels", &["spec", "selector", "matchLabels"]),
-    ("ReplicaSet", "spec.template.metadata.labels", &["spec", "template", "metadata", "labels"]),
-    ("Job", "spec.template.metadata.labels", &["spec", "template", "metadata", "labels"]),
-    (
-        "CronJob",
-        "spec.jobTemplate.spec.template.metadata.labels",
-        &["spec", "jobTemplate", "spec", "template", "metadata", "labels"],
-    ),
-    ("NetworkPolicy", "spec.podSelector.matchLabels", &["spec", "podSelector", "matchLabels"]),
-    ("PodDisruptionBudget", "spec.selector.matchLabels", &["spec", "selector", "matchLabels"]),
+const SELECTORS: &[(&str, &[&str])] = &[
+    ("Service", &["spec", "selector"]),
+    ("Deployment", &["spec", "selector", "matchLabels"]),
+    ("Deployment", &["spec", "template", "metadata", "labels"]),
+    ("StatefulSet", &["spec", "selector", "matchLabels"]),
+    ("StatefulSet", &["spec", "template", "metadata", "labels"]),
+    ("DaemonSet", &["spec", "selector", "matchLabels"]),
+    ("DaemonSet", &["spec", "template", "metadata", "labels"]),
+    ("ReplicaSet", &["spec", "selector", "matchLabels"]),
+    ("ReplicaSet", &["spec", "template", "metadata", "labels"]),
+    ("Job", &["spec", "template", "metadata", "labels"]),
+    ("CronJob", &["spec", "jobTemplate", "spec", "template", "metadata", "labels"]),
+    ("NetworkPolicy", &["spec", "podSelector", "matchLabels"]),
+    ("PodDisruptionBudget", &["spec", "selector", "matchLabels"]),
 ];
 
-fn labels(value: &Json, shown: &str, path: &[&str], found: &mut Vec<String>) {
-    let Some(labels) = map(value, path, shown, found) else { return };
-    for (key, value) in labels {
+fn labels<'m>(value: &'m Json, path: &[&'m str], found: &mut Vec<Mistake<'m>>) {
+    for (key, value) in map(value, path, found).into_iter().flatten() {
         if let Err(reason) = qualified_name(key) {
-            found.push(format!("{shown}[{key:?}]: {reason}"));
+            found.push(Mistake::of_key(path, key, &reason));
         }
-        match value {
-            Json::String(text) => {
-                if let Err(reason) = label_value(text) {
-                    found.push(format!("{shown}.{key}: {reason}"));
-                }
-            }
-            Json::Null => {}
-            other => found.push(format!("{shown}.{key}: expected text, found {other}; put it into quotes")),
+        let wrong = match value {
+            Json::String(text) => label_value(text),
+            Json::Null => Ok(()),
+            other => Err(format!("expected text, found {other}; put it into quotes")),
+        };
+        if let Err(reason) = wrong {
+            let path: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();
+            found.push(Mistake::new(&path, &reason));
         }
     }
 }
 
 /// The mapping at a path, where there is one; anything else there is a mistake.
-fn map<'v>(value: &'v Json, path: &[&str], shown: &str, found: &mut Vec<String>) -> Option<&'v Map<String, Json>> {
+fn map<'m>(value: &'m Json, path: &[&'m str], found: &mut Vec<Mistake<'m>>) -> Option<&'m Map<String, Json>> {
     let value = path.iter().try_fold(value, |value, key| value.get(*key))?;
     match value {
         Json::Object(map) => Some(map),
         Json::Null => None,
         other => {
-            found.push(format!("{shown}: expected a mapping, found {other}"));
+            found.push(Mistake::new(path, &format!("expected a mapping, found {other}")));
             None
         }
     }
@@ -187,7 +200,7 @@ mod tests {
         };
         let origin = Origin { file: "a.yaml".into(), document: 1, line: 1 };
         let manifest = Manifest { id, api_version: "v1".into(), origin, value };
-        check(&manifest).into_iter().map(|problem| problem.message).collect()
+        check(&manifest).into_iter().map(|mistake| mistake.message).collect()
     }
 
     #[test]
