@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
             super::print_json(&json!(status));
         } else {
             crate::ui::say!("{}", table(&status));
-            for line in waits(&status) {
+            for line in waits(&status, &config) {
                 crate::ui::say!("{line}");
             }
         }
@@ -113,7 +113,7 @@ async fn follow(
                 crate::ui::print(&format!("\x1b[{height}F\x1b[J"));
             }
             let mut text = table(&status).to_string();
-            for line in waits(&status) {
+            for line in waits(&status, config) {
                 text.extend(["\n", &line]);
             }
             height = rows(&text);
@@ -210,8 +210,8 @@ fn sentence(trace: &Trace) -> String {
     }
 }
 
-/// What each environment that is not live waits for.
-fn waits(status: &Status) -> Vec<String> {
+/// What each environment waits for.
+fn waits(status: &Status, config: &config::Config) -> Vec<String> {
     let line = |trace: &Trace, why: &str, tone| format!("{}: {}", trace.environment, paint(&clean(why), tone));
     let all = || status.environments.iter();
     let held = all().filter_map(|trace| {
@@ -233,7 +233,33 @@ fn waits(status: &Status) -> Vec<String> {
         Verdict::Moving(why) | Verdict::Unknown(why) => Some(line(trace, why, Tone::Faint)),
         Verdict::Stuck(why) => Some(line(trace, why, Tone::Bad)),
     });
-    held.chain(reviews).chain(unseen).chain(lines).collect()
+    let promotions = all().filter_map(|trace| {
+        let why = promotion(trace, status, config)?;
+        Some(line(trace, &why, Tone::Faint))
+    });
+    held.chain(reviews).chain(unseen).chain(lines).chain(promotions).collect()
+}
+
+/// That the environment before has something newer.
+fn promotion(trace: &Trace, status: &Status, config: &config::Config) -> Option<String> {
+    let name = &trace.environment;
+    let before = config.environments.get(name)?.promote.as_deref()?;
+    let behind = trace.behind.filter(|behind| *behind > 0)?;
+    let sources = |trace: &Trace| {
+        let delivery = trace.delivery.as_ref().ok()?.as_ref()?;
+        Some(delivery.images.values().map(|running| running.source.clone()).collect::<Vec<_>>())
+    };
+    let there = status.environments.iter().find(|trace| trace.environment == *before);
+    if there.is_some_and(|there| sources(there) == sources(trace)) {
+        return None;
+    }
+    let commits = match behind {
+        1 => "1 commit".to_owned(),
+        status::COUNTED.. => format!("{behind} commits or more"),
+        _ => format!("{behind} commits"),
+    };
+    let branch = config.source_branch(name)?;
+    Some(format!("{commits} behind {branch}; `gitops-hooks promote {name}` takes what runs healthy in {before}"))
 }
 
 fn ago(time: Timestamp) -> String {

@@ -242,6 +242,16 @@ impl Repository {
         Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
     }
 
+    /// How many commits `to` has that `from` does not have, counted up to `limit`.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn distance(&self, from: &Oid, to: &Oid, limit: usize) -> Result<usize, Error> {
+        let (count, not) = (format!("--max-count={limit}"), format!("^{from}"));
+        let output = self.git().args(["rev-list", "--count", &count, to.as_str(), &not]).run()?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().parse().unwrap_or(0))
+    }
+
     /// Every value of a key in this clone's own configuration: never what a global or system file says, or one that is
     /// included.
     #[must_use]

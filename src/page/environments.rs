@@ -188,7 +188,7 @@ fn waits(facts: &Facts, name: &EnvironmentName, trace: Option<&Trace>, place: Op
             @if let Some(commit) = trace.and_then(|trace| trace.unseen.as_ref()) {
                 li class="waiting" { (badge(Mark::Waiting, "unseen")) " nobody here has judged or delivered " code { (commit.short()) } }
             }
-            @if let Some(behind) = place.map(|place| place.behind).filter(|behind| *behind > 0) {
+            @if let Some(behind) = trace.and_then(|trace| trace.behind).filter(|behind| *behind > 0) {
                 li { (badge(Mark::Past, "behind")) " " (behind) @if behind == 1 { " commit" } @else { " commits" } " newer" }
             }
         }

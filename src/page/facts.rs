@@ -53,8 +53,6 @@ pub(super) struct Far {
 pub(super) struct Place {
     /// As `gitops-hooks history` has it.
     pub past: Result<Past, String>,
-    /// How many commits its branch has that it does not run.
-    pub behind: usize,
     /// The branch on which a delivery waits for review.
     pub review: Option<String>,
 }
@@ -191,9 +189,9 @@ pub(super) async fn far(settings: &Settings, client: &Result<kube::Client, Strin
     let session = Session::new(repository, Prompts::Never, &targets);
     let status = status::gather_in(&session, &targets, &config, &[], client).await;
     status::remember(repository, &status);
-    let unasked = || Place { past: Err(status::UNCONFIRMED.to_owned()), behind: 0, review: None };
+    let unasked = || Place { past: Err(status::UNCONFIRMED.to_owned()), review: None };
     let mut places: BTreeMap<_, _> = config.environments.keys().map(|name| (name.clone(), unasked())).collect();
-    places.extend(targets.iter().map(|target| (target.name.clone(), place(&session, target, &status))));
+    places.extend(targets.iter().map(|target| (target.name.clone(), place(&session, target))));
     Some(Far { asked: Timestamp::now(), status, places })
 }
 
@@ -202,19 +200,10 @@ pub(super) async fn client(settings: &Settings) -> Result<kube::Client, String> 
     cluster::connect(settings.context.as_deref()).await.map_err(|error| error.to_string())
 }
 
-fn place(session: &Session<'_>, target: &Target<'_>, status: &Status) -> Place {
+fn place(session: &Session<'_>, target: &Target<'_>) -> Place {
     let past = deliver::history(session, target, HISTORY).map_err(|error| error.to_string());
     let review = if past.is_ok() { deliver::in_review(session, target).ok().flatten() } else { None };
-    let trace = status.environments.iter().find(|trace| trace.environment == *target.name);
-    let tip = trace.and_then(|trace| trace.commit.as_ref()).map(|commit| &commit.id);
-    let runs = past.as_ref().ok().and_then(|past| past.state.images.values().next()).map(|running| &running.source);
-    let behind = match (tip, runs) {
-        (Some(tip), Some(runs)) if tip != runs && session.repository.has_commit(runs) => {
-            session.repository.between(runs, tip, COUNTED).map_or(0, |between| between.len() + 1)
-        }
-        _ => 0,
-    };
-    Place { past, behind, review }
+    Place { past, review }
 }
 
 #[cfg(test)]

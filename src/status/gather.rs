@@ -1,4 +1,4 @@
-use super::{Checks, Commit, Delivery, Running, Status, Trace, Unanswered, Verdict, Waiting};
+use super::{COUNTED, Checks, Commit, Delivery, Running, Status, Trace, Unanswered, Verdict, Waiting};
 use crate::{
     check, cluster,
     config::{Config, Environment},
@@ -73,8 +73,10 @@ pub async fn gather_in(
         let verdict = Verdict::of(outbox.as_ref(), &delivery, &cluster);
         let may_be_delivered = environment.branch.is_some() && checks == Checks::Unknown && outbox.is_none();
         let unseen = id.filter(|commit| may_be_delivered && is_newer(commit, &delivery)).cloned();
+        let behind = behind(repository, id, &delivery);
         let environment = name.clone();
-        environments.push(Trace { environment, commit, checks, unseen, delivery, review, outbox, cluster, verdict });
+        let trace = Trace { environment, commit, checks, unseen, behind, delivery, review, outbox, cluster, verdict };
+        environments.push(trace);
     }
     Status { version: 2, environments }
 }
@@ -146,6 +148,19 @@ async fn report(
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("the cluster does not answer".to_owned()),
     }
+}
+
+fn behind(
+    repository: &Repository,
+    tip: Option<&Oid>,
+    delivery: &Result<Option<Delivery>, Unanswered>,
+) -> Option<usize> {
+    let delivery = delivery.as_ref().ok()?.as_ref()?;
+    let (tip, runs) = (tip?, &delivery.images.values().next()?.source);
+    if tip == runs {
+        return Some(0);
+    }
+    repository.has_commit(runs).then(|| repository.distance(runs, tip, COUNTED).ok())?
 }
 
 /// Whether what was delivered is of another commit, and nobody holds it there.

@@ -40,6 +40,9 @@ pub struct Trace {
     /// The same commit, where nobody here has judged or delivered it and nothing waits: it may be what should run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unseen: Option<Oid>,
+    /// How many commits that upstream has which what runs does not, counted up to [`COUNTED`]; none where nobody here can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behind: Option<usize>,
     /// What was delivered, `null` where nothing was; the error where the manifest repository cannot say.
     #[serde(serialize_with = "answer")]
     pub delivery: Result<Option<Delivery>, Unanswered>,
@@ -54,6 +57,9 @@ pub struct Trace {
     /// What all of it means.
     pub verdict: Verdict,
 }
+
+/// Commits that an environment does not have yet are counted up to this.
+pub const COUNTED: usize = 200;
 
 /// A commit as people know it.
 #[derive(Debug, Clone, Serialize)]
@@ -150,6 +156,7 @@ mod tests {
             commit: None,
             checks: Checks::Unknown,
             unseen: None,
+            behind: None,
             delivery: Ok(None),
             review: None,
             outbox: None,

@@ -244,7 +244,7 @@ fn promotion_without_a_cluster_must_be_asked_for() {
         "{said}"
     );
     let said = clone.must(&["status", "staging"]);
-    assert!(said.contains("staging") && !said.contains("production"), "{said}");
+    assert!(said.contains("staging") && !said.contains("production") && !said.contains("behind"), "{said}");
     let (code, said) = clone.hooks(&["status", "nowhere"]);
     assert!(code == Some(2) && said.contains("there is no environment \"nowhere\""), "{said}");
     clone.commit_and_push("two");
@@ -253,4 +253,8 @@ fn promotion_without_a_cluster_must_be_asked_for() {
     assert!(code == Some(1) && said.contains("held by Ada: until the audit"), "{said}");
     let said = clone.must(&["release", "production"]);
     assert!(said.contains("gitops-hooks promote production"), "{said}");
+    let said = clone.must(&["status"]);
+    let behind =
+        "production: 1 commit behind main; `gitops-hooks promote production` takes what runs healthy in staging";
+    assert!(said.contains(behind), "{said}");
 }
