@@ -21,8 +21,8 @@ use std::{
 pub(super) const MOST: usize = 1000;
 /// The most entries of a history that it knows.
 const HISTORY: usize = 1000;
-/// Commits that wait for an environment are counted up to this.
-const COUNTED: usize = 200;
+/// The most commits of a branch that it knows as not pushed.
+const UNPUSHED: usize = 200;
 
 /// What the clone itself knows.
 #[derive(Debug, Default)]
@@ -150,7 +150,7 @@ pub(super) fn near(settings: &Settings) -> Near {
 
 fn unpushed(repository: &Repository, tip: &Oid, there: &[Oid]) -> Vec<Oid> {
     let Some(upstream) = there.first().filter(|_| !there.contains(tip)) else { return Vec::new() };
-    let between = repository.between(upstream, tip, COUNTED).unwrap_or_default();
+    let between = repository.between(upstream, tip, UNPUSHED).unwrap_or_default();
     let all = std::iter::once(tip.clone()).chain(between);
     all.filter(|oid| !there.contains(oid)).collect()
 }
