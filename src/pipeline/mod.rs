@@ -162,11 +162,13 @@ pub enum Error {
     },
 
     /// An environment that the configuration does not have.
-    #[error("there is no environment {name:?} in the configuration")]
-    #[diagnostic(code(usage), help("known here: {known}"))]
+    #[error("there is no environment {name:?} in the configuration{place}")]
+    #[diagnostic(code(usage), help("known there: {known}"))]
     NoEnvironment {
         /// The name.
         name: String,
+        /// Whose configuration: ` of 4973f7958`, or nothing for the work tree's.
+        place: String,
         /// Those that it has, with commas.
         known: String,
     },
@@ -307,13 +309,23 @@ impl Error {
         Self::File { path: path.display().to_string(), source }
     }
 
-    /// [`Error::NoEnvironment`], with those that a configuration has.
+    /// [`Error::NoEnvironment`], with those that the configuration of the work tree has.
     #[must_use]
     pub fn no_environment(name: &EnvironmentName, config: Option<&config::Config>) -> Self {
+        Self::lacks(name, String::new(), config)
+    }
+
+    /// [`Error::NoEnvironment`], with those that the configuration of a commit has, or of the one that is checked out.
+    fn not_committed(name: &EnvironmentName, config: &config::Config, commit: Option<&crate::values::Oid>) -> Self {
+        let commit = commit.map_or("the commit that is checked out", |commit| commit.short());
+        Self::lacks(name, format!(" of {commit}"), Some(config))
+    }
+
+    fn lacks(name: &EnvironmentName, place: String, config: Option<&config::Config>) -> Self {
         let known: Vec<&str> =
             config.iter().flat_map(|config| config.environments.keys()).map(EnvironmentName::as_str).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        Self::NoEnvironment { name: name.to_string(), known }
+        Self::NoEnvironment { name: name.to_string(), place, known }
     }
 }
 

@@ -200,7 +200,7 @@ fn trusted(pipeline: &Pipeline<'_>) -> Result<Config, Error> {
 }
 
 fn target<'c>(config: &'c Config, name: &EnvironmentName) -> Result<Target<'c>, Error> {
-    Target::of(config, name, Switch::Refused).ok_or_else(|| Error::no_environment(name, Some(config)))
+    Target::of(config, name, Switch::Refused).ok_or_else(|| Error::not_committed(name, config, None))
 }
 
 /// What the sync of an environment says.

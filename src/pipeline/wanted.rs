@@ -83,9 +83,9 @@ impl Found {
         name: &EnvironmentName,
         commit: Option<Oid>,
     ) -> Result<(), Error> {
-        let known = |config: &Config| {
+        let known = |config: &Config, commit: Option<&Oid>| {
             let environment = config.environments.get(name);
-            let environment = environment.ok_or_else(|| Error::no_environment(name, Some(config)))?;
+            let environment = environment.ok_or_else(|| Error::not_committed(name, config, commit))?;
             match (&environment.branch, &environment.promote) {
                 (Some(branch), _) => Ok((**branch).clone()),
                 (None, from) => {
@@ -99,7 +99,7 @@ impl Found {
         let tip = match (commit, here) {
             (Some(commit), _) => commit,
             (None, Some(config)) => {
-                let branch = known(config)?;
+                let branch = known(config, None)?;
                 tip(pipeline, &branch).ok_or(Error::NoUpstream { branch })?
             }
             (None, None) => return Err(Error::no_environment(name, None)),
@@ -110,13 +110,13 @@ impl Found {
             self.configs.insert(tip.clone(), config);
         }
         let config = self.configs.get(&tip).ok_or_else(|| Error::NoConfig { commit: tip.to_string() })?;
-        known(config)?;
+        known(config, Some(&tip))?;
         confirmed(pipeline.repository, config, Subject::Publication)?;
         let source = delivery::source_of(pipeline.repository, &targets(config), &tip)?;
         if source != tip && !self.configs.contains_key(&source) {
             let config = configuration(pipeline.repository, &source, Whose::Everybodys)?;
             let config = config.ok_or_else(|| Error::NoConfig { commit: source.to_string() })?;
-            known(&config)?;
+            known(&config, Some(&source))?;
             self.configs.insert(source.clone(), config);
         }
         self.tips.push((name.clone(), source, seen));

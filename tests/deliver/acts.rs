@@ -247,6 +247,8 @@ fn promotion_without_a_cluster_must_be_asked_for() {
     assert!(said.contains("staging") && !said.contains("production") && !said.contains("behind"), "{said}");
     let (code, said) = clone.hooks(&["status", "nowhere"]);
     assert!(code == Some(2) && said.contains("there is no environment \"nowhere\""), "{said}");
+    let (code, said) = clone.hooks(&["promote", "nowhere"]);
+    assert!(code == Some(2) && said.contains("in the configuration of the commit that is checked out"), "{said}");
     clone.commit_and_push("two");
     clone.deliver(&clone.tip()).unwrap();
     let (code, said) = clone.hooks(&["promote", "production", "--unverified"]);
