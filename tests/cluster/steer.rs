@@ -62,7 +62,7 @@ fn the_plan_tells_what_the_sync_then_does_and_suspended_it_does_nothing() {
     bed.commit(&[("a.yaml", &map("a:2", "2"))]);
     let told = plan(&bed);
     assert_eq!(told.code, Some(1), "{}", told.stdout);
-    assert!(told.stdout.contains("refuse") && told.stdout.contains("a.yaml:1"), "{}", told.stdout);
+    assert!(told.stdout.contains("refuse") && told.stdout.contains("a.yaml:3"), "{}", told.stdout);
     let service = "apiVersion: v1\nkind: Service\nmetadata: {name: bad}\nspec: {ports: [{port: 99999}]}\n";
     bed.commit(&[("a.yaml", &map("a", "2")), ("bad.yaml", service)]);
     let told = plan(&bed);
