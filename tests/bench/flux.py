@@ -9,7 +9,7 @@ import urllib.request
 
 import rivals
 
-# The newest of each whose modules a public proxy has in full.
+# One release of both, but for source-controller: the nearest one whose modules can all be downloaded.
 VERSIONS = {"source-controller": "v1.9.3", "kustomize-controller": "v1.9.6"}
 STORAGE, FIRST_PORT = 18392, 18393
 # Taken before the workplace has another home.
