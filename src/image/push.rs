@@ -14,6 +14,7 @@ use crate::{
 };
 use bollard::{
     errors::Error as EngineError,
+    models::ImageInspect,
     query_parameters::{PushImageOptionsBuilder, TagImageOptionsBuilder},
 };
 use futures_util::StreamExt;
@@ -53,12 +54,12 @@ pub(super) async fn push(
         None => key.tag(),
     };
     registry.log_in().await?;
-    name(engine, repository, key, &tag, id).await?;
 
     task.message("pushing");
-    let published = send_patiently(engine, registry, repository, &tag, task).await?;
+    let image = Named { repository, key, tag: &tag, id };
+    let published = send_patiently(engine, registry, &image, task).await?;
     // The engine notes the digest it pushed. Another one means that somebody pushed the same key at the same time.
-    let local = engine.docker.inspect_image(&format!("{}:{tag}", **repository)).await.map_err(unnamed)?;
+    let Some(local) = image.inspect(engine).await? else { return Ok(Pushed::Theirs(published)) };
     let ours = local.repo_digests.unwrap_or_default().iter().any(|known| known.ends_with(published.as_str()));
     if !ours {
         return Ok(Pushed::Theirs(published));
@@ -67,17 +68,50 @@ pub(super) async fn push(
     Ok(Pushed::Ours { digest: published, labels: labels.into_iter().collect() })
 }
 
-/// Gives an image the name under which it is pushed. Another build of the same key may have taken the name since, and with
-/// it the image, where the engine keeps none without a name; what has the key's name is then as good.
-async fn name(engine: &Engine, repository: &Repository, key: &Key, tag: &Tag, id: &str) -> Result<(), Error> {
-    let name = || TagImageOptionsBuilder::new().repo(&repository.to_string()).tag(tag.as_str()).build();
-    match engine.docker.tag_image(id, Some(name())).await {
-        Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => {
-            let same = format!("{repository}:{}", key.tag());
-            engine.docker.tag_image(&same, Some(name())).await.map_err(unnamed)
+/// An image of the engine and the name under which it is pushed. Work trees that share an engine share the name of a key,
+/// and an engine that gives a name to another image has no such name for a moment (moby, `daemon/containerd/image_tag.go`).
+struct Named<'a> {
+    repository: &'a Repository,
+    key: &'a Key,
+    tag: &'a Tag,
+    id: &'a str,
+}
+
+impl Named<'_> {
+    /// Gives the image its name. Another build of the same key may have taken the name since, and with it the image, where
+    /// the engine keeps none without a name; what has the key's name is then as good.
+    async fn give(&self, engine: &Engine) -> Result<(), Failed> {
+        let name = || TagImageOptionsBuilder::new().repo(&self.repository.to_string()).tag(self.tag.as_str()).build();
+        let mut given = engine.docker.tag_image(self.id, Some(name())).await;
+        if given.as_ref().is_err_and(is_missing) {
+            let same = format!("{}:{}", self.repository, self.key.tag());
+            given = engine.docker.tag_image(&same, Some(name())).await;
         }
-        named => named.map_err(unnamed),
+        given.map_err(|error| {
+            let kind = if is_missing(&error) || was_quicker(&error) { Kind::Passing } else { Kind::Final };
+            Failed { error: unnamed(error), kind }
+        })
     }
+
+    /// What the engine has under the name, else as the image; `None` where another build has taken both.
+    async fn inspect(&self, engine: &Engine) -> Result<Option<ImageInspect>, Error> {
+        for name in [&format!("{}:{}", self.repository, self.tag), self.id] {
+            match engine.docker.inspect_image(name).await {
+                Err(error) if is_missing(&error) => {}
+                found => return found.map(Some).map_err(unnamed),
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn is_missing(error: &EngineError) -> bool {
+    matches!(error, EngineError::DockerResponseServerError { status_code: 404, .. })
+}
+
+/// Whether another process gave the name to its image between the engine's two steps of doing so for us.
+fn was_quicker(error: &EngineError) -> bool {
+    matches!(error, EngineError::DockerResponseServerError { message, .. } if message.contains("already exists"))
 }
 
 fn unnamed(source: EngineError) -> Error {
@@ -87,17 +121,15 @@ fn unnamed(source: EngineError) -> Error {
 /// Sends until the tag is there. A push that was cut goes on with the layers that have not arrived; one that was refused
 /// half-way may have had a token that ran out. Where the tag is there after all, somebody was quicker, and the registry
 /// may be one that keeps a tag as it is.
-async fn send_patiently(
-    engine: &Engine,
-    registry: &Registry,
-    repository: &Repository,
-    tag: &Tag,
-    task: &Task,
-) -> Result<Digest, Error> {
+async fn send_patiently(engine: &Engine, registry: &Registry, image: &Named<'_>, task: &Task) -> Result<Digest, Error> {
+    let (repository, tag) = (image.repository, image.tag);
     let mut patience = Patience::default();
     let mut refused = 0;
     loop {
-        let sent = send(engine, repository, tag.as_str(), task).await;
+        let sent = match image.give(engine).await {
+            Ok(()) => send(engine, repository, tag.as_str(), task).await,
+            unnamed => unnamed,
+        };
         // The registry's own patience is spent here: where it does not come back, the push is over.
         match (registry.digest(tag).await, sent) {
             (Ok(Some(published)), _) => return Ok(published),
@@ -190,6 +222,10 @@ fn refused(repository: &Repository, user: Option<String>, error: EngineError) ->
         // What a cut leaves of an upload; the next one begins it anew.
         "blob upload invalid",
         "blob upload unknown",
+        // Another push of the same layers got in the way.
+        "provided digest did not match uploaded content",
+        // Another build took the name between its being given and the push.
+        "tag does not exist",
     ];
     let registry = repository.registry().to_owned();
     let doing = "pushing".to_owned();
@@ -231,6 +267,8 @@ mod tests {
             "received unexpected HTTP status: 503 Service Unavailable",
             "unexpected status from PUT request to http://x/v2/app/blobs/uploads/4010: 502 Bad Gateway",
             "error from registry: blob upload invalid",
+            "error from registry: provided digest did not match uploaded content\nblob unknown to registry - sha256:bf30",
+            "tag does not exist: reg.example.com/app:key-0c51",
         ] {
             assert!(matches!(told(busy), (Error::Registry { .. }, Kind::Passing)), "{busy}");
         }
