@@ -26,12 +26,14 @@ use k8s_openapi::{
     },
 };
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
+use rustix::process::Signal;
 use serde_json::json;
 use std::{
     collections::BTreeMap,
     fs,
     io::Write,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 fn map(name: &str, value: &str) -> String {
@@ -151,8 +153,16 @@ fn what_stands_there_is_asked_for_and_adopt_moves_its_managed_fields() {
     assert_eq!(managers(), ["kubectl-create"]);
     assert_eq!(value(&bed.map(name, "theirs")), "0");
 
-    let said = bed.installed(name, &["--interval", "2s", "--adopt"]);
+    // The pod's last word is that it leaves the object alone, and it takes its time for another.
+    bed.signal(name, Signal::STOP);
+    let said = std::thread::scope(|scope| {
+        let installed = scope.spawn(|| bed.installed(name, &["--interval", "2s", "--adopt"]));
+        std::thread::sleep(Duration::from_secs(4));
+        bed.signal(name, Signal::CONT);
+        installed.join().unwrap()
+    });
     assert!(said.contains("1 objects are taken over"), "{said}");
+    assert!(!said.contains("says: failed") && !said.contains("--adopt takes it over"), "{said}");
     bed.healthy(name, &commit);
     assert_eq!(managers(), ["gitops-hooks"]);
     assert_eq!(value(&bed.map(name, "theirs")), "1");

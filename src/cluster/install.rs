@@ -2,7 +2,7 @@
 
 use super::{Error, FIELD_MANAGER, objects::sync_name};
 use crate::{
-    sync::{self, Kinds, Report, Settings},
+    sync::{self, Kinds, Note, Report, Settings},
     values::EnvironmentName,
 };
 use k8s_openapi::api::{
@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(180);
 /// How often the cluster is asked while something is waited for.
 const POLL: Duration = Duration::from_millis(300);
-/// How long a failing pod may go on failing: a Secret that is a moment late is no failure.
+/// How long a failing pod may go on failing: a Secret that is a moment late is no failure. Nor is what a report refused a
+/// moment ago.
 const DOUBT: Duration = Duration::from_secs(20);
 
 /// Sees that the environment's namespace is there: whoever made it says who rules it.
@@ -147,17 +148,29 @@ pub async fn apply(client: &Client, kinds: &Kinds, objects: &[Json]) -> Result<(
 }
 
 /// Waits until the pod runs and has reported, not one that it takes the place of; `said` is told what it waits for. Where the
-/// clock begins it, the run that was begun now is waited for.
+/// clock begins it, the run that was begun now is waited for. A report that still refuses what is in `outdated` is of the time
+/// before that was mended: the sync is asked to look again, and gets [`DOUBT`] to say something else.
 ///
 /// # Errors
 /// [`Error::NotRunning`] with the pod's own words.
-pub async fn wait(client: &Client, kinds: &Kinds, settings: &Settings, said: impl Fn(&str)) -> Result<Report, Error> {
+pub async fn wait(
+    client: &Client,
+    kinds: &Kinds,
+    settings: &Settings,
+    outdated: &[Note],
+    said: impl Fn(&str),
+) -> Result<Report, Error> {
     let environment = &settings.environment;
     let workload = match settings.schedule {
         None => Workload::Deployment(sync_name(settings.host())),
         Some(_) => Workload::Job(super::run_now(client, settings.host()).await?),
     };
+    if !outdated.is_empty() {
+        sync::nudge(client, environment).await?;
+    }
     let started = Instant::now();
+    let is_outdated =
+        |report: &Report| started.elapsed() < DOUBT && report.refused.iter().any(|refusal| outdated.contains(refusal));
     let mut doubtful: Option<Instant> = None;
     loop {
         let (health, pods) = health(client, kinds, settings.host(), &workload).await?;
@@ -166,13 +179,14 @@ pub async fn wait(client: &Client, kinds: &Kinds, settings: &Settings, said: imp
         if (health == sync::Health::Healthy || matches!(workload, Workload::Job(_)))
             && let Some(report) = sync::read(client, environment).await?
             && report.pod.as_ref().is_some_and(|pod| pods.contains(pod))
+            && !is_outdated(&report)
         {
             return Ok(report);
         }
         let reason = match health {
             sync::Health::Healthy => {
                 doubtful = None;
-                "its first report".to_owned()
+                "its report".to_owned()
             }
             sync::Health::Progressing(reason) => {
                 doubtful = None;

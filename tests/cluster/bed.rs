@@ -21,6 +21,7 @@ use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, PostParams},
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -188,6 +189,19 @@ impl Bed {
         pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
         assert_eq!(pods.len(), 1, "{pods:?}");
         pods.remove(0)
+    }
+
+    /// Sends a signal to every process of the environment's pod.
+    pub fn signal(&self, environment: &str, signal: Signal) {
+        let id = self.pod(environment).metadata.uid.unwrap();
+        let of_pod = |group: &str| group.contains(&id) || group.contains(&id.replace('-', "_"));
+        let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let entry = entry.unwrap();
+            let process = entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)?;
+            std::fs::read_to_string(entry.path().join("cgroup")).is_ok_and(|group| of_pod(&group)).then_some(process)
+        });
+        let sent: Vec<_> = processes.map(|process| kill_process(process, signal)).collect();
+        assert!(!sent.is_empty() && sent.iter().all(Result::is_ok), "{sent:?}");
     }
 
     /// What each object of an installation has for a version: no write leaves it alone.

@@ -6,7 +6,7 @@ use crate::{
     cluster::{self, Credentials, Files, ImagePull, Installation, Standing},
     config::{Config, Environment},
     git,
-    sync::{self, Kinds, Phase, Reach, Settings},
+    sync::{self, Kinds, Note, Phase, Reach, Settings},
     ui::{Outcome, Progress, Tone, paint},
     values::{EnvironmentName, RemoteUrl, Span},
 };
@@ -157,23 +157,30 @@ pub(super) async fn install(
         Err(host) => {
             let host = cluster::host(&client, host, &settings).await?;
             let settings = settings.beside(&host);
-            adoption(arguments, environment, &settings, repository, (&client, &kinds), progress).await?;
-            return join(&client, &kinds, &host, settings, progress).await;
+            let outdated = adoption(arguments, environment, &settings, repository, (&client, &kinds), progress).await?;
+            return join(&client, &kinds, &host, settings, &outdated, progress).await;
         }
     };
     let held = cluster::held_credentials(&client, &settings.environment).await?;
     let credentials = Some(Credentials::gather(&settings.url, &files, held)?);
     let image = image::push(source, config, progress).await?;
     let pull = image::pull(&wish, &arguments.environment, config, &image, Some(&client), progress).await?;
-    adoption(arguments, environment, &settings, repository, (&client, &kinds), progress).await?;
+    let outdated = adoption(arguments, environment, &settings, repository, (&client, &kinds), progress).await?;
     let ports = cluster::api_ports(&client).await?;
     let guests = cluster::guests(&client, &settings.environment).await?;
     let installation = Installation { settings, credentials, pull, image: image.to_string(), ports, guests };
-    apply(&client, &kinds, &installation, progress).await
+    apply(&client, &kinds, &installation, &outdated, progress).await
 }
 
 /// Lets an environment run in the pod of another.
-async fn join(client: &Client, kinds: &Kinds, host: &Settings, settings: Settings, progress: &Progress) -> Result<()> {
+async fn join(
+    client: &Client,
+    kinds: &Kinds,
+    host: &Settings,
+    settings: Settings,
+    outdated: &[Note],
+    progress: &Progress,
+) -> Result<()> {
     let installation = Installation {
         settings,
         credentials: None,
@@ -184,14 +191,15 @@ async fn join(client: &Client, kinds: &Kinds, host: &Settings, settings: Setting
     };
     cluster::apply(client, kinds, &cluster::objects(&installation)?).await?;
     cluster::seat(client, host, &cluster::guests(client, &host.environment).await?).await?;
-    apply(client, kinds, &installation, progress).await
+    apply(client, kinds, &installation, outdated, progress).await
 }
 
-/// Applies an installation, waits for its pod, and says what that says.
+/// Applies an installation, waits for its pod, and says what that says: something newer than `outdated`.
 pub(super) async fn apply(
     client: &Client,
     kinds: &Kinds,
     installation: &Installation,
+    outdated: &[Note],
     progress: &Progress,
 ) -> Result<()> {
     let settings = &installation.settings;
@@ -204,7 +212,7 @@ pub(super) async fn apply(
         if !installation.pull.is_ours() {
             cluster::remove_pull_secret(client, environment).await?;
         }
-        cluster::wait(client, kinds, settings, |reason| task.message(reason)).await
+        cluster::wait(client, kinds, settings, outdated, |reason| task.message(reason)).await
     };
     match waited.await {
         Ok(report) => {
@@ -291,7 +299,7 @@ fn files(arguments: &Install) -> Files {
     }
 }
 
-/// Lists what stands there already, and takes it over where the user says so.
+/// Lists what stands there already, and takes it over where the user says so; what a sync that runs already has refused of it.
 async fn adoption(
     arguments: &Install,
     environment: &Environment,
@@ -299,7 +307,7 @@ async fn adoption(
     repository: &git::Repository,
     (client, kinds): (&Client, &Kinds),
     progress: &Progress,
-) -> Result<()> {
+) -> Result<Vec<Note>> {
     let task = progress.task("what stands there");
     task.message("reading the manifests");
     let found = cluster::existing(client, kinds, repository, &environment.manifests, settings).await;
@@ -309,7 +317,7 @@ async fn adoption(
         Err(error) if !arguments.adopt => {
             let said = error.to_string();
             task.end(&Outcome::Skipped(format!("not looked at: {}", said.lines().next().unwrap_or_default())));
-            return Ok(());
+            return Ok(Vec::new());
         }
         Err(error) => {
             task.end(&Outcome::Failed("they cannot be read".to_owned()));
@@ -331,7 +339,7 @@ async fn adoption(
     }
     if found.is_empty() {
         task.end(&Outcome::Done("nothing that the repository has too".to_owned()));
-        return Ok(());
+        return Ok(Vec::new());
     }
     task.end(&Outcome::Done(format!("{} objects that the repository has too", found.len())));
     for existing in &found {
@@ -339,13 +347,16 @@ async fn adoption(
     }
     if !arguments.adopt && !confirmed("Shall the sync take them over?") {
         progress.line(&paint("They stay as they are, and the sync leaves them alone until --adopt.", Tone::Warn));
-        return Ok(());
+        return Ok(Vec::new());
     }
+    let mut refused = sync::read(client, &settings.environment).await?.map(|report| report.refused).unwrap_or_default();
+    let names: Vec<Option<String>> = found.iter().map(|existing| Some(existing.object.to_string())).collect();
+    refused.retain(|note| names.contains(&note.object));
     for existing in &found {
         cluster::adopt(client, kinds, existing).await?;
     }
     progress.line(&format!("{} objects are taken over", found.len()));
-    Ok(())
+    Ok(refused)
 }
 
 /// Asks a person; where there is none, the answer is no.

@@ -60,7 +60,7 @@ pub(super) async fn upgrade(arguments: &Upgrade, config: &Config, progress: &Pro
     let ports = cluster::api_ports(&client).await?;
     let guests = cluster::guests(&client, &arguments.environment).await?;
     let installation = Installation { settings, credentials, pull, image: image.to_string(), ports, guests };
-    install::apply(&client, &kinds, &installation, progress).await
+    install::apply(&client, &kinds, &installation, &[], progress).await
 }
 
 pub(super) async fn suspend(arguments: &Suspend, progress: &Progress) -> Result<()> {
