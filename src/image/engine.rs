@@ -7,8 +7,11 @@ use super::{
     dial::{Connection, Route},
     error::chain,
 };
-use crate::values::Digest;
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, errors::Error as EngineError, models::SystemVersion};
+use crate::values::{Digest, Repository, Tag};
+use bollard::{
+    API_DEFAULT_VERSION, BollardRequest, Docker, errors::Error as EngineError, models::SystemVersion,
+    query_parameters::TagImageOptionsBuilder,
+};
 use http_body_util::BodyExt;
 use hyper::{Request, StatusCode, client::conn::http1};
 use hyper_util::{
@@ -30,6 +33,9 @@ const HELLO_OVER_SSH_LIMIT: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT_SECONDS: u64 = 120;
 /// How long a build may be silent before its first byte, since the context is sent before.
 const BUILD_LIMIT: Duration = Duration::from_secs(24 * 3600);
+/// How often a name is given again where somebody else gave it at the same moment, and the time between.
+const NAMING_TRIES: u32 = 10;
+const NAMING_WAIT: Duration = Duration::from_millis(50);
 
 /// An engine that answered.
 #[derive(Clone)]
@@ -166,6 +172,24 @@ impl Engine {
     /// Where it is, and why it was looked for there.
     pub(super) fn shown(&self) -> String {
         format!("{} ({})", self.place.address, self.place.origin)
+    }
+
+    /// Gives an image a name. An engine that takes the name from another image does so in two steps (moby,
+    /// `daemon/containerd/image_tag.go`), and refuses whoever gives it at the same time.
+    pub(super) async fn name(&self, id: &str, repository: &Repository, tag: &Tag) -> Result<(), EngineError> {
+        let mut tries = 0;
+        loop {
+            let name = TagImageOptionsBuilder::new().repo(&repository.to_string()).tag(tag.as_str()).build();
+            match self.docker.tag_image(id, Some(name)).await {
+                Err(EngineError::DockerResponseServerError { message, .. })
+                    if message.contains("already exists") && tries < NAMING_TRIES =>
+                {
+                    tries += 1;
+                    tokio::time::sleep(NAMING_WAIT).await;
+                }
+                named => return named,
+            }
+        }
     }
 
     /// A connection of its own to the same engine, for cleaning up on another thread.

@@ -2,7 +2,6 @@
 
 use super::{Error, Prepared, Request, engine::Engine};
 use crate::values::{ImageRef, Tag};
-use bollard::query_parameters::TagImageOptionsBuilder;
 
 /// Gives what was built the commit's name in the engine, as it will have on the registry. `None` where nothing was built.
 ///
@@ -16,8 +15,7 @@ pub async fn load(request: &Request<'_>, prepared: &Prepared) -> Result<Option<I
 /// Gives an image of the engine the commit's name.
 pub(super) async fn name(engine: &Engine, request: &Request<'_>, id: &str) -> Result<ImageRef, Error> {
     let (repository, tag) = ((*request.image.repository).clone(), Tag::of_commit(&request.commit));
-    let name = TagImageOptionsBuilder::new().repo(&repository.to_string()).tag(tag.as_str()).build();
-    let named = engine.docker.tag_image(id, Some(name)).await;
+    let named = engine.name(id, &repository, &tag).await;
     named.map_err(|source| Error::Engine { doing: "naming the image".to_owned(), source })?;
     Ok(ImageRef { repository, tag: Some(tag), digest: None })
 }

@@ -12,11 +12,7 @@ use crate::{
     ui::Task,
     values::{Digest, Repository, Tag},
 };
-use bollard::{
-    errors::Error as EngineError,
-    models::ImageInspect,
-    query_parameters::{PushImageOptionsBuilder, TagImageOptionsBuilder},
-};
+use bollard::{errors::Error as EngineError, models::ImageInspect, query_parameters::PushImageOptionsBuilder};
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
 
@@ -69,7 +65,7 @@ pub(super) async fn push(
 }
 
 /// An image of the engine and the name under which it is pushed. Work trees that share an engine share the name of a key,
-/// and an engine that gives a name to another image has no such name for a moment (moby, `daemon/containerd/image_tag.go`).
+/// and for the moment in which one takes it from another there is none.
 struct Named<'a> {
     repository: &'a Repository,
     key: &'a Key,
@@ -81,14 +77,13 @@ impl Named<'_> {
     /// Gives the image its name. Another build of the same key may have taken the name since, and with it the image, where
     /// the engine keeps none without a name; what has the key's name is then as good.
     async fn give(&self, engine: &Engine) -> Result<(), Failed> {
-        let name = || TagImageOptionsBuilder::new().repo(&self.repository.to_string()).tag(self.tag.as_str()).build();
-        let mut given = engine.docker.tag_image(self.id, Some(name())).await;
+        let mut given = engine.name(self.id, self.repository, self.tag).await;
         if given.as_ref().is_err_and(is_missing) {
             let same = format!("{}:{}", self.repository, self.key.tag());
-            given = engine.docker.tag_image(&same, Some(name())).await;
+            given = engine.name(&same, self.repository, self.tag).await;
         }
         given.map_err(|error| {
-            let kind = if is_missing(&error) || was_quicker(&error) { Kind::Passing } else { Kind::Final };
+            let kind = if is_missing(&error) { Kind::Passing } else { Kind::Final };
             Failed { error: unnamed(error), kind }
         })
     }
@@ -107,11 +102,6 @@ impl Named<'_> {
 
 fn is_missing(error: &EngineError) -> bool {
     matches!(error, EngineError::DockerResponseServerError { status_code: 404, .. })
-}
-
-/// Whether another process gave the name to its image between the engine's two steps of doing so for us.
-fn was_quicker(error: &EngineError) -> bool {
-    matches!(error, EngineError::DockerResponseServerError { message, .. } if message.contains("already exists"))
 }
 
 fn unnamed(source: EngineError) -> Error {
