@@ -40,7 +40,7 @@ fn a_push_judges_what_was_merged_past_every_laptop() {
 fn a_merge_executes_nothing_that_was_only_fetched() {
     let Some(bed) = bed() else { return };
     let trace = bed.context.beside("executed");
-    bed.merged_on_the_host("test.sh", &format!("touch {}\n", trace.display()));
+    bed.merged_on_the_host("test.sh", &format!("pwd >{0}.new; mv {0}.new {0}\n", trace.display()));
     let context = &bed.context;
     context.git(&["fetch", "-q"]);
     context.git(&["switch", "-q", "-c", "side"]);
@@ -56,7 +56,8 @@ fn a_merge_executes_nothing_that_was_only_fetched() {
     while bed.deliveries() < 2 && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(200));
     }
-    assert!(trace.exists(), "what the user pulled is judged and delivered");
+    let place = std::fs::read_to_string(&trace).expect("what the user pulled is judged and delivered");
+    assert!(place.contains("gitops-hooks/scratch"), "beside what the user may be editing: {place}");
     assert_eq!(bed.deliveries(), 2);
 }
 

@@ -389,6 +389,23 @@ fn two_work_trees_that_build_one_key_share_the_engines_name_for_it() {
 }
 
 #[test]
+fn two_commits_of_one_key_are_built_and_published_side_by_side() {
+    let Some(registry) = open_registry() else { return };
+    for _ in 0..10 {
+        let source = Source::new(&registry);
+        let (one, two) = (source.commit("one"), source.commit("two"));
+        run(async {
+            let published = async |commit| {
+                let prepared = source.prepare(commit, Intent::WillPublish).await.unwrap();
+                source.publish(commit, prepared).await.unwrap()
+            };
+            let (one, two) = tokio::join!(published(&one), published(&two));
+            assert_eq!(one.key, two.key);
+        });
+    }
+}
+
+#[test]
 fn who_comes_second_delivers_what_the_first_did() {
     let Some(registry) = open_registry() else { return };
     a_race_is_lost(&registry, false);

@@ -85,7 +85,7 @@ fn a_list_that_the_hook_does_not_have_is_refused() {
 #[test]
 fn tags_stand_for_several_steps_and_priority_orders_all() {
     let context = with_log(
-        "hooks:\n  pre-commit:\n    - {name: last, run: echo last >>LOG, priority: 9}\n    - {name: needs, run: echo needs >>LOG, needs: [slow]}\n    - {name: a, tags: [slow], run: sleep 0.2; echo a >>LOG}\n    - {name: b, tags: [slow], run: sleep 0.3; echo b >>LOG}\n",
+        "hooks:\n  pre-commit:\n    - {name: last, run: echo last >>LOG, priority: 9}\n    - {name: needs, run: echo needs >>LOG, needs: [slow]}\n    - {name: a, tags: [slow], run: sleep 0.2; echo a >>LOG}\n    - {name: b, tags: [slow], run: sleep 1; echo b >>LOG}\n",
     );
     context.write("x", "1");
     assert_eq!(commit(&context).code, Some(0));

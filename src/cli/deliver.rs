@@ -71,7 +71,8 @@ pub(super) fn with_pipeline<T>(
         progress: &progress,
         cache: CachePolicy::Use,
         choice: pipeline::Choice::default(),
-        places: Places::Any,
+        // Nobody waits for what runs unasked, and files are edited meanwhile.
+        places: if prompts == git::Prompts::Never { Places::Scratch } else { Places::Any },
         failures: Failures::Gather,
         prompts,
         interrupt: &interrupt,

@@ -16,7 +16,7 @@ use super::{
     solve::{self, Order, Unsolved},
 };
 use crate::{config, git::Repository, ui::Task, values::Digest};
-use bollard::{models::ImageInspect, query_parameters::RemoveImageOptionsBuilder};
+use bollard::{errors::Error as EngineError, models::ImageInspect, query_parameters::RemoveImageOptionsBuilder};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -70,6 +70,7 @@ impl Build<'_> {
             })?;
             (id, trace)
         };
+        let id = if self.image.platform.is_several() { id } else { self.standing(engine, id).await? };
         self.is_for_its_platform(engine, &file, &id, &trace).await?;
         Ok(Built { id, note: trace.note(), output: told.blotted(&trace.output()) })
     }
@@ -245,6 +246,19 @@ impl Build<'_> {
         } else {
             (path, "is in your work tree and in no commit", "`git add` it and commit")
         })
+    }
+
+    /// The image as the engine has it: one on containerd keeps no image without a name, and another build of the same key may
+    /// have taken the name already. What has it then is as good.
+    async fn standing(&self, engine: &Engine, id: String) -> Result<String, Error> {
+        let failed = |source| Error::Engine { doing: "looking at the image".to_owned(), source };
+        match engine.docker.inspect_image(&id).await {
+            Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => {
+                let other = engine.docker.inspect_image(&self.name).await.map_err(failed)?;
+                Ok(other.id.unwrap_or(id))
+            }
+            found => found.map(|_| id).map_err(failed),
+        }
     }
 
     /// A base image of one architecture is taken for any: the cluster would be the first to tell.

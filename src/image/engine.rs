@@ -66,6 +66,11 @@ pub(super) enum NoUpgrade {
     Failed(String),
 }
 
+/// Whether somebody else gave a name to an image at the same moment.
+pub(super) fn is_taken(error: &EngineError) -> bool {
+    matches!(error, EngineError::DockerResponseServerError { message, .. } if message.contains("already exists"))
+}
+
 /// Where an engine may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
@@ -181,9 +186,7 @@ impl Engine {
         loop {
             let name = TagImageOptionsBuilder::new().repo(&repository.to_string()).tag(tag.as_str()).build();
             match self.docker.tag_image(id, Some(name)).await {
-                Err(EngineError::DockerResponseServerError { message, .. })
-                    if message.contains("already exists") && tries < NAMING_TRIES =>
-                {
+                Err(error) if is_taken(&error) && tries < NAMING_TRIES => {
                     tries += 1;
                     tokio::time::sleep(NAMING_WAIT).await;
                 }

@@ -4,7 +4,7 @@
 use super::{
     Error, Request,
     credentials::Logins,
-    engine::Engine,
+    engine::{Engine, is_taken},
     key::Key,
     registry::{Patience, Registry, has_platform},
 };
@@ -83,8 +83,8 @@ impl Named<'_> {
             given = engine.name(&same, self.repository, self.tag).await;
         }
         given.map_err(|error| {
-            let kind = if is_missing(&error) { Kind::Passing } else { Kind::Final };
-            Failed { error: unnamed(error), kind }
+            let passes = is_missing(&error) || is_taken(&error);
+            Failed { error: unnamed(error), kind: if passes { Kind::Passing } else { Kind::Final } }
         })
     }
 

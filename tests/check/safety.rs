@@ -1,5 +1,6 @@
 //! What a run must never touch, whatever a step does and however the run ends.
 
+use super::processes::wait_for;
 use crate::context::TestContext;
 use std::{
     path::{Path, PathBuf},
@@ -218,11 +219,10 @@ fn a_run_that_is_killed_leaves_no_step_running() {
     let steps =
         "    - { name: a, run: 'echo $$ >> $LOG; sleep 60' }\n    - { name: b, run: 'echo $$ >> $LOG; sleep 60' }";
     let mut child = context.check("pre-commit", steps).env("LOG", context.log()).started();
-    std::thread::sleep(Duration::from_secs(1));
+    wait_for(|| context.logged().len() == 2);
     child.kill().unwrap();
     child.wait().unwrap();
     let pids = context.logged();
-    assert_eq!(pids.len(), 2);
     let since = Instant::now();
     let alive = |pid: &String| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
     while pids.iter().any(alive) {

@@ -4,12 +4,18 @@ use crate::{
     context::{Done, TestContext},
     testbed,
 };
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 pub struct Bed {
     pub context: TestContext,
     pub manifests: PathBuf,
 }
+
+/// How many there have been: each has an image of its own.
+static BEDS: AtomicU32 = AtomicU32::new(0);
 
 /// An application whose first commit is published and delivered by this program.
 pub fn bed(program: &Path) -> Option<Bed> {
@@ -20,7 +26,8 @@ pub fn bed(program: &Path) -> Option<Bed> {
     for bare in [&remote, &manifests] {
         context.git(&["init", "-q", "--bare", "-b", "main", bare.to_str().unwrap()]);
     }
-    let image = format!("{registry}/gate-{}/web", std::process::id());
+    let bed = BEDS.fetch_add(1, Ordering::Relaxed);
+    let image = format!("{registry}/gate-{}-{bed}/web", std::process::id());
     let hand = context.beside("hand");
     context.git(&["clone", "-q", manifests.to_str().unwrap(), hand.to_str().unwrap()]);
     std::fs::create_dir(hand.join("staging")).unwrap();
