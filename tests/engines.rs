@@ -203,6 +203,7 @@ fn what_a_killed_trial_left_is_removed_by_the_next_one() {
         });
         victim.kill().unwrap();
         victim.wait().unwrap();
+        assert_eq!(run(left_by(pid)), (1, 1), "nobody was there to remove them");
         Source::new("    smoke: { run: 'true', timeout: 60s }\n", &dockerfile).build().unwrap();
         assert_eq!(run(left_by(pid)), (0, 0));
     });
