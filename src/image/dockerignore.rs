@@ -263,6 +263,8 @@ mod tests {
         assert!(!out(&["*.md", "!README*.md"], "README.md"));
         assert!(out(&["*.md", "!README*.md", "README-secret.md"], "README-secret.md"));
         assert!(out(&["!a", "a"], "a"));
+        assert!(out(&["**/b", "!b/b"], "b/a") && !out(&["**/b", "!b/b"], "b/b"));
+        assert!(out(&["**/b", "!a/c/b/d"], "a/c/b/a") && !out(&["**/b", "!a/c/b/d"], "a/c/b/d"));
     }
 
     #[test]
