@@ -12,6 +12,7 @@ mod snapshots {
     mod every_hook;
     mod fixers;
     mod large_files;
+    mod meanwhile;
     mod names;
     mod nested;
     mod pushes;

@@ -10,8 +10,6 @@ use std::time::Duration;
 pub struct Report {
     /// Each step, in the plan's order.
     pub entries: Vec<Reported>,
-    /// Why nothing was recorded, if so.
-    pub unrecorded: Option<String>,
 }
 
 /// What became of a step.

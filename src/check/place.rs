@@ -69,25 +69,10 @@ impl Place {
     /// Why it holds the snapshot no more, if so: a step changed a file, or a person did.
     pub(super) fn changed(&self, context: &Context<'_>) -> Result<Option<String>, Error> {
         match self {
-            Self::WorkTree(_, sight) => {
-                let repository = context.repository;
-                let compared = match sight {
-                    Some(sight) if sight.index().is_current(repository) && is_checked_out(context)? => {
-                        Compared::from(repository.work_tree_state_since(sight, UNSEEN)?)
-                    }
-                    _ => {
-                        let index = repository.index()?;
-                        if context.snapshot.kind == Kind::Index && index.tree != context.snapshot.tree {
-                            return Ok(Some("the index is another one now".to_owned()));
-                        }
-                        compare(context, Some(&index))?
-                    }
-                };
-                Ok(match compared {
-                    Compared::Equal(_) => None,
-                    Compared::Different(why) => Some(why),
-                })
-            }
+            Self::WorkTree(_, sight) => Ok(match compare_again(context, sight.as_deref())? {
+                Compared::Equal(_) => None,
+                Compared::Different(why) => Some(why),
+            }),
             Self::Scratch(tree) => {
                 // What steps leave beside the tracked files goes away with the next update.
                 let repository = Repository::open(tree.folder())?;
@@ -115,9 +100,10 @@ impl From<WorkTreeState> for Compared {
     fn from(state: WorkTreeState) -> Self {
         match state {
             WorkTreeState::Equal(sight) => Self::Equal(sight),
-            WorkTreeState::Different(Difference { unstaged, untracked }) => {
+            WorkTreeState::Different(Difference { unstaged, untracked, written }) => {
                 let why = first(&unstaged, "has unstaged changes");
                 let why = why.or_else(|| first(&untracked, "is neither tracked nor ignored"));
+                let why = why.or_else(|| first(&written, "was written"));
                 Self::Different(why.unwrap_or_else(|| "it differs from the index".to_owned()))
             }
         }
@@ -146,6 +132,23 @@ fn compare(context: &Context<'_>, index: Option<&Index>) -> Result<Compared, Err
         }
     }
     Ok(repository.work_tree_state(&index, UNSEEN)?.into())
+}
+
+/// How the work tree that was seen to be the snapshot stands to it after the steps.
+fn compare_again(context: &Context<'_>, sight: Option<&Sight>) -> Result<Compared, Error> {
+    let repository = context.repository;
+    if let Some(sight) = sight
+        && is_checked_out(context)?
+        && (sight.index().is_current(repository) || repository.index()?.tree == sight.index().tree)
+    {
+        // By the index of that sight, even where git has put another in its place: a new one forgets what was written.
+        return Ok(repository.work_tree_state_since(sight, UNSEEN)?.into());
+    }
+    let index = repository.index()?;
+    if context.snapshot.kind == Kind::Index && index.tree != context.snapshot.tree {
+        return Ok(Compared::Different("the index is another one now".to_owned()));
+    }
+    compare(context, Some(&index))
 }
 
 /// Whether `HEAD` is the snapshot; an index belongs to every `HEAD`.

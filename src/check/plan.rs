@@ -119,7 +119,7 @@ pub enum SkipReason {
         /// The record that says so.
         record: Key,
     },
-    /// It may change files, and did so before the others were planned.
+    /// It ran before the others, and does not again: it may change files, or saw nothing of the work tree that changed.
     Ran,
     /// Whoever asked for the plan left it out.
     LeftOut(String),

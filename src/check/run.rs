@@ -1,11 +1,11 @@
-//! Runs a plan: what needs nothing side by side, a step after those that it needs, each shown as it ends. What passed is
-//! recorded once it is certain that the snapshot was still there afterwards.
+//! Runs a plan: what needs nothing side by side, a step after those that it needs, each shown as it ends. What passed in the
+//! work tree counts once it is certain that the snapshot stood there all the time: else it runs again in a scratch tree.
 
 use super::{
     Context, Error, Failures, Kind,
     groups::Groups,
     log,
-    outcome::{Outcome, Report, Reported},
+    outcome::{Outcome, Report, Reported, verdict},
     passed::record,
     place::Place,
     plan::{Action, Decision, Input, Plan, Planned, RunReason, SkipReason},
@@ -49,27 +49,53 @@ pub fn run(plan: &Plan, work: Work, context: &Context<'_>) -> Result<Report, Err
         return Err(Error::NoWork { step: entry.label.clone() });
     }
     let groups = Groups::default();
-    let place = if commands { Some(beside_the_watch(&groups, || Place::find(context))?) } else { None };
+    let mut place = if commands { Some(beside_the_watch(&groups, || Place::find(context))?) } else { None };
     let started = Instant::now();
     let mut report = execute(plan, work, context, place.as_ref(), groups)?;
-    // A record costs a second look at the whole tree, and few are ever asked for: what is done soon is rather run again.
-    // But a push asks whether its hook has passed.
+    // A second look at a large tree takes longer than quick steps, in which nobody gets much written; and few records are
+    // ever asked for: what is done soon is rather run again. But what a push brings is delivered.
     let price = place.as_ref().map_or(Duration::ZERO, Place::price);
     if context.hook != HookName::PrePush && started.elapsed() < price * LOOKS {
         return Ok(report);
     }
-    let unrecorded = match &place {
-        Some(place) if context.judges() => place.changed(context)?,
-        _ => None,
-    };
-    if let Some(why) = &unrecorded {
+    let mut changed = changed(place.as_ref(), context)?;
+    if let (Some(why), Some(Place::WorkTree(..))) = (&changed, &place)
+        && verdict(context.hook, &report.entries).is_ok()
+    {
+        context.progress.line(&format!("again in a scratch tree: {why} while the steps ran"));
+        let scratch = Place::scratch(context)?;
+        report = again(plan, report, context, &scratch)?;
+        place = Some(scratch);
+        changed = self::changed(place.as_ref(), context)?;
+    }
+    if let Some(why) = &changed {
         context.progress.line(&format!("not recorded: {why} while the steps ran"));
     } else if let Err(error) = record(plan, &mut report.entries, place.as_ref(), context) {
         // The result stands; only the next run is slower.
         context.progress.line(&format!("not recorded: {}", ui::clean(&explained(&error))));
     }
-    report.unrecorded = unrecorded;
     Ok(report)
+}
+
+/// Why a place holds the snapshot no more, if so.
+fn changed(place: Option<&Place>, context: &Context<'_>) -> Result<Option<String>, Error> {
+    match place {
+        Some(place) if context.judges() => place.changed(context),
+        _ => Ok(None),
+    }
+}
+
+/// Runs the commands of a plan once more, elsewhere. What was no command saw nothing of the work tree, and stays as it is.
+fn again(plan: &Plan, before: Report, context: &Context<'_>, place: &Place) -> Result<Report, Error> {
+    let ran =
+        |entry: &Planned| matches!(entry.decision, Decision::Run(_)) && matches!(entry.action, Action::Command { .. });
+    let mut commands = plan.clone();
+    for entry in commands.entries.iter_mut().filter(|entry| !ran(entry)) {
+        entry.decision = Decision::Skip(SkipReason::Ran);
+    }
+    let after = execute(&commands, Work::new(), context, Some(place), Groups::default())?;
+    let both = plan.entries.iter().zip(before.entries.into_iter().zip(after.entries));
+    Ok(Report { entries: both.map(|(entry, (before, after))| if ran(entry) { after } else { before }).collect() })
 }
 
 /// How many commands run at once: more than there are processors, so that none is idle while a step begins or ends.
@@ -99,7 +125,7 @@ pub(super) fn execute(
     drop((groups, stand));
     match context.interrupt.signal() {
         Some(signal) => Err(Error::Interrupted { signal }),
-        None => Ok(Report { entries, unrecorded: None }),
+        None => Ok(Report { entries }),
     }
 }
 

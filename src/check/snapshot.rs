@@ -3,6 +3,7 @@ use crate::{
     git::{Change, Index, Repository, TreeEntry},
     values::Oid,
 };
+use gix::bstr::BString;
 
 /// The exact tree that is judged, whatever the work tree looks like.
 #[derive(Clone)]
@@ -36,6 +37,21 @@ impl Snapshot {
         let head = repository.commit("HEAD");
         let changed = repository.changes(head.as_ref(), &index.tree)?;
         Ok(Self { tree: index.tree.clone(), kind: Kind::Index, changed, index: Some(index) })
+    }
+
+    /// The first path of which the index says something else by now, as after a `git add` in another window; git commits
+    /// what the index says when its hook has ended.
+    ///
+    /// # Errors
+    /// An index that cannot be read or that has unmerged entries.
+    pub fn overtaken(&self, repository: &Repository) -> Result<Option<BString>, Error> {
+        match &self.index {
+            Some(index) if !index.is_current(repository) => {
+                let changes = repository.changes(Some(&self.tree), &repository.index()?.tree)?;
+                Ok(changes.into_iter().next().map(|change| change.path))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Everything in it, in git's order.

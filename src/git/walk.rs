@@ -46,6 +46,8 @@ pub(super) enum Seen {
     Unstaged(BString),
     /// This path is neither tracked nor ignored.
     Untracked(BString),
+    /// This path's file was written since it was last seen, whatever it holds now.
+    Written(BString),
     /// Only git can tell.
     Unsure,
 }
@@ -59,6 +61,8 @@ pub struct Sight {
     took: Duration,
     /// Each folder of the index as it was, in the order of [`folders`].
     stamps: Vec<Stamp>,
+    /// The files whose content was compared, by their places in the index.
+    compared: Vec<(usize, Stamp)>,
     /// Folders with nothing in them that counts.
     loose: Vec<(BString, Stamp)>,
 }
@@ -77,6 +81,7 @@ pub(super) enum Interest {
 pub(super) enum Stop {
     Unstaged(BString),
     Untracked(BString),
+    Written(BString),
     Unsure,
 }
 
@@ -112,11 +117,12 @@ pub(super) fn walk(
     let (Some(root), Some(state)) = (repository.work_dir(), index.state()) else { return Seen::Unsure };
     let start = Instant::now();
     match Walk::new(&repository.gix(), state, root).and_then(|walk| walk.all(interest, unseen, earlier)) {
-        Ok((began, stamps, loose)) => {
-            Seen::Equal(Sight { index: index.clone(), interest, began, took: start.elapsed(), stamps, loose })
+        Ok(Walked { began, stamps, compared, loose }) => {
+            Seen::Equal(Sight { index: index.clone(), interest, began, took: start.elapsed(), stamps, compared, loose })
         }
         Err(Stop::Unstaged(path)) => Seen::Unstaged(path),
         Err(Stop::Untracked(path)) => Seen::Untracked(path),
+        Err(Stop::Written(path)) => Seen::Written(path),
         Err(Stop::Unsure) => Seen::Unsure,
     }
 }
@@ -149,10 +155,16 @@ struct Found {
     /// Names that the index does not know, with their folders.
     names: Vec<(usize, Name)>,
     /// Entries whose file must be read.
-    doubtful: Vec<usize>,
+    doubtful: Vec<(usize, Stamp)>,
 }
 
-type Walked = (u64, Vec<Stamp>, Vec<(BString, Stamp)>);
+/// The parts of a sight.
+struct Walked {
+    began: u64,
+    stamps: Vec<Stamp>,
+    compared: Vec<(usize, Stamp)>,
+    loose: Vec<(BString, Stamp)>,
+}
 
 impl<'a> Walk<'a> {
     fn new(repository: &'a gix::Repository, index: &'a State, root: &Path) -> Result<Self, Stop> {
@@ -183,7 +195,11 @@ impl<'a> Walk<'a> {
     fn all(&self, interest: Interest, unseen: &[&str], earlier: Option<&Sight>) -> Result<Walked, Stop> {
         let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut found = side_by_side(&self.look, &self.folders, interest, earlier)?;
-        self.compare_content(found.doubtful)?;
+        found.doubtful.sort_unstable_by_key(|(file, _)| *file);
+        match earlier {
+            None => self.compare_content(&found.doubtful)?,
+            Some(sight) => self.compare_stamps(&found.doubtful, sight)?,
+        }
         let mut untracked = Untracked::new(self.repository, self.look.index, &self.look.root, unseen);
         for (folder, name) in found.names {
             untracked.check(self.folders[folder].path(self.look.index), &name)?;
@@ -193,19 +209,19 @@ impl<'a> Walk<'a> {
         }
         found.stamps.sort_unstable_by_key(|(folder, _)| *folder);
         let stamps = found.stamps.into_iter().map(|(_, stamp)| stamp).collect();
-        Ok((began, stamps, untracked.loose()))
+        Ok(Walked { began, stamps, compared: found.doubtful, loose: untracked.loose() })
     }
 
     /// Compares what a `stat` leaves open. A filter, such as that of Git LFS, is git's to run.
-    fn compare_content(&self, doubtful: Vec<usize>) -> Result<(), Stop> {
+    fn compare_content(&self, doubtful: &[(usize, Stamp)]) -> Result<(), Stop> {
         if doubtful.is_empty() {
             return Ok(());
         }
         let index = self.look.index;
         let mut filters = Filters::of(self.repository, index).ok_or(Stop::Unsure)?;
         let mut left = CONTENT_BYTES;
-        for at in doubtful {
-            let entry = &index.entries()[at];
+        for (at, _) in doubtful {
+            let entry = &index.entries()[*at];
             let path = entry.path(index);
             let link = entry.mode == Mode::SYMLINK;
             let bytes = if link { self.look.link(path) } else { self.look.file(path, left) }.ok_or(Stop::Unsure)?;
@@ -219,6 +235,20 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What a `stat` leaves open now, it left open in the earlier sight, with the same stamp: else the file was written
+    /// since. That it holds the same again says nothing of what was seen of it meanwhile.
+    fn compare_stamps(&self, doubtful: &[(usize, Stamp)], earlier: &Sight) -> Result<(), Stop> {
+        match doubtful.iter().find(|seen| {
+            !earlier
+                .compared
+                .binary_search_by_key(&seen.0, |(file, _)| *file)
+                .is_ok_and(|at| earlier.compared[at] == **seen)
+        }) {
+            Some((file, _)) => Err(Stop::Written(self.look.index.entries()[*file].path(self.look.index).to_owned())),
+            None => Ok(()),
+        }
     }
 }
 
@@ -303,7 +333,7 @@ impl Look<'_> {
             match self.compare(entry, &stat) {
                 Comparison::Same => {}
                 Comparison::Different => return Err(Stop::Unstaged(path.to_owned())),
-                Comparison::Doubtful => found.doubtful.push(*file),
+                Comparison::Doubtful => found.doubtful.push((*file, Stamp::of(&stat))),
             }
         }
         found.stamps.push((at, stamp));

@@ -15,6 +15,8 @@ pub struct Difference {
     /// Paths that are neither tracked nor ignored, perhaps only one of them; a folder stands for all in it and ends with
     /// `/`.
     pub untracked: Vec<BString>,
+    /// Tracked paths whose file was written since the earlier sight, whatever it holds now; only where that was asked.
+    pub written: Vec<BString>,
 }
 
 /// How a work tree stands to its index.
@@ -56,6 +58,7 @@ impl Repository {
             Seen::Equal(sight) => return Ok(WorkTreeState::Equal(Some(Box::new(sight)))),
             Seen::Unstaged(path) => difference.unstaged.push(path),
             Seen::Untracked(path) => difference.untracked.push(path),
+            Seen::Written(path) => difference.written.push(path),
             Seen::Unsure => {
                 difference = self.ask_git()?;
                 difference.untracked.retain(|path| !unseen.iter().any(|unseen| path == unseen));

@@ -17,10 +17,16 @@ use crate::{
 /// When a step fails, or the configuration cannot be used.
 pub fn commit(pipeline: &Pipeline<'_>, hook: HookName, call: Call<'_>) -> Result<(), Error> {
     let snapshot = Snapshot::of_index(pipeline.repository)?;
-    if let Some(judged) = on_index(pipeline, hook, &snapshot, call)? {
-        judged.verdict()?;
+    let Some(mut judged) = on_index(pipeline, hook, &snapshot, call)? else { return Ok(()) };
+    let overtaken = judged.overtaken.take();
+    judged.verdict()?;
+    match overtaken {
+        // After these git reads the index anew. After the others it commits the one that it has read before.
+        Some(path) if matches!(hook, HookName::PreCommit | HookName::PreMergeCommit) => {
+            Err(Error::Overtaken { path: path.to_string() })
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// As [`commit`], with what became of each step; `None` where the snapshot has no configuration.

@@ -9,6 +9,7 @@ use crate::{
     ui::{self, Task},
     values::{HookName, ImageName, Oid, Span},
 };
+use gix::bstr::BString;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -55,13 +56,16 @@ pub(super) struct Judged {
     pub(super) built: Built,
     /// Whether every step that the configuration asks for was looked at.
     pub(super) coverage: Coverage,
+    /// A path that was staged while the steps ran, so that they did not judge it.
+    pub(super) overtaken: Option<BString>,
     hook: HookName,
     failures: Vec<Error>,
 }
 
 impl Judged {
     fn nothing(hook: HookName) -> Self {
-        Self { steps: Vec::new(), built: Built::new(), coverage: Coverage::Whole, hook, failures: Vec::new() }
+        let (steps, built, coverage) = (Vec::new(), Built::new(), Coverage::Whole);
+        Self { steps, built, coverage, overtaken: None, hook, failures: Vec::new() }
     }
 
     /// What was built, where every step passed or had no need to run.
@@ -195,6 +199,7 @@ fn run(
     if plan.entries.iter().any(|entry| matches!(entry.decision, Decision::Skip(SkipReason::LeftOut(_)))) {
         judged.coverage = Coverage::Part;
     }
+    judged.overtaken = context.snapshot.overtaken(context.repository)?;
     judged.built = std::mem::take(&mut *built.lock().unwrap_or_else(PoisonError::into_inner));
     judged.failures = std::mem::take(&mut *failures.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(())

@@ -91,6 +91,14 @@ pub enum Error {
         path: String,
     },
 
+    /// The index is not the one that was judged.
+    #[error("{path} was staged while the steps ran: the commit would have what they did not judge")]
+    #[diagnostic(code(check), help("commit again; a step that stages what it changes says `fix: true` instead"))]
+    Overtaken {
+        /// What was staged.
+        path: String,
+    },
+
     /// One person's file, in everybody's commit.
     #[error("{} is tracked, so that one person's settings would rule everybody", config::LOCAL_PATH)]
     #[diagnostic(code(config), help("`git rm --cached {}`, and add it to .gitignore", config::LOCAL_PATH))]

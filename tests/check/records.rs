@@ -83,7 +83,8 @@ fn a_step_that_changes_what_is_judged_makes_no_record() {
     let context = TestContext::new();
     context.seed();
     let steps = "    - { name: s, run: 'echo ran >> $LOG; echo more >> main.sh' }";
-    for ran in 1..=2 {
+    // In the work tree, where a person may have done it, and again in a scratch tree.
+    for ran in [2, 3] {
         let done = context.check("pre-commit", steps).env("LOG", context.log()).passes();
         assert!(done.stderr.contains("not recorded: main.sh"), "{}", done.stderr);
         assert_eq!(context.logged().len(), ran);
