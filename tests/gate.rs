@@ -175,3 +175,59 @@ fn status_calls_nothing_passed_that_somebody_left_out() {
     context.must(&["run", "pre-push", "--all-files"]);
     assert_eq!(checks(), "passed");
 }
+
+#[test]
+fn a_file_that_is_written_meanwhile_has_its_checks_run_again_and_no_image_built_again() {
+    let Some(bed) = bed() else { return };
+    let context = &bed.context;
+    let once = context.beside("once");
+    context.write("test.sh", &format!("test -e {0} || {{ : > {0}; touch v; }}; ! grep -q broken v\n", once.display()));
+    context.write("v", "new\n");
+    context.git(&["commit", "-q", "-a", "-m", "New"]);
+    let done = push(context);
+    assert!(done.code == Some(0) && done.stderr.contains("again in a scratch tree: v was written"), "{done:?}");
+    let lines = |start: &str| done.stderr.lines().filter(|line| line.starts_with(start)).count();
+    assert_eq!((lines("✓ test"), lines("✓ web"), bed.deliveries()), (2, 1, 2), "{done:?}");
+}
+
+#[test]
+fn of_two_work_trees_that_push_at_once_what_got_through_is_delivered() {
+    let Some(bed) = bed() else { return };
+    let context = &bed.context;
+    let beside = context.beside("beside");
+    context.git(&["worktree", "add", "-q", "-b", "topic", beside.to_str().unwrap()]);
+    // The server lets each push in when it is told to.
+    let gate = context.beside("gate");
+    std::fs::create_dir(&gate).unwrap();
+    let waits = format!(
+        "#!/bin/sh\nread old new ref\n: > {0}/asked-$new\nfor try in $(seq 600); do test -e {0}/$new && exit; sleep 0.1; done\nexit 1\n",
+        gate.display()
+    );
+    TestContext::script(&context.beside("remote.git/hooks/pre-receive"), &waits);
+    let push = |folder: &Path, text: &str| {
+        std::fs::write(folder.join("v"), text).unwrap();
+        bed::in_folder(context, folder, &["commit", "-q", "-a", "-m", text]);
+        let commit = bed::in_folder(context, folder, &["rev-parse", "HEAD"]).trim().to_owned();
+        let mut command = context.command("git");
+        let pushing = command.args(["push", "-q", "origin", "HEAD:main"]).current_dir(folder).spawn().unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        while !gate.join(format!("asked-{commit}")).exists() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        (commit, pushing)
+    };
+    let (first, mut pushing_first) = push(&context.work, "first\n");
+    let (second, mut pushing_second) = push(&beside, "second\n");
+    // Which delivers what is there, and moves nothing of either.
+    context.must(&["deliver"]);
+    std::fs::write(gate.join(&first), "").unwrap();
+    assert!(pushing_first.wait().unwrap().success());
+    std::fs::write(gate.join(&second), "").unwrap();
+    assert!(!pushing_second.wait().unwrap().success(), "somebody else was faster");
+    let until = Instant::now() + Duration::from_secs(60);
+    while bed.deliveries() < 2 && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let state = bed::in_folder(context, &bed.manifests, &["show", "main:staging/.gitops-hooks/state.yaml"]);
+    assert!(state.contains(&first), "{state}");
+}

@@ -96,6 +96,7 @@ pub(super) fn release(arguments: &Release, global: Global) -> Result<()> {
             Ok(Delivery::Unchanged) => pipeline::in_review(pipeline, &arguments.environment)?,
             _ => None,
         };
+        held(&arguments.environment, &told)?;
         verdict(vec![told])?;
         if let Some(branch) = waits {
             pipeline.progress.line(&format!(

@@ -337,9 +337,10 @@ impl<'g> Group<'g> {
     fn end(&mut self, job: Job<'g>, result: Result<Delivery, Error>) {
         if let (Some(note), Act::Follow { tip, .. }) = (job.note, &job.wish.act) {
             // A note that stays behind is only looked at once more.
+            let repository = self.session.repository;
             let _ = match &result {
-                Ok(_) => note.done(self.session.repository, tip),
-                Err(error) => note.failed(error, tip),
+                Ok(_) => note.done(repository, tip),
+                Err(error) => note.failed(repository, error, tip),
             };
         }
         self.ended.push((job.at, result));

@@ -53,7 +53,7 @@ impl Message<'_> {
             Act::Promote { from, .. } => format!("Promote {what} from {from} to {name}"),
             Act::Rollback { .. } => format!("Roll {name} back to {what}"),
             Act::Hold(hold) => return format!("Hold {name}: {}", one_line(&hold.why)),
-            Act::Release => return format!("Release {name}"),
+            Act::Release(_) => return format!("Release {name}"),
         };
         let subject = act.source().and_then(|source| self.session.repository.subject(source)).unwrap_or_default();
         let subject = one_line(&subject);

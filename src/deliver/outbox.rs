@@ -1,5 +1,6 @@
 //! "Environment E may be behind": a note in the clone that outlives a crash, a closed laptop and a dead network. It is
-//! written before anything is delivered and removed last; a note written meanwhile is never removed with the old one.
+//! written before anything is delivered and removed last; a note written meanwhile is never removed with the old one, and no
+//! push that is still under way is forgotten, from whichever work tree of the clone it comes.
 
 use super::Error;
 use crate::{
@@ -9,8 +10,9 @@ use crate::{
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeMap,
     fs::{self, File, TryLockError},
-    io::Write,
+    io::{Read, Seek, Write},
     path::{Path, PathBuf},
 };
 
@@ -49,8 +51,32 @@ pub struct Note {
     /// The commit whose checks failed then; none where something else was in the way.
     #[serde(default)]
     pub failed_checks: Option<Oid>,
+    /// The pushes that may be under way, by the git folder of the work tree that each comes from: it has one at a time.
+    #[serde(default)]
+    pushes: BTreeMap<String, Underway>,
     /// Changes with each writing, so that a note is only removed by who has seen it.
     token: String,
+}
+
+/// A push that git has not told the end of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Underway {
+    commit: Oid,
+    since: Timestamp,
+}
+
+impl Underway {
+    fn is_young(&self) -> bool {
+        Timestamp::now().duration_since(self.since) < PUSHING
+    }
+}
+
+impl Note {
+    /// Whether this commit was noted as being pushed.
+    #[must_use]
+    pub fn expects(&self, commit: &Oid) -> bool {
+        self.pushes.values().any(|push| push.commit == *commit)
+    }
 }
 
 /// Writes down that an environment may be behind. On disk when this returns.
@@ -58,7 +84,7 @@ pub struct Note {
 /// # Errors
 /// When the note cannot be written.
 pub fn note(repository: &git::Repository, environment: &EnvironmentName, reason: Reason) -> Result<(), Error> {
-    Outbox::open(repository)?.write(environment, Some(reason)).map(|_| ())
+    Outbox::open(repository)?.write(environment, Some((reason, repository.git_dir()))).map(|_| ())
 }
 
 /// A push that has not moved anything after this time never will.
@@ -92,8 +118,9 @@ pub(super) struct Open {
     folder: PathBuf,
     environment: EnvironmentName,
     token: String,
-    /// Locked for as long as the delivery works on; freed by the system when the process dies.
-    _at_work: File,
+    /// Locked for as long as the delivery works on; freed by the system when the process dies. It holds what was last
+    /// delivered from here.
+    at_work: File,
 }
 
 /// Makes sure that there is a note, and remembers which.
@@ -102,10 +129,10 @@ pub(super) fn begin(repository: &git::Repository, environment: &EnvironmentName)
     let token = outbox.write(environment, None)?;
     let path = at_work(&outbox.folder, environment);
     let failed = |error| Error::file(&path, error);
-    let at_work = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    let at_work = File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
     // Shared: several deliveries of a clone may wait for each other.
     at_work.lock_shared().map_err(failed)?;
-    Ok(Open { folder: outbox.folder, environment: environment.clone(), token, _at_work: at_work })
+    Ok(Open { folder: outbox.folder, environment: environment.clone(), token, at_work })
 }
 
 /// Whether a process of this clone is delivering to the environment at the moment.
@@ -120,37 +147,58 @@ fn at_work(folder: &Path, environment: &EnvironmentName) -> PathBuf {
 }
 
 impl Open {
-    /// Removes the note after `tip` was delivered, unless somebody has written another since, or it is of a push that is
-    /// still under way.
-    pub(super) fn done(self, repository: &git::Repository, tip: &Oid) -> Result<(), Error> {
+    /// Removes the note after `tip` was delivered, unless somebody has written another since, or pushes are still under way
+    /// that it has nothing of.
+    pub(super) fn done(mut self, repository: &git::Repository, tip: &Oid) -> Result<(), Error> {
         let outbox = Outbox::lock(self.folder)?;
+        let told = self.at_work.rewind().and_then(|()| self.at_work.set_len(0));
+        // Only a failure that comes later asks for it.
+        let _ = told.and_then(|()| self.at_work.write_all(tip.as_str().as_bytes()));
         let path = outbox.path(&self.environment);
-        let Some(note) = read(&path, &self.environment)? else { return Ok(()) };
-        let pushing = match &note.reason {
-            Reason::Push(pushed) if Timestamp::now().duration_since(note.since) < PUSHING => {
-                !matches!(repository.ancestry(pushed, tip)?, Ancestry::Same | Ancestry::Behind)
+        let Some(mut note) = read(&path, &self.environment)? else { return Ok(()) };
+        let mut left = BTreeMap::new();
+        for (from, push) in std::mem::take(&mut note.pushes) {
+            if push.is_young() && !reaches(repository, tip, &push.commit)? {
+                left.insert(from, push);
             }
-            _ => false,
-        };
-        if note.token == self.token && !pushing {
-            fs::remove_file(&path).map_err(|error| Error::file(&path, error))?;
-            outbox.sync()?;
         }
-        Ok(())
+        if note.token == self.token && left.is_empty() {
+            fs::remove_file(&path).map_err(|error| Error::file(&path, error))?;
+            return outbox.sync();
+        }
+        note.pushes = left;
+        outbox.put(&note)
     }
 
-    /// Keeps the note and says in it what went wrong with `tip`.
-    pub(super) fn failed(self, error: &Error, tip: &Oid) -> Result<(), Error> {
+    /// Keeps the note and says in it what went wrong with `tip`. Where another delivery of this clone has brought that or
+    /// something newer meanwhile and removed the note, nothing is behind.
+    pub(super) fn failed(mut self, repository: &git::Repository, error: &Error, tip: &Oid) -> Result<(), Error> {
         let outbox = Outbox::lock(self.folder)?;
         let path = outbox.path(&self.environment);
-        let known = read(&path, &self.environment)?;
-        let mut note = known.unwrap_or_else(|| fresh(&self.environment, Reason::Asked));
+        let mut note = match read(&path, &self.environment)? {
+            Some(note) => note,
+            None => {
+                let mut told = String::new();
+                let _ = self.at_work.read_to_string(&mut told);
+                if let Ok(delivered) = told.parse::<Oid>()
+                    && reaches(repository, &delivered, tip).unwrap_or(false)
+                {
+                    return Ok(());
+                }
+                fresh(&self.environment, Reason::Asked)
+            }
+        };
         note.attempts = note.attempts.saturating_add(1);
         note.last_attempt = Some(Timestamp::now());
         note.last_error = Some(error.in_full());
         note.failed_checks = error.is_of_checks().then(|| tip.clone());
         outbox.put(&note)
     }
+}
+
+/// Whether a commit has another one.
+fn reaches(repository: &git::Repository, commit: &Oid, other: &Oid) -> Result<bool, Error> {
+    Ok(matches!(repository.ancestry(other, commit)?, Ancestry::Same | Ancestry::Behind))
 }
 
 struct Outbox {
@@ -177,14 +225,23 @@ impl Outbox {
         self.folder.join(format!("{environment}.json"))
     }
 
-    /// Writes a note, keeping what an older one knows. Without a reason the older one stays as it is.
-    fn write(&self, environment: &EnvironmentName, reason: Option<Reason>) -> Result<String, Error> {
+    /// Writes a note, keeping what an older one knows; with a reason, also the work tree's git folder that it comes from.
+    /// Without one the older one stays as it is.
+    fn write(&self, environment: &EnvironmentName, why: Option<(Reason, &Path)>) -> Result<String, Error> {
         let known = read(&self.path(environment), environment)?;
-        let note = match (known, reason) {
+        let note = match (known, why) {
             (Some(known), None) => return Ok(known.token),
-            (Some(_), Some(reason @ Reason::Push(_))) => fresh(environment, reason),
-            (Some(known), Some(reason)) => Note { reason, token: token(), ..known },
-            (None, reason) => fresh(environment, reason.unwrap_or(Reason::Asked)),
+            (known, Some((reason @ Reason::Push(_), from))) => {
+                let mut note = fresh(environment, reason);
+                note.pushes = known.map(|known| known.pushes).unwrap_or_default();
+                if let Reason::Push(commit) = &note.reason {
+                    let push = Underway { commit: commit.clone(), since: note.since };
+                    note.pushes.insert(from.to_string_lossy().into_owned(), push);
+                }
+                note
+            }
+            (Some(known), Some((reason, _))) => Note { reason, token: token(), ..known },
+            (None, why) => fresh(environment, why.map_or(Reason::Asked, |(reason, _)| reason)),
         };
         self.put(&note)?;
         Ok(note.token)
@@ -236,6 +293,7 @@ fn fresh(environment: &EnvironmentName, reason: Reason) -> Note {
         last_attempt: None,
         last_error: None,
         failed_checks: None,
+        pushes: BTreeMap::new(),
         token: token(),
     }
 }
@@ -283,13 +341,58 @@ mod tests {
     }
 
     #[test]
+    fn of_two_work_trees_that_push_at_once_neither_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let main = repository(folder.path());
+        let commit = main.empty_commit().unwrap();
+        let beside = tempfile::tempdir().unwrap();
+        let git = git::Git::at(folder.path());
+        git.args(["worktree", "add", "--quiet"]).arg(beside.path()).arg(commit.as_str()).run().unwrap();
+        let linked = git::Repository::open(beside.path()).unwrap();
+        let staging = "staging".parse().unwrap();
+        let [first, second, third] = ["a", "b", "c"].map(|digit| digit.repeat(40).parse::<Oid>().unwrap());
+        note(&main, &staging, Reason::Push(first.clone())).unwrap();
+        note(&linked, &staging, Reason::Push(second.clone())).unwrap();
+        // A pull meanwhile, and what it delivers.
+        note(&main, &staging, Reason::Merge).unwrap();
+        begin(&main, &staging).unwrap().done(&main, &third).unwrap();
+        let waits = |commit| waiting(&main).unwrap().iter().any(|note| note.expects(commit));
+        assert!(waits(&first) && waits(&second));
+        begin(&main, &staging).unwrap().done(&main, &first).unwrap();
+        assert!(!waits(&first) && waits(&second));
+        // A rejected push is made again, of another commit.
+        note(&linked, &staging, Reason::Push(third.clone())).unwrap();
+        assert!(!waits(&second) && waits(&third));
+        begin(&linked, &staging).unwrap().done(&linked, &third).unwrap();
+        assert_eq!(waiting(&main).unwrap(), []);
+    }
+
+    #[test]
+    fn a_failure_does_not_bring_back_what_another_delivery_did() {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = repository(folder.path());
+        let staging = "staging".parse().unwrap();
+        let [tip, other] = ["a", "b"].map(|digit| digit.repeat(40).parse::<Oid>().unwrap());
+        for (delivered, left) in [(&tip, 0), (&other, 1)] {
+            let slow = begin(&repository, &staging).unwrap();
+            begin(&repository, &staging).unwrap().done(&repository, delivered).unwrap();
+            slow.failed(&repository, &no_upstream(), &tip).unwrap();
+            assert_eq!(waiting(&repository).unwrap().len(), left);
+        }
+    }
+
+    fn no_upstream() -> Error {
+        Error::NoUpstream { branch: "main".to_owned() }
+    }
+
+    #[test]
     fn a_failure_is_kept_in_the_note() {
         let folder = tempfile::tempdir().unwrap();
         let repository = repository(folder.path());
         let staging = "staging".parse().unwrap();
         for _ in 0..2 {
-            let error = Error::NoUpstream { branch: "main".to_owned() };
-            begin(&repository, &staging).unwrap().failed(&error, &"a".repeat(40).parse().unwrap()).unwrap();
+            let tip = "a".repeat(40).parse().unwrap();
+            begin(&repository, &staging).unwrap().failed(&repository, &no_upstream(), &tip).unwrap();
         }
         let note = waiting(&repository).unwrap().remove(0);
         assert_eq!((note.attempts, note.failed_checks), (2, None));

@@ -38,8 +38,8 @@ pub enum Act {
     },
     /// Nothing newer is to be delivered.
     Hold(Hold),
-    /// What was held is free again.
-    Release,
+    /// What was held is free again, if this is what holds it.
+    Release(Option<Hold>),
 }
 
 /// How sure it is that an upstream has a commit.
@@ -79,7 +79,7 @@ impl Act {
             Self::Promote { images, .. } | Self::Rollback { images, .. } => {
                 images.values().next().map(|running| &running.source)
             }
-            Self::Hold(_) | Self::Release => None,
+            Self::Hold(_) | Self::Release(_) => None,
         }
     }
 }
@@ -109,8 +109,12 @@ pub(super) fn plan(
         }
         Act::Hold(hold) if state.hold.as_ref() == Some(hold) => Ok(Err(Delivery::Unchanged)),
         Act::Hold(hold) => Ok(Ok(Plan { hold: Some(hold.clone()), ..Plan::default() })),
-        Act::Release if state.hold.is_none() => Ok(Err(Delivery::Unchanged)),
-        Act::Release => Ok(Ok(Plan::default())),
+        Act::Release(seen) => Ok(match &state.hold {
+            None => Err(Delivery::Unchanged),
+            // Somebody has said another word since, which nobody has seen who releases.
+            Some(hold) if seen.as_ref() != Some(hold) => Err(Delivery::Held { hold: hold.clone() }),
+            Some(_) => Ok(Plan::default()),
+        }),
     }
 }
 

@@ -117,7 +117,7 @@ pub(super) fn ended(wish: &Wish<'_>, result: Result<Delivery, delivery::Error>) 
             let hold = told(delivery);
             task.end(&Outcome::Skipped(format!("{hold}; `gitops-hooks release {name}` lets newer commits in")));
         }
-        Ok(Delivery::Unchanged) if matches!(wish.act, Act::Release) => {
+        Ok(Delivery::Unchanged) if matches!(wish.act, Act::Release(_)) => {
             task.end(&Outcome::Done("it was not held".to_owned()));
         }
         Ok(delivery) => task.end(&Outcome::Done(told(delivery))),

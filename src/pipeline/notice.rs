@@ -54,8 +54,7 @@ pub fn moved(pipeline: &Pipeline<'_>, movements: &[Movement]) -> Result<(), Erro
             }
             let Some(commit) = to_follow(pipeline, &config, name, commit.clone())? else { continue };
             let noted = delivery::waiting(repository)?;
-            let pushed = delivery::Reason::Push(commit.clone());
-            if noted.iter().any(|note| note.environment == *name && note.reason == pushed) {
+            if noted.iter().any(|note| note.environment == *name && note.expects(&commit)) {
                 confirmed.push(Wanted { environment: name.clone(), commit: Some(commit.clone()) });
             } else if movement.from == From::Told {
                 delivery::note(repository, name, delivery::Reason::Fetch)?;

@@ -150,7 +150,8 @@ pub fn release(pipeline: &Pipeline<'_>, name: &EnvironmentName) -> Result<Told, 
     let target = target(&config, name)?;
     let session = Session::new(pipeline.repository, pipeline.prompts, [&target]);
     let task = pipeline.progress.task(&format!("release {name}"));
-    Ok(act_on(pipeline, &session, Wish { target, act: Act::Release, task }))
+    let seen = delivery::delivered(&session, &target)?.state.hold;
+    Ok(act_on(pipeline, &session, Wish { target, act: Act::Release(seen), task }))
 }
 
 /// The branch on which something waits for its review; a rollback that waits there holds nothing on the main branch yet.

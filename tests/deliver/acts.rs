@@ -144,10 +144,15 @@ fn a_hold_is_seen_by_every_laptop_until_it_is_released() {
     git(&ben.folder, &["pull", "--quiet", "origin", "main"]);
     let second = ben.commit_and_push("two");
     let refused = ben.deliver_with(&second, |_| panic!("nothing is built for an environment that is held")).unwrap();
-    assert_eq!(refused, Delivery::Held { hold });
+    assert_eq!(refused, Delivery::Held { hold: hold.clone() });
     assert_eq!(runs(&bed, "staging"), first);
-    ben.act(&config, "staging", Switch::Refused, Act::Release, images).unwrap();
-    assert_eq!(ben.act(&config, "staging", Switch::Refused, Act::Release, images).unwrap(), Delivery::Unchanged);
+    // Who releases another hold than the one that stands there by now has not read this one.
+    let unread = ben.act(&config, "staging", Switch::Refused, Act::Release(None), images).unwrap();
+    assert_eq!(unread, Delivery::Held { hold: hold.clone() });
+    assert_eq!(state(&bed, "staging").hold, Some(hold.clone()));
+    let release = || Act::Release(Some(hold.clone()));
+    ben.act(&config, "staging", Switch::Refused, release(), images).unwrap();
+    assert_eq!(ben.act(&config, "staging", Switch::Refused, release(), images).unwrap(), Delivery::Unchanged);
     assert!(matches!(ben.deliver(&second).unwrap(), Delivery::Delivered { .. }));
     assert_eq!(state(&bed, "staging").hold, None);
 }
