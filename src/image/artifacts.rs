@@ -18,8 +18,11 @@ use std::{
     os::unix::{ffi::OsStrExt, fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Between TERM and KILL, as for a step.
@@ -29,6 +32,10 @@ const AFTER_KILL: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 /// How many trees' artifacts are kept for an image.
 const KEPT: usize = 3;
+/// How the name of a folder begins that is being removed.
+const GOING: &[u8] = b".old-";
+/// What was begun longer ago is nobody's any more.
+const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3600);
 /// The most that is shown of what a failed command printed: its end.
 const TAIL_BYTES: u64 = 4096;
 
@@ -43,45 +50,72 @@ pub(super) struct Made {
     pub file: PathBuf,
 }
 
+/// What a command has made for a tree; kept for as long as this value lives.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Artifacts {
+    /// Its folder, locked. None where nothing is made.
+    _folder: Option<Arc<File>>,
+}
+
 /// What an image's artifacts are at a commit or tree. Ends soon after `given_up` is set.
 pub(super) fn made(
     repository: &Repository,
     treeish: &Oid,
     image: &config::Image,
     given_up: &AtomicBool,
-) -> Result<Vec<Made>, Error> {
-    let Some(before) = &image.before else { return Ok(Vec::new()) };
+) -> Result<(Vec<Made>, Artifacts), Error> {
+    let Some(before) = &image.before else { return Ok((Vec::new(), Artifacts::default())) };
     let tree =
         repository.git().args(["rev-parse", "--verify", "--quiet", &format!("{treeish}^{{tree}}")]).run()?.line();
     let paths: Vec<&str> = image.artifacts.iter().map(RelativePath::as_str).collect();
     let shelf =
         repository.state_dir().join("artifacts").join(Digest::of(image.repository.to_string().as_bytes()).short());
     let kept = shelf.join(Digest::of(format!("{tree}\n{before}\n{}", paths.join("\n")).as_bytes()).hex());
-    if !kept.is_dir() {
-        let failed = |source| Error::File { path: shelf.display().to_string(), source };
+    let failed = |source| Error::File { path: shelf.display().to_string(), source };
+    let mut folder = held(&kept).map_err(failed)?;
+    while folder.is_none() {
         fs::create_dir_all(&shelf).map_err(failed)?;
         let scratch = tempfile::Builder::new().prefix("gitops-hooks-before-").tempdir().map_err(failed)?;
         let files = scratch.path().join("files");
         check_out(repository, treeish, &files, scratch.path())?;
         run(before, image.timeout, &files, scratch.path(), given_up)?;
         let new = tempfile::Builder::new().prefix(".new-").tempdir_in(&shelf).map_err(failed)?;
-        for path in paths {
+        for path in &paths {
             let from = files.join(path);
             if fs::symlink_metadata(&from).is_err() {
-                return Err(Error::NotMade { command: before.clone(), path: path.to_owned() });
+                return Err(Error::NotMade { command: before.clone(), path: (*path).to_owned() });
             }
             copy(&from, &new.path().join(path)).map_err(failed)?;
         }
         let new = new.keep();
-        if fs::rename(&new, &kept).is_err() {
-            // Whoever was quicker has made the same.
+        if let Err(error) = fs::rename(&new, &kept) {
             let _ = fs::remove_dir_all(&new);
+            // Whoever was quicker has made the same.
+            if !kept.is_dir() {
+                return Err(failed(error));
+            }
         }
+        folder = held(&kept).map_err(failed)?;
         prune(&shelf);
     }
     let mut made = Vec::new();
     list(&kept, &kept, &mut made)?;
-    Ok(made)
+    Ok((made, Artifacts { _folder: folder.map(Arc::new) }))
+}
+
+/// Locks a folder against [`prune`] and counts it as used; `None` where there is none.
+fn held(kept: &Path) -> io::Result<Option<File>> {
+    let folder = match File::open(kept) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        folder => folder?,
+    };
+    folder.lock_shared()?;
+    // It may have gone while the lock was waited for.
+    if !kept.is_dir() {
+        return Ok(None);
+    }
+    folder.set_modified(SystemTime::now())?;
+    Ok(Some(folder))
 }
 
 /// The files of a commit or tree as git would check them out, those of its submodules at the commits that it names. Without
@@ -219,19 +253,29 @@ impl io::Write for HashWriter<'_> {
     }
 }
 
-/// Keeps the newest. One that goes is made again where it is needed.
+/// Keeps what was used last, and what a build of this clone still reads. One that goes is made again where it is needed.
 fn prune(shelf: &Path) {
     let Ok(entries) = fs::read_dir(shelf) else { return };
-    let mut all: Vec<_> = entries
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            Some((fs::metadata(&path).ok()?.modified().ok()?, path))
-        })
-        .filter(|(_, path)| !path.file_name().is_some_and(|name| name.as_bytes().starts_with(b".new-")))
-        .collect();
+    let mut all = Vec::new();
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let Some(used) = fs::metadata(&path).and_then(|found| found.modified()).ok() else { continue };
+        let name = path.file_name().map_or(b"".as_slice(), OsStr::as_bytes);
+        if !name.starts_with(b".") {
+            all.push((used, path));
+        } else if name.starts_with(GOING) || used.elapsed().is_ok_and(|age| age > LEFT_BEHIND) {
+            // A process was killed over it.
+            let _ = fs::remove_dir_all(path);
+        }
+    }
     all.sort();
     for (_, path) in all.iter().rev().skip(KEPT) {
-        let _ = fs::remove_dir_all(path);
+        if let Ok(folder) = File::open(path)
+            && folder.try_lock().is_ok()
+            // Half of a folder must never be taken for the whole.
+            && let Ok(going) = tempfile::Builder::new().prefix(OsStr::from_bytes(GOING)).tempdir_in(shelf)
+        {
+            let _ = fs::rename(path, going.path().join("made"));
+        }
     }
 }
 
@@ -266,8 +310,29 @@ mod tests {
         });
         let repository = Repository::open(outer.path()).unwrap();
         let image = image("    before: cat a lib/inner/a > made\n");
-        let made = made(&repository, &commit, &image, &AtomicBool::new(false)).unwrap();
+        let (made, _kept) = made(&repository, &commit, &image, &AtomicBool::new(false)).unwrap();
         assert_eq!(fs::read_to_string(&made[0].file).unwrap(), "committedcommitted");
+    }
+
+    #[test]
+    fn what_a_build_still_reads_is_kept_and_of_the_rest_what_was_used_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let commit = committed(folder.path(), |_| {});
+        let repository = Repository::open(folder.path()).unwrap();
+        let make = |text: &str| {
+            let image = image(&format!("    before: echo {text} > made\n"));
+            made(&repository, &commit, &image, &AtomicBool::new(false)).unwrap()
+        };
+        let (first, held) = make("first");
+        for other in 0..=KEPT {
+            make(&other.to_string());
+        }
+        assert_eq!(fs::read_to_string(&first[0].file).unwrap(), "first\n");
+        drop(held);
+        make("another");
+        assert!(!first[0].file.exists());
+        let shelf = first[0].file.parent().and_then(Path::parent).unwrap();
+        assert_eq!(fs::read_dir(shelf).unwrap().count(), KEPT);
     }
 
     /// Whether a process runs; a zombie that nobody reaps has no command line.
@@ -281,7 +346,7 @@ mod tests {
         let commit = committed(folder.path(), |_| {});
         let repository = Repository::open(folder.path()).unwrap();
         let image = image("    before: sleep 100 & echo $! > made\n");
-        let made = made(&repository, &commit, &image, &AtomicBool::new(false)).unwrap();
+        let (made, _kept) = made(&repository, &commit, &image, &AtomicBool::new(false)).unwrap();
         assert!(!alive(&fs::read_to_string(&made[0].file).unwrap()));
     }
 

@@ -3,7 +3,7 @@
 
 use super::{
     Error,
-    artifacts::{Made, made},
+    artifacts::{Artifacts, Made, made},
     contents::{Origin, pointers},
     dockerignore::Dockerignore,
     key::{Key, Recipe},
@@ -37,6 +37,8 @@ pub(super) struct Context {
     /// Its path inside the tar.
     pub dockerfile_in_tar: String,
     pub key: Key,
+    /// What some of its files are read from.
+    _artifacts: Artifacts,
 }
 
 /// A file or link of a context.
@@ -71,7 +73,8 @@ impl Context {
             repositories: Vec::new(),
         };
         gathered.add(repository, commit, b"")?;
-        for Made { path, kind, oid, file } in made(repository, commit, image, given_up)? {
+        let (files, artifacts) = made(repository, commit, image, given_up)?;
+        for Made { path, kind, oid, file } in files {
             if let Some(path) = gathered.placed(&path) {
                 gathered.files.retain(|committed| committed.path != path);
                 gathered.files.push(File { path, kind, oid, origin: Origin::Made(file) });
@@ -84,7 +87,7 @@ impl Context {
         let dockerfile_in_tar = inside.unwrap_or(ADDED).to_owned();
         let key = Key::of(&recipe(image, &dockerfile, &files));
         let dockerfile_name = path.rsplit('/').next().unwrap_or(&path).to_owned();
-        Ok(Self { files, repositories, dockerfile, dockerfile_name, dockerfile_in_tar, key })
+        Ok(Self { files, repositories, dockerfile, dockerfile_name, dockerfile_in_tar, key, _artifacts: artifacts })
     }
 
     /// All that the key stands for.
