@@ -2,6 +2,7 @@
 
 use super::{
     Context, Error,
+    place::{Place, is_checked_out},
     plan::SkipReason,
     process::{self, End, Shell},
 };
@@ -11,6 +12,7 @@ use crate::{
     values::Globs,
 };
 use std::{
+    cell::OnceCell,
     collections::BTreeMap,
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
@@ -22,12 +24,13 @@ use std::{
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Why a step's conditions keep it from running, if they do.
-pub(super) fn excluded(step: &Step, context: &Context<'_>) -> Result<Option<SkipReason>, Error> {
+pub(super) fn excluded(step: &Step, context: &Context<'_>, place: &Questions) -> Result<Option<SkipReason>, Error> {
     let only = match &step.only {
         Condition::Always => None,
         Condition::Never => Some("`only` is false".to_owned()),
         Condition::When(conditions) => {
-            each(conditions, context)?.into_iter().find(|(holds, _)| !holds).map(|(_, what)| format!("`only`: {what}"))
+            let found = each(conditions, Many::One, context, place)?;
+            found.into_iter().find(|(holds, _)| !holds).map(|(_, what)| format!("`only`: {what}"))
         }
     };
     if let Some(why) = only {
@@ -37,22 +40,46 @@ pub(super) fn excluded(step: &Step, context: &Context<'_>) -> Result<Option<Skip
         Condition::Never => None,
         Condition::Always => Some("`skip` is true".to_owned()),
         Condition::When(conditions) => {
-            each(conditions, context)?.into_iter().find(|(holds, _)| *holds).map(|(_, what)| format!("`skip`: {what}"))
+            let found = each(conditions, Many::Each, context, place)?;
+            found.into_iter().find(|(holds, _)| *holds).map(|(_, what)| format!("`skip`: {what}"))
         }
     };
     Ok(skip.map(SkipReason::Condition))
 }
 
+/// Of how many branches that get the same commit a condition must be true, to hold of all: a step that one of them asks
+/// for runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Many {
+    One,
+    Each,
+}
+
 /// Each condition that is written: whether it holds, and what is the case.
-fn each(conditions: &Conditions, context: &Context<'_>) -> Result<Vec<(bool, String)>, Error> {
+fn each(
+    conditions: &Conditions,
+    many: Many,
+    context: &Context<'_>,
+    place: &Questions,
+) -> Result<Vec<(bool, String)>, Error> {
     let mut found = Vec::new();
-    if let Some(branches) = &conditions.branch {
-        let branch = context.branch.map(str::to_owned).or_else(|| context.repository.branch());
-        let holds = branch.as_ref().is_some_and(|branch| branches.matches(Path::new(branch)));
-        found.push((
-            holds,
-            branch.map_or("no branch is checked out".to_owned(), |name| format!("the branch is {name}")),
-        ));
+    if let Some(wanted) = &conditions.branch {
+        let checked_out = context.repository.branch();
+        let branches: Vec<&str> = match context.branches {
+            [] => checked_out.as_deref().into_iter().collect(),
+            branches => branches.to_vec(),
+        };
+        let is_wanted = |branch: &&str| wanted.matches(Path::new(branch));
+        let holds = match many {
+            Many::One => branches.iter().any(is_wanted),
+            Many::Each => !branches.is_empty() && branches.iter().all(is_wanted),
+        };
+        let told = match branches.as_slice() {
+            [] => "no branch is checked out".to_owned(),
+            [branch] => format!("the branch is {branch}"),
+            several => format!("the branches are {}", several.join(" and ")),
+        };
+        found.push((holds, told));
     }
     if !conditions.state.is_empty() {
         let state = context.repository.operation();
@@ -70,7 +97,7 @@ fn each(conditions: &Conditions, context: &Context<'_>) -> Result<Vec<(bool, Str
         found.push((holds, format!("{} changed path matches", if holds { "a" } else { "no" })));
     }
     if let Some(command) = &conditions.run {
-        let (end, _) = ask(command, context)?;
+        let (end, _) = place.ask(command, context)?;
         let holds = end == End::Exited(0);
         found.push((holds, format!("`{command}` {}", if holds { "succeeds" } else { "does not succeed" })));
     }
@@ -81,19 +108,41 @@ fn any_matches(globs: &Globs, changed: &[Change]) -> bool {
     changed.iter().any(|change| globs.matches(OsStr::from_bytes(&change.path).as_ref()))
 }
 
-/// Runs a short command in the user's work tree, and gives how it ended and what it said.
-pub(super) fn ask(command: &str, context: &Context<'_>) -> Result<(End, Vec<u8>), Error> {
-    let said = std::cell::RefCell::new(Vec::new());
-    let shell = Shell {
-        program: "sh",
-        script: command.as_ref(),
-        folder: context.repository.work_dir().unwrap_or_else(|| context.repository.git_dir()),
-        env: &BTreeMap::new(),
-        stdin: b"",
-        deadline: Instant::now() + LIMIT,
-        groups: &super::groups::Groups::default(),
-    };
-    let end = process::run(shell, context.interrupt, &|bytes| said.borrow_mut().extend_from_slice(bytes))
-        .map_err(|source| Error::Process { step: command.to_owned(), source })?;
-    Ok((end, said.into_inner()))
+/// Where the short commands run that a plan asks: in the user's work tree, but where a commit is judged that is not checked
+/// out, in a scratch tree that has it.
+#[derive(Default)]
+pub(super) struct Questions {
+    scratch: OnceCell<Place>,
+}
+
+impl Questions {
+    fn folder<'q>(&'q self, context: &'q Context<'_>) -> Result<&'q Path, Error> {
+        match context.repository.work_dir() {
+            Some(folder) if !context.judges() || is_checked_out(context)? => return Ok(folder),
+            None if !context.judges() => return Ok(context.repository.git_dir()),
+            _ => {}
+        }
+        if self.scratch.get().is_none() {
+            let place = Place::scratch(context)?;
+            let _ = self.scratch.set(place);
+        }
+        Ok(self.scratch.get().map_or_else(|| context.repository.git_dir(), Place::folder))
+    }
+
+    /// Runs a short command, and gives how it ended and what it said.
+    pub(super) fn ask(&self, command: &str, context: &Context<'_>) -> Result<(End, Vec<u8>), Error> {
+        let said = std::cell::RefCell::new(Vec::new());
+        let shell = Shell {
+            program: "sh",
+            script: command.as_ref(),
+            folder: self.folder(context)?,
+            env: &BTreeMap::new(),
+            stdin: b"",
+            deadline: Instant::now() + LIMIT,
+            groups: &super::groups::Groups::default(),
+        };
+        let end = process::run(shell, context.interrupt, &|bytes| said.borrow_mut().extend_from_slice(bytes))
+            .map_err(|source| Error::Process { step: command.to_owned(), source })?;
+        Ok((end, said.into_inner()))
+    }
 }

@@ -49,8 +49,8 @@ pub struct Context<'a> {
     pub hook: HookName,
     /// What is judged.
     pub snapshot: &'a Snapshot,
-    /// The branch that it is for, where that is another one than the one that is checked out.
-    pub branch: Option<&'a str>,
+    /// The branches that it is for; none for the one that is checked out.
+    pub branches: &'a [&'a str],
     /// How a scratch tree gets what git does not track.
     pub scratch: &'a config::Scratch,
     /// The arguments that git gave the hook.

@@ -152,7 +152,7 @@ fn compare_again(context: &Context<'_>, sight: Option<&Sight>) -> Result<Compare
 }
 
 /// Whether `HEAD` is the snapshot; an index belongs to every `HEAD`.
-fn is_checked_out(context: &Context<'_>) -> Result<bool, Error> {
+pub(super) fn is_checked_out(context: &Context<'_>) -> Result<bool, Error> {
     let Kind::Commit(commit) = &context.snapshot.kind else { return Ok(true) };
     Ok(match context.repository.commit("HEAD") {
         Some(head) => head == *commit || context.repository.tree_of(&head)? == context.snapshot.tree,

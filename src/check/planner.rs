@@ -4,7 +4,7 @@
 use super::{
     CachePolicy, Context, Error,
     command::{self, Values},
-    condition,
+    condition::{self, Questions},
     plan::{Action, Decision, Input, Plan, Planned, RunReason, SkipReason},
     record::{Found, Key, KeyBuilder, Record, Records},
 };
@@ -21,7 +21,12 @@ use std::{cell::OnceCell, collections::HashMap, ffi::OsStr, os::unix::ffi::OsStr
 /// # Errors
 /// A command that cannot be filled in safely, or a snapshot that cannot be read.
 pub fn plan(steps: &[Step], context: &Context<'_>) -> Result<Plan, Error> {
-    let facts = Facts { context, records: Records::of(context.repository), entries: OnceCell::new() };
+    let facts = Facts {
+        context,
+        records: Records::of(context.repository),
+        entries: OnceCell::new(),
+        questions: Questions::default(),
+    };
     let planned =
         steps.iter().enumerate().map(|(at, step)| facts.planned(at, step, steps)).collect::<Result<_, _>>()?;
     let whole = super::passed::whole(context.hook, steps, &context.snapshot.tree);
@@ -33,6 +38,7 @@ struct Facts<'a> {
     context: &'a Context<'a>,
     records: Records,
     entries: OnceCell<Vec<TreeEntry>>,
+    questions: Questions,
 }
 
 impl Facts<'_> {
@@ -127,7 +133,7 @@ impl Facts<'_> {
         if chooses && !self.context.snapshot.changed.iter().any(|change| chosen(step, change.path.as_bstr())) {
             return Ok(Some(SkipReason::NoFileMatches));
         }
-        condition::excluded(step, self.context)
+        condition::excluded(step, self.context, &self.questions)
     }
 
     /// While git picks one commit after the other, what acts on the work tree would act on each: it waits for the end,
@@ -189,7 +195,7 @@ impl Facts<'_> {
             key.field("value", value.as_bytes());
         }
         for tool in &step.tools {
-            let (end, said) = condition::ask(tool, self.context)?;
+            let (end, said) = self.questions.ask(tool, self.context)?;
             key.field("tool", tool.as_bytes());
             key.field("says", &said);
             key.field("ends", format!("{end:?}").as_bytes());

@@ -62,11 +62,11 @@ object! {
 object! {
     /// What `only` and `skip` may depend on.
     Conditions, "conditions" {
-        /// Patterns for the name of the branch that is checked out.
+        /// Patterns for the name of the branch that is checked out; of a push, for that which is pushed. Where a push moves several branches to one commit, `only` asks for one of them, `skip` for all.
         branch: Option<Globs>,
         /// What git is in the middle of: merge, rebase, cherry-pick, revert, am, bisect.
         state: Vec<OperationState>,
-        /// A command for the shell; it holds when it ends with 0. It runs while the plan is made, for at most 10 s.
+        /// A command for the shell; it holds when it ends with 0. It runs while the plan is made, for at most 10 s, in the work tree; where a commit is judged that is not checked out, in a scratch tree that has it.
         run: Option<String>,
         /// Environment variables that are set and not empty, or, as `NAME=value`, have this value.
         env: Vec<String>,

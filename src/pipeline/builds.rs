@@ -73,8 +73,8 @@ impl<'p> Images<'p> {
         let snapshot = Snapshot::of_commit(pipeline.repository, commit.clone(), None)?;
         let intent = image::Intent::WillPublish;
         let (hook, call) = (HookName::PrePush, Call::default());
-        let (branch, source, coverage) = (Some(branch), commit, Coverage::Whole);
-        let case = Case { config, hook, snapshot: &snapshot, branch, source, intent, coverage, call };
+        let (branches, source, coverage) = (&[branch], commit, Coverage::Whole);
+        let case = Case { config, hook, snapshot: &snapshot, branches, source, intent, coverage, call };
         let (mut built, _) = judge(pipeline, case)?.verdict()?;
         for (name, image) in images {
             if built.contains_key(*name) {

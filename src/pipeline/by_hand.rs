@@ -120,7 +120,7 @@ fn case<'a>(
         && confirmed(pipeline.repository, config, Subject::Publication).is_ok();
     let intent = if is_asked { Intent::Rehearsal } else { Intent::TrialOnly };
     let (coverage, call) = (Coverage::Part, Call::default());
-    Case { config, hook, snapshot, branch: None, source, intent, coverage, call }
+    Case { config, hook, snapshot, branches: &[], source, intent, coverage, call }
 }
 
 /// The snapshot, and what images are built from.

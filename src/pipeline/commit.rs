@@ -46,5 +46,5 @@ pub(super) fn on_index(
             .line(&format!("gitops-hooks: {missing} is not installed; `gitops-hooks install` puts it in place"));
     }
     let (config, source, intent, coverage) = (&config, &snapshot.tree, Intent::TrialOnly, Coverage::Part);
-    judge(pipeline, Case { config, hook: name, snapshot, branch: None, source, intent, coverage, call }).map(Some)
+    judge(pipeline, Case { config, hook: name, snapshot, branches: &[], source, intent, coverage, call }).map(Some)
 }

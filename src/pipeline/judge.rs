@@ -35,8 +35,8 @@ pub(super) struct Case<'a> {
     pub(super) config: &'a Config,
     pub(super) hook: HookName,
     pub(super) snapshot: &'a Snapshot,
-    /// The branch that it is for, where that is another one than the one that is checked out.
-    pub(super) branch: Option<&'a str>,
+    /// The branches that it is for; none for the one that is checked out.
+    pub(super) branches: &'a [&'a str],
     /// What images are built from and labelled with: a commit, or the tree of the index.
     pub(super) source: &'a Oid,
     pub(super) intent: image::Intent,
@@ -124,7 +124,7 @@ pub(super) fn context<'a>(pipeline: &Pipeline<'a>, case: Case<'a>) -> check::Con
         repository: pipeline.repository,
         hook: case.hook,
         snapshot: case.snapshot,
-        branch: case.branch,
+        branches: case.branches,
         scratch: &case.config.scratch,
         arguments: case.call.arguments,
         message_file: case.call.message_file,

@@ -55,11 +55,12 @@ pub fn push(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate], call: 
         };
         let snapshot = Snapshot::of_commit(pipeline.repository, pushed.commit.clone(), base)?;
         let (hook, source) = (HookName::PrePush, &pushed.commit);
-        let branch = pushed.references.iter().find_map(|reference| reference.strip_prefix("refs/heads/"));
+        let branches = pushed.references.iter().filter_map(|reference| reference.strip_prefix("refs/heads/"));
+        let branches: &[&str] = &branches.collect::<Vec<_>>();
         let own = own_steps(pipeline.repository, hook)?;
         let unjudged = environments.is_empty() && base.is_some();
         let coverage = if own || unjudged { Coverage::Part } else { Coverage::Whole };
-        let case = Case { config: &config, hook, snapshot: &snapshot, branch, source, intent, coverage, call };
+        let case = Case { config: &config, hook, snapshot: &snapshot, branches, source, intent, coverage, call };
         let (built, looked_at) = judge(pipeline, case)?.verdict()?;
         if (looked_at == Coverage::Part || own) && !environments.is_empty() {
             let why = if own { config::LOCAL_PATH } else { "what was left out" };

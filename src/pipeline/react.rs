@@ -35,7 +35,7 @@ pub fn react(pipeline: &Pipeline<'_>, hook: HookName, call: Call<'_>) -> Result<
         config: &config,
         hook,
         snapshot: &snapshot,
-        branch: None,
+        branches: &[],
         source: &head,
         intent: Intent::TrialOnly,
         coverage: Coverage::Part,

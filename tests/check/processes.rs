@@ -150,7 +150,7 @@ fn handed_in(context: &TestContext, steps: &str, work: check::Work) -> Result<ch
         repository: &repository,
         hook: HookName::PrePush,
         snapshot: &snapshot,
-        branch: None,
+        branches: &[],
         scratch: &config.scratch,
         arguments: &[],
         message_file: None,

@@ -143,7 +143,7 @@ fn judge(hook: &str, interrupt: &Interrupt) -> Result<(), check::Error> {
         repository: &repository,
         hook,
         snapshot: &snapshot,
-        branch: None,
+        branches: &[],
         scratch: &config.scratch,
         arguments: &[],
         message_file: message_file.as_deref(),
