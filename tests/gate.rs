@@ -231,3 +231,42 @@ fn of_two_work_trees_that_push_at_once_what_got_through_is_delivered() {
     let state = bed::in_folder(context, &bed.manifests, &["show", "main:staging/.gitops-hooks/state.yaml"]);
     assert!(state.contains(&first), "{state}");
 }
+
+#[test]
+fn where_code_and_manifests_share_a_branch_a_pull_that_merges_leaves_the_next_push_delivered() {
+    let Some(bed) = bed() else { return };
+    let context = &bed.context;
+    let remote = context.beside("remote.git");
+    let hand = context.beside("hand");
+    std::fs::create_dir(context.work.join("staging")).unwrap();
+    std::fs::copy(hand.join("staging/pod.yaml"), context.work.join("staging/pod.yaml")).unwrap();
+    let config = context.read(".gitops-hooks.yaml");
+    let config = config.replace(&bed.manifests.display().to_string(), &remote.display().to_string());
+    context.write(".gitops-hooks.yaml", &config);
+    context.write(".dockerignore", "staging\n");
+    context.must(&["install", "--yes"]);
+    let commit = |text: &str| {
+        context.write("v", text);
+        context.git(&["add", "."]);
+        context.git(&["commit", "-q", "-m", text]);
+        context.git(&["rev-parse", "HEAD"]).trim().to_owned()
+    };
+    let is_delivered = |commit: &str| {
+        let done = push(context);
+        let until = Instant::now() + Duration::from_secs(60);
+        let state = || {
+            let args = ["show", "main:staging/.gitops-hooks/state.yaml"];
+            TestContext::run(context.command("git").args(args).current_dir(&remote)).stdout
+        };
+        while !state().contains(commit) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        assert!(done.code == Some(0) && state().contains(commit), "{done:?}");
+    };
+    is_delivered(&commit("ten\n"));
+    let next = commit("eleven\n");
+    context.git(&["pull", "-q", "--no-rebase", "--no-edit"]);
+    is_delivered(&next);
+    let status = context.must(&["status"]);
+    assert!(!status.contains("stuck") && !status.contains("on its way"), "{status}");
+}

@@ -66,9 +66,12 @@ pub fn history(session: &Session<'_>, target: &Target<'_>, limit: usize) -> Resu
     let state = delivered::state(&mirror, target, &tip)?;
     let path = State::path(&target.environment.manifests.path);
     let format = "--format=%H%x1f%an%x1f%ct%x1f%(trailers:key=Environment,valueonly,separator=%x20)%x1f%(trailers:key=Promoted-From,valueonly,separator=%x20)%x1f%s";
-    // One more: what the oldest did shows only beside what was before it.
-    let count = format!("--max-count={}", limit.saturating_add(1));
-    let git = mirror.repository().git().args(["log", &count, format, tip.as_str(), "--"]);
+    let mut git = mirror.repository().git().args(["log", format]);
+    // One more: what the oldest did shows only beside what was before it. git counts to 2^31.
+    if let Ok(count) = i32::try_from(limit.saturating_add(1)) {
+        git = git.arg(format!("--max-count={count}"));
+    }
+    let git = git.args([tip.as_str(), "--"]);
     let output = git.arg(format!(":(literal){path}")).run()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let commits: Vec<Line<'_>> = text.lines().filter_map(Line::parse).collect();

@@ -5,6 +5,7 @@ use super::{
     Error, Pipeline, Whose, ahead, configuration, confirmed,
     judge::{Built, Call, Case, judge, request},
     own_steps, wait,
+    wanted::targets,
 };
 use crate::{
     check::{self, Coverage, Snapshot, log},
@@ -35,6 +36,7 @@ struct Pushed {
 /// published and git does not push.
 pub fn push(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate], call: Call<'_>) -> Result<(), Error> {
     let mut judged: Vec<(Pushed, Config, Built, Vec<EnvironmentName>)> = Vec::new();
+    let source_of = |config: &Config, commit: &Oid| delivery::source_of(pipeline.repository, &targets(config), commit);
     for pushed in commits(pipeline, remote, updates)? {
         let Some(config) = configuration(pipeline.repository, &pushed.commit, Whose::Mine)? else {
             let names = pushed.references.join(", ");
@@ -50,7 +52,9 @@ pub fn push(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate], call: 
         // What the remote has need not have passed anything: it may have been merged there, or pushed past the hooks. Only
         // on a commit that was published does the judgement of the rest stand.
         let base = match &pushed.base {
-            Some(base) if environments.is_empty() || was_published(pipeline, &config, base)? => Some(base),
+            Some(base) if environments.is_empty() || was_published(pipeline, &config, &source_of(&config, base)?)? => {
+                Some(base)
+            }
             _ => None,
         };
         let snapshot = Snapshot::of_commit(pipeline.repository, pushed.commit.clone(), base)?;
@@ -75,9 +79,11 @@ pub fn push(pipeline: &Pipeline<'_>, remote: &str, updates: &[RefUpdate], call: 
         if environments.is_empty() {
             continue;
         }
-        publish(pipeline, &config, &pushed.commit, pushed.base.as_ref(), &built)?;
+        // Where a merge brings nothing but deliveries, an environment follows what people made below it.
+        let source = source_of(&config, &pushed.commit)?;
+        publish(pipeline, &config, &source, pushed.base.as_ref(), &built)?;
         for environment in &environments {
-            delivery::note(pipeline.repository, environment, delivery::Reason::Push(pushed.commit.clone()))?;
+            delivery::note(pipeline.repository, environment, delivery::Reason::Push(source.clone()))?;
         }
     }
     Ok(())
