@@ -2,13 +2,16 @@
 //! changed when something goes wrong. What they changed joins the index and the work tree only when all of them passed.
 
 use super::{
-    Context, Error, Report, Work,
+    Context, Error, Kind, Report, Work,
     groups::Groups,
     place::Place,
     plan::{Decision, Plan, SkipReason},
     run,
 };
 use crate::{git, ui};
+
+/// How many files are named that fixers made.
+const TOLD: usize = 3;
 
 impl Plan {
     /// The steps that may change files, as a plan of their own; `None` where none of them runs.
@@ -19,12 +22,10 @@ impl Plan {
         fixers.runs().then_some(fixers)
     }
 
-    /// This plan after its fixers have run: they do not run again.
+    /// This plan after its fixers have had their turn: they have no other.
     pub fn fixed(&mut self) {
         for entry in self.entries.iter_mut().filter(|entry| entry.fixes) {
-            if matches!(entry.decision, Decision::Run(_)) {
-                entry.decision = Decision::Skip(SkipReason::Ran);
-            }
+            entry.decision = Decision::Skip(SkipReason::Ran);
         }
     }
 }
@@ -62,9 +63,20 @@ pub fn fix(fixers: &Plan, context: &Context<'_>) -> Result<Fixed, Error> {
     }
     let (repository, before) = (context.repository, &context.snapshot.tree);
     let after = git::Repository::tree_of_work_tree(place.folder())?;
+    for path in git::Repository::untracked(place.folder())?.iter().take(TOLD) {
+        let path = ui::clean(&path.to_string()).into_owned();
+        context
+            .progress
+            .line(&format!("{path}: a `fix` step made it, and it is left out: only tracked files are fixed"));
+    }
     if after == *before {
         super::passed::record(fixers, &mut report.entries, Some(&place), context)?;
         return Ok(Fixed { report, changed: Changed::No });
+    }
+    if let Kind::Commit(commit) = &context.snapshot.kind {
+        let changes = repository.changes(Some(before), &after)?;
+        let path = changes.first().map_or_else(String::new, |change| change.path.to_string());
+        return Err(Error::WouldFix { path, more: changes.len().saturating_sub(1), commit: commit.clone() });
     }
     let carried = repository.carry(before, &after, place.folder())?;
     for (path, _) in carried.iter().filter(|(_, carried)| *carried == git::Carried::LeftAlone) {

@@ -36,7 +36,10 @@ pub use snapshot::{Kind, Snapshot};
 pub use stock::{Hold, ScratchFolder, Tree, forget, left_behind, records, scratch_folders};
 pub use why::{Why, why};
 
-use crate::{config, git, ui, values::HookName};
+use crate::{
+    config, git, ui,
+    values::{HookName, Oid},
+};
 use miette::Diagnostic;
 use std::{ffi::OsString, io, path::Path};
 
@@ -133,12 +136,29 @@ pub fn judges(hook: HookName) -> bool {
 pub enum Error {
     /// Steps failed; their output has been shown.
     #[error("{} failed: {}", counted(.steps.len()), .steps.join(", "))]
-    #[diagnostic(code(check), help("mend it and try again; one step alone: `{}`", again(*.hook, .steps)))]
+    #[diagnostic(code(check), help("mend it and try again{}", alone(*.hook, .steps, .by_hand.as_deref())))]
     Failed {
         /// The hook.
         hook: HookName,
         /// Their names.
         steps: Vec<String>,
+        /// What `run` needs to be told, to judge the same by hand; `None` where it cannot.
+        by_hand: Option<String>,
+    },
+
+    /// Fixers would change a commit, which nothing can.
+    #[error("`fix` steps change {path}{}, and {} is a commit already", and_more(*.more), .commit.short())]
+    #[diagnostic(
+        code(check),
+        help("check it out and fix it there: `gitops-hooks run pre-commit --all-files`, then commit")
+    )]
+    WouldFix {
+        /// The first that they change.
+        path: String,
+        /// How many more.
+        more: usize,
+        /// The commit.
+        commit: Oid,
     },
 
     /// A signal ended the run; every step has been stopped.
@@ -224,12 +244,17 @@ impl Error {
     }
 }
 
-/// The command that repeats the first step that failed.
-fn again(hook: HookName, steps: &[String]) -> String {
+/// The command that repeats the first step that failed, where there is one.
+fn alone(hook: HookName, steps: &[String], by_hand: Option<&str>) -> String {
+    let Some(by_hand) = by_hand else { return String::new() };
     let first = steps.first().map_or("", String::as_str);
     let plain = first.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:".contains(c));
     let quoted = if plain { first.to_owned() } else { format!("'{}'", first.replace('\'', r"'\''")) };
-    format!("gitops-hooks run {hook} --step {quoted}")
+    format!("; one step alone: `gitops-hooks run {hook}{by_hand} --step {quoted}`")
+}
+
+fn and_more(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(" and {count} more") }
 }
 
 fn counted(steps: usize) -> String {

@@ -47,7 +47,7 @@ pub enum Outcome {
 pub fn verdict(hook: HookName, entries: &[Reported]) -> Result<(), Error> {
     let failed = entries.iter().filter(|entry| matches!(entry.outcome, Outcome::Failed(_)));
     let steps: Vec<String> = failed.map(|entry| entry.label.clone()).collect();
-    if steps.is_empty() { Ok(()) } else { Err(Error::Failed { hook, steps }) }
+    if steps.is_empty() { Ok(()) } else { Err(Error::Failed { hook, steps, by_hand: Some(String::new()) }) }
 }
 
 impl Outcome {

@@ -110,7 +110,7 @@ pub enum SkipReason {
     Condition(String),
     /// The hook acts on the work tree, and git is moving it about.
     StaysOut(OperationState),
-    /// It takes files, and every changed path that matches is gone.
+    /// It takes files, and no changed path that matches is one: it is gone, or a link or submodule.
     NothingToHandOver,
     /// It passed on these inputs.
     Passed {
@@ -142,7 +142,7 @@ impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoFileMatches => f.write_str("no changed file matches"),
-            Self::NothingToHandOver => f.write_str("every changed file that matches is deleted"),
+            Self::NothingToHandOver => f.write_str("what matches was deleted, or is a link"),
             Self::Passed { at, record } => {
                 write!(f, "passed on these inputs at {at:.0} (record {})", record.short())
             }

@@ -169,8 +169,8 @@ impl Facts<'_> {
             None => Ok(Vec::new()),
             Some(List::All) => {
                 let entries = self.entries()?.iter();
-                let files =
-                    entries.filter(|entry| entry.kind != EntryKind::Submodule && chosen(step, entry.path.as_bstr()));
+                let files = entries
+                    .filter(|entry| handed_over(ChangeKind::Written(entry.kind)) && chosen(step, entry.path.as_bstr()));
                 Ok(files.map(|entry| entry.path.clone()).collect())
             }
             Some(_) => Ok(self.changed(step)),
@@ -247,9 +247,10 @@ fn below_root<'p>(step: &Step, path: &'p BString) -> &'p [u8] {
     }
 }
 
-/// What is gone cannot be handed to a command, and a submodule is no file.
+/// What is gone cannot be handed to a command, and neither a submodule nor a link is a file: what a command does to a link it
+/// does to another file, or it puts a file in its place.
 fn handed_over(kind: ChangeKind) -> bool {
-    !matches!(kind, ChangeKind::Deleted | ChangeKind::Written(EntryKind::Submodule))
+    matches!(kind, ChangeKind::Written(EntryKind::File | EntryKind::Executable))
 }
 
 /// The order of the configuration, except that a step comes after what it needs. A circle, which the configuration room

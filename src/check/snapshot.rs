@@ -39,6 +39,24 @@ impl Snapshot {
         Ok(Self { tree: index.tree.clone(), kind: Kind::Index, changed, index: Some(index) })
     }
 
+    /// What fixers made of it in the index. Beside what is staged now, the paths still count that a person named.
+    ///
+    /// # Errors
+    /// As [`Snapshot::of_index`].
+    pub fn fixed(&self, repository: &Repository) -> Result<Self, Error> {
+        let mut now = Self::of_index(repository)?;
+        let is_staged = |path: &BString| now.changed.iter().any(|change| change.path == *path);
+        let named: Vec<&Change> = self.changed.iter().filter(|change| !is_staged(&change.path)).collect();
+        if !named.is_empty() {
+            let all = repository.changes(None, &now.tree)?;
+            let is_there = |path: &BString| all.binary_search_by(|change| change.path.cmp(path)).is_ok();
+            let left: Vec<Change> = named.into_iter().filter(|change| is_there(&change.path)).cloned().collect();
+            now.changed.extend(left);
+            now.changed.sort_by(|a, b| a.path.cmp(&b.path));
+        }
+        Ok(now)
+    }
+
     /// The first path of which the index says something else by now, as after a `git add` in another window; git commits
     /// what the index says when its hook has ended.
     ///

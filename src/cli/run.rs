@@ -30,9 +30,9 @@ pub(super) struct Arguments {
     /// Judge a commit against this one.
     #[arg(long, value_name = "REVISION")]
     from: Option<String>,
-    /// The commit that is judged against `--from`.
-    #[arg(long, value_name = "REVISION", requires = "from", default_value = "HEAD")]
-    to: String,
+    /// The commit that is judged, `HEAD` without this; without `--from`, against what its upstream has.
+    #[arg(long, value_name = "REVISION", conflicts_with_all = ["all_files", "files"])]
+    to: Option<String>,
     /// Only steps with this name or tag; may be given several times.
     #[arg(long, value_name = "NAME")]
     step: Vec<String>,
@@ -106,8 +106,13 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
 }
 
 fn scope(arguments: &Arguments, repository: &Repository) -> Result<Scope> {
-    if let Some(from) = &arguments.from {
-        return Ok(Scope::Between { from: from.clone(), to: arguments.to.clone() });
+    match (&arguments.from, &arguments.to) {
+        (Some(from), to) => {
+            let to = to.clone().unwrap_or_else(|| "HEAD".to_owned());
+            return Ok(Scope::Between { from: from.clone(), to });
+        }
+        (None, Some(to)) => return Ok(Scope::Commit(pipeline::commit_of(repository, to)?)),
+        (None, None) => {}
     }
     if arguments.all_files {
         return Ok(Scope::AllFiles);

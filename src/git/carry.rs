@@ -72,6 +72,14 @@ impl Repository {
         }
         let unedited = self.git().args(["hash-object", "--path"]).arg(path).arg("--").arg(&mine).run()?.line();
         let unedited = known.as_ref().is_some_and(|known| known.as_str() == unedited);
+        // The user's own, which may be an unstaged edit, too; unless a fixer has changed whether it can be executed.
+        let mode = || -> Result<u32, Error> {
+            let of = |path: &Path| fs::metadata(path).map(|found| found.permissions().mode());
+            let (own, fixed) = (of(&mine).map_err(|source| file(&mine, source))?, of(&theirs));
+            let fixed = fixed.map_err(|source| file(&theirs, source))?;
+            let was = self.entry_kind(before, change.path.as_bstr())? == Some(EntryKind::Executable);
+            Ok(if was == (fixed & 0o100 != 0) { own } else { fixed })
+        };
         match change.kind {
             ChangeKind::Deleted if unedited => {
                 fs::remove_file(&mine).map_err(|source| file(&mine, source))?;
@@ -79,16 +87,14 @@ impl Repository {
             }
             ChangeKind::Written(EntryKind::File | EntryKind::Executable) if unedited => {
                 let bytes = fs::read(&theirs).map_err(|source| file(&theirs, source))?;
-                let mode = fs::metadata(&theirs).map_err(|source| file(&theirs, source))?.permissions().mode();
-                self.replace(&mine, &bytes, mode)?;
+                self.replace(&mine, &bytes, mode()?)?;
                 Ok(Carried::Replaced)
             }
             ChangeKind::Written(EntryKind::File | EntryKind::Executable) => {
                 let Some(merged) = self.merged(known.as_ref(), path, &mine, &theirs)? else {
                     return Ok(Carried::LeftAlone);
                 };
-                let mode = fs::metadata(&mine).map_err(|source| file(&mine, source))?.permissions().mode();
-                self.replace(&mine, &merged, mode)?;
+                self.replace(&mine, &merged, mode()?)?;
                 Ok(Carried::Merged)
             }
             ChangeKind::Deleted | ChangeKind::Written(_) => Ok(Carried::LeftAlone),
@@ -235,13 +241,38 @@ impl Repository {
 
     /// What a tree has under a path; `None` where it has nothing there.
     pub(super) fn entry_oid(&self, tree: &Oid, path: &BStr) -> Result<Option<Oid>, Error> {
+        let oid = |entry: &gix::object::tree::Entry<'_>| entry.object_id().to_string().parse();
+        let oid = self.tree_entry(tree, path, oid)?.transpose();
+        oid.map_err(|error: crate::values::Invalid| Error::read(format!("{path} in {tree}"), error))
+    }
+
+    /// As what a tree has a path.
+    fn entry_kind(&self, tree: &Oid, path: &BStr) -> Result<Option<EntryKind>, Error> {
+        Ok(self.tree_entry(tree, path, |entry| EntryKind::of(entry.mode()))?.flatten())
+    }
+
+    fn tree_entry<T>(
+        &self,
+        tree: &Oid,
+        path: &BStr,
+        look: impl FnOnce(&gix::object::tree::Entry<'_>) -> T,
+    ) -> Result<Option<T>, Error> {
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::read(format!("{path} in {tree}"), error);
         let repository = self.gix();
         let id = gix::ObjectId::from_hex(tree.as_str().as_bytes()).map_err(|error| failed(error.into()))?;
         let tree = repository.find_tree(id).map_err(|error| failed(error.into()))?;
         let entry = tree.lookup_entry(path.split_str("/")).map_err(|error| failed(error.into()))?;
-        let oid = entry.map(|entry| entry.object_id().to_string().parse()).transpose();
-        oid.map_err(|error: crate::values::Invalid| failed(error.into()))
+        Ok(entry.as_ref().map(look))
+    }
+
+    /// What stands in a work tree of ours and is neither tracked nor ignored; a folder stands for all in it.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn untracked(folder: &Path) -> Result<Vec<BString>, Error> {
+        let listed = Git::at(folder).args(["ls-files", "--others", "--exclude-standard", "--directory", "-z"]).run()?;
+        let paths = listed.stdout.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+        Ok(paths.map(BString::from).collect())
     }
 
     /// The tree that the tracked files of a work tree of ours have become.

@@ -90,6 +90,12 @@ impl Repository {
         self.index.clone().unwrap_or_else(|| self.git_dir().join("index"))
     }
 
+    /// Whether the running hook was given another index than the work tree has.
+    #[must_use]
+    pub fn has_index_of_its_own(&self) -> bool {
+        self.index.as_ref().is_some_and(|index| index.file_name() != Some("index".as_ref()))
+    }
+
     /// Reads the index and finds its tree, writing the tree's objects where they are not yet there. The index file itself
     /// is never touched.
     ///

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     check::{self, Coverage, Kind, Snapshot},
     config::{self, Config, Step},
+    git::Repository,
     hook::Subject,
     image::Intent,
     values::{HookName, Oid},
@@ -61,7 +62,13 @@ pub fn by_hand(pipeline: &Pipeline<'_>, hook: HookName, scope: &Scope) -> Result
     let (snapshot, source) = snapshot(pipeline, hook, scope)?;
     not_added(pipeline, &snapshot)?;
     if snapshot.kind == Kind::Index {
-        return commit::on_index(pipeline, hook, &snapshot, Call::default()).map(ByHand);
+        // git leaves the last message there, also that of a commit that was refused.
+        let message = pipeline.repository.git_dir().join("COMMIT_EDITMSG");
+        let has_message = matches!(hook, HookName::CommitMsg | HookName::PrepareCommitMsg) && message.exists();
+        let arguments = if has_message { vec![message.clone().into_os_string()] } else { Vec::new() };
+        let call =
+            Call { arguments: &arguments, message_file: has_message.then_some(message.as_path()), ..Call::default() };
+        return commit::on_index(pipeline, hook, &snapshot, call).map(ByHand);
     }
     let Some(config) = configuration(pipeline.repository, &snapshot.tree, Whose::Mine)? else {
         return Err(Error::NoConfig { commit: source.to_string() });
@@ -123,11 +130,18 @@ fn case<'a>(
     Case { config, hook, snapshot, branches: &[], source, intent, coverage, call }
 }
 
+/// The commit that a revision names.
+///
+/// # Errors
+/// [`Error::NoCommit`].
+pub fn commit_of(repository: &Repository, revision: &str) -> Result<Oid, Error> {
+    repository.commit(revision).ok_or_else(|| Error::NoCommit { revision: revision.to_owned() })
+}
+
 /// The snapshot, and what images are built from.
 fn snapshot(pipeline: &Pipeline<'_>, hook: HookName, scope: &Scope) -> Result<(Snapshot, Oid), Error> {
     let repository = pipeline.repository;
-    let commit =
-        |revision: &str| repository.commit(revision).ok_or_else(|| Error::NoCommit { revision: revision.to_owned() });
+    let commit = |revision: &str| commit_of(repository, revision);
     if let Scope::Between { from, to } = scope {
         let (from, to) = (commit(from)?, commit(to)?);
         return Ok((Snapshot::of_commit(repository, to.clone(), Some(&from))?, to));

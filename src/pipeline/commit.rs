@@ -18,8 +18,11 @@ use crate::{
 pub fn commit(pipeline: &Pipeline<'_>, hook: HookName, call: Call<'_>) -> Result<(), Error> {
     let snapshot = Snapshot::of_index(pipeline.repository)?;
     let Some(mut judged) = on_index(pipeline, hook, &snapshot, call)? else { return Ok(()) };
-    let overtaken = judged.overtaken.take();
+    let (overtaken, undone) = (judged.overtaken.take(), judged.undone);
     judged.verdict()?;
+    if undone && hook == HookName::PreCommit && pipeline.repository.operation().is_none() {
+        return Err(Error::Undone);
+    }
     match overtaken {
         // After these git reads the index anew. After the others it commits the one that it has read before.
         Some(path) if matches!(hook, HookName::PreCommit | HookName::PreMergeCommit) => {

@@ -2,7 +2,7 @@
 
 use super::{Error, Pipeline, confirmed, wait};
 use crate::{
-    check::{self, Changed, Coverage, Decision, Outcome, Reported, SkipReason, Snapshot},
+    check::{self, Changed, Coverage, Decision, Kind, Outcome, Reported, SkipReason, Snapshot},
     config::{Config, Step},
     hook::Subject,
     image,
@@ -58,19 +58,34 @@ pub(super) struct Judged {
     pub(super) coverage: Coverage,
     /// A path that was staged while the steps ran, so that they did not judge it.
     pub(super) overtaken: Option<BString>,
+    /// Whether fixers have made the index what `HEAD` is.
+    pub(super) undone: bool,
+    /// What `run` needs to be told, to judge the same by hand; `None` where it cannot.
+    by_hand: Option<String>,
     hook: HookName,
     failures: Vec<Error>,
 }
 
 impl Judged {
     fn nothing(hook: HookName) -> Self {
-        let (steps, built, coverage) = (Vec::new(), Built::new(), Coverage::Whole);
-        Self { steps, built, coverage, overtaken: None, hook, failures: Vec::new() }
+        Self {
+            steps: Vec::new(),
+            built: Built::new(),
+            coverage: Coverage::Whole,
+            overtaken: None,
+            undone: false,
+            by_hand: None,
+            hook,
+            failures: Vec::new(),
+        }
     }
 
     /// What was built, where every step passed or had no need to run.
     pub(super) fn verdict(mut self) -> Result<(Built, Coverage), Error> {
-        let verdict = check::verdict(self.hook, &self.steps);
+        let mut verdict = check::verdict(self.hook, &self.steps);
+        if let Err(check::Error::Failed { by_hand, .. }) = &mut verdict {
+            *by_hand = self.by_hand;
+        }
         if let Err(check::Error::Failed { steps, .. }) = &verdict
             // Where nothing but images failed, the image's own error says whose fault it is and what to do next.
             && self.failures.len() == steps.len()
@@ -95,7 +110,7 @@ pub(super) fn judge(pipeline: &Pipeline<'_>, case: Case<'_>) -> Result<Judged, E
     let started = Instant::now();
     let context = context(pipeline, case);
     let mut plan = plan(pipeline, steps, &context)?;
-    let mut judged = Judged::nothing(case.hook);
+    let mut judged = Judged { by_hand: by_hand(pipeline, case), ..Judged::nothing(case.hook) };
     if let Some(fixers) = plan.fixers() {
         let fixed = check::fix(&fixers, &context)?;
         judged.steps = fixed.report.entries;
@@ -103,7 +118,9 @@ pub(super) fn judge(pipeline: &Pipeline<'_>, case: Case<'_>) -> Result<Judged, E
             return Ok(judged);
         }
         if fixed.changed == Changed::Yes {
-            let snapshot = Snapshot::of_index(pipeline.repository)?;
+            let snapshot = case.snapshot.fixed(pipeline.repository)?;
+            let head = pipeline.repository.commit("HEAD").map(|head| pipeline.repository.tree_of(&head)).transpose()?;
+            judged.undone = head.as_ref() == Some(&snapshot.tree);
             let context = check::Context { snapshot: &snapshot, ..context };
             plan = self::plan(pipeline, steps, &context)?;
             plan.fixed();
@@ -116,6 +133,18 @@ pub(super) fn judge(pipeline: &Pipeline<'_>, case: Case<'_>) -> Result<Judged, E
     run(&plan, case, steps, &context, &mut judged)?;
     summarize(pipeline, &judged, started.elapsed());
     Ok(judged)
+}
+
+/// What `run` needs to be told, to judge a case by hand.
+fn by_hand(pipeline: &Pipeline<'_>, case: Case<'_>) -> Option<String> {
+    match &case.snapshot.kind {
+        Kind::Commit(commit) if pipeline.repository.commit("HEAD").as_ref() != Some(commit) => {
+            Some(format!(" --to {}", commit.short()))
+        }
+        Kind::Commit(_) => Some(String::new()),
+        // `git commit FILE` and `-a` judge what no index holds afterwards.
+        Kind::Index => (!pipeline.repository.has_index_of_its_own()).then(String::new),
+    }
 }
 
 /// What the check room is told of a case.

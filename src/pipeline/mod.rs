@@ -20,7 +20,7 @@ mod wanted;
 
 pub use ahead::{ahead, begin_ahead};
 pub use background::{detach, log_path};
-pub use by_hand::{ByHand, Scope, by_hand, plan_by_hand};
+pub use by_hand::{ByHand, Scope, by_hand, commit_of, plan_by_hand};
 pub use choice::{Choice, When};
 pub use commit::commit;
 pub use deliver::{Shown, Told, deliver, rehearse, told};
@@ -67,7 +67,12 @@ pub struct Pipeline<'a> {
 pub enum Error {
     /// The remote has what this clone does not know: git will reject the push.
     #[error("{reference} on {remote} has commits that this clone does not know")]
-    #[diagnostic(code(check), help("fetch first: `git pull --rebase {remote}`, then push again"))]
+    #[diagnostic(
+        code(check),
+        help(
+            "fetch first: `git pull --rebase {remote}`, then push again; to overwrite them, `git fetch {remote}` and look at what that would be"
+        )
+    )]
     FetchFirst {
         /// The reference there.
         reference: String,
@@ -98,6 +103,11 @@ pub enum Error {
         /// What was staged.
         path: String,
     },
+
+    /// Nothing is left of what was staged.
+    #[error("the fixes undid all that was staged: the commit would be empty")]
+    #[diagnostic(code(check), help("stage something else; `git commit --allow-empty` makes an empty commit"))]
+    Undone,
 
     /// One person's file, in everybody's commit.
     #[error("{} is tracked, so that one person's settings would rule everybody", config::LOCAL_PATH)]

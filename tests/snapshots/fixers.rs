@@ -202,12 +202,92 @@ fn in_a_linked_work_tree_everything_agrees_too() {
     let context = fixing(FIXES);
     let linked = context.beside("linked");
     context.git(&["worktree", "add", "-q", "-b", "side", linked.to_str().unwrap()]);
-    for args in [&["commit", "-q", "-a", "-m", "x"][..], &["commit", "-q", "-m", "x", "f"]] {
-        std::fs::write(linked.join("f"), lines(&[(args.len(), " BAD")])).unwrap();
+    for (line, args) in [(3, &["commit", "-q", "-a", "-m", "x"][..]), (4, &["commit", "-q", "-m", "x", "f"])] {
+        std::fs::write(linked.join("f"), lines(&[(line, " BAD")])).unwrap();
         let done = context.git_at(&linked, args);
         assert_eq!(done.code, Some(0), "{done:?}");
-        assert_eq!(std::fs::read_to_string(linked.join("f")).unwrap(), lines(&[(args.len(), " GOOD")]));
+        assert_eq!(std::fs::read_to_string(linked.join("f")).unwrap(), lines(&[(line, " GOOD")]));
         assert_eq!(context.git_at(&linked, &["status", "--porcelain"]).stdout, "");
     }
     context.agrees();
+}
+
+#[test]
+fn an_unstaged_change_of_the_mode_survives() {
+    let context = fixing(FIXES);
+    let mode = |name: &str| std::fs::metadata(context.work.join(name)).unwrap().permissions().mode() & 0o777;
+    let set =
+        |name: &str, mode| std::fs::set_permissions(context.work.join(name), PermissionsExt::from_mode(mode)).unwrap();
+    for name in ["f", "g"] {
+        context.write(name, &lines(&[(3, " BAD")]));
+    }
+    set("g", 0o755);
+    context.git(&["add", "."]);
+    (set("f", 0o755), set("g", 0o644));
+    context.user_must(&["commit", "-q", "-m", "x"]);
+    assert_eq!((mode("f"), mode("g")), (0o755, 0o644));
+    let recorded = |name: &str| context.git(&["ls-tree", "HEAD", name])[..6].to_owned();
+    assert_eq!((recorded("f").as_str(), recorded("g").as_str()), ("100644", "100755"));
+    assert!(shown(&context, "HEAD:f").contains("GOOD") && context.read("f").contains("GOOD"));
+}
+
+#[test]
+fn links_are_no_files_that_a_fixer_is_handed() {
+    let context = fixing(FIXES);
+    context.write("f", &lines(&[(3, " BAD")]));
+    symlink("f", context.work.join("link")).unwrap();
+    context.git(&["add", "."]);
+    context.user_must(&["commit", "-q", "-m", "x"]);
+    assert!(context.git(&["ls-tree", "HEAD", "link"]).starts_with("120000"));
+    assert!(shown(&context, "HEAD:f").contains("GOOD"));
+    context.agrees();
+    symlink("g", context.work.join("other")).unwrap();
+    context.git(&["add", "."]);
+    let done = context.user_must(&["commit", "-q", "-m", "y"]);
+    assert!(done.stderr.contains("· fix  what matches was deleted, or is a link"), "{done:?}");
+}
+
+#[test]
+fn what_a_person_named_is_judged_after_the_fix_too() {
+    let fix_and_judge = "hooks:\n  pre-commit:\n    - { name: fix, fix: true, run: 'sed -i s/BAD/GOOD/ {files}', files: [f, g, h] }\n    - { name: judge, run: 'echo {files} >> \"$LOG\"; ! grep -l wrong {files}', files: [f, g, h] }\n";
+    let context = fixing(fix_and_judge);
+    context.write("f", &lines(&[(3, " BAD")]));
+    context.write("g", "wrong\n");
+    context.git(&["commit", "-q", "-a", "--no-verify", "-m", "bad"]);
+    for named in [&["--all-files"][..], &["--files", "f", "g"]] {
+        let mut run = context.command(env!("CARGO_BIN_EXE_gitops-hooks"));
+        let done = TestContext::run(run.args(["run", "pre-commit"]).args(named).env("LOG", context.log()));
+        assert!(done.code == Some(1) && done.stderr.contains("✗ judge"), "{named:?}: {done:?}");
+        context.git(&["reset", "-q", "--hard"]);
+    }
+    assert_eq!(std::fs::read_to_string(context.log()).unwrap(), "f g h\nf g\n");
+    // What is a commit already cannot be fixed.
+    let done = context.hooks(&["run", "pre-commit", "--from", "HEAD~1"]);
+    assert!(done.code == Some(1) && done.stderr.contains("`fix` steps change f, and "), "{done:?}");
+    assert_eq!(context.git(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn a_file_that_a_fixer_makes_is_left_out_with_a_word() {
+    let context = fixing("hooks:\n  pre-commit:\n    - { name: make, fix: true, run: 'echo made > new' }\n");
+    context.write("f", "staged\n");
+    context.git(&["add", "f"]);
+    let done = context.user_must(&["commit", "-q", "-m", "x"]);
+    assert!(done.stderr.contains("new: a `fix` step made it, and it is left out"), "{done:?}");
+    assert_eq!(context.git(&["ls-tree", "--name-only", "HEAD", "new"]), "");
+}
+
+#[test]
+fn a_fix_that_undoes_all_that_was_staged_makes_no_empty_commit() {
+    let context = fixing(FIXES);
+    context.write("f", &lines(&[(3, " GOOD")]));
+    context.git(&["commit", "-q", "-a", "-m", "good"]);
+    context.write("f", &lines(&[(3, " BAD")]));
+    context.git(&["add", "f"]);
+    let done = context.user(&["commit", "-q", "-m", "x"]);
+    assert!(done.code == Some(1) && done.stderr.contains("the commit would be empty"), "{done:?}");
+    assert_eq!(done.stderr.matches("fix").count() - done.stderr.matches("`fix`").count(), 2, "{done:?}");
+    assert_eq!(context.git(&["log", "-1", "--format=%s"]), "good\n");
+    assert_eq!(context.git(&["status", "--porcelain"]), "");
+    context.user_must(&["commit", "-q", "--allow-empty", "-m", "meant"]);
 }

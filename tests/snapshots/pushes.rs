@@ -271,3 +271,67 @@ fn from_a_bare_repository_what_is_pushed_is_judged_in_a_scratch_tree() {
     assert_ne!(before, good);
     assert_eq!(there(&context, &remote, "main"), good);
 }
+
+#[test]
+fn of_branches_that_get_one_commit_each_has_its_conditions() {
+    let (context, remote) = pushing();
+    let steps = "hooks:\n  pre-push:\n    - { name: judge, run: '! grep bad f', only: { branch: main } }\n    - { name: other, run: 'exit 1', skip: { branch: [main, aaa] } }\n";
+    context.write(".gitops-hooks.yaml", steps);
+    context.git(&["add", "."]);
+    commit(&context, "bad");
+    context.git(&["branch", "aaa"]);
+    refused(&context.user(&["push", "-q", "origin", "aaa", "main"]));
+    assert_eq!(there(&context, &remote, "aaa"), "");
+    let done = context.user_must(&["push", "-q", "origin", "aaa"]);
+    assert!(done.stderr.contains("`only`: the branch is aaa"), "{done:?}");
+    let done = context.user(&["push", "-q", "origin", "HEAD:main", "HEAD:bbb"]);
+    assert!(done.code == Some(1) && done.stderr.contains("✗ other"), "one of them does not say skip: {done:?}");
+}
+
+#[test]
+fn a_condition_is_asked_of_what_is_pushed() {
+    let (context, remote) = pushing();
+    let steps =
+        "hooks:\n  pre-push:\n    - { name: judge, run: '! grep bad f', only: { run: test -e package.json } }\n";
+    context.write(".gitops-hooks.yaml", steps);
+    context.git(&["add", "."]);
+    context.git(&["commit", "-q", "-m", "steps"]);
+    context.git(&["switch", "-q", "-c", "feature"]);
+    context.write("package.json", "{}");
+    context.git(&["add", "."]);
+    commit(&context, "bad");
+    context.git(&["switch", "-q", "main"]);
+    refused(&context.user(&["push", "-q", "origin", "feature"]));
+    assert_eq!(there(&context, &remote, "feature"), "");
+    context.user_must(&["push", "-q", "origin", "main"]);
+}
+
+#[test]
+fn the_command_that_is_told_repeats_what_failed() {
+    let (context, _) = pushing();
+    let steps = "hooks:\n  pre-push:\n    - { name: judge, run: '! grep bad f' }\n  pre-commit:\n    - { name: judge, run: '! grep worse f' }\n  commit-msg:\n    - { name: subject, run: 'grep -q ^Good {message_file}' }\n";
+    context.write(".gitops-hooks.yaml", steps);
+    context.git(&["add", "."]);
+    context.git(&["commit", "-q", "--no-verify", "-m", "steps"]);
+    context.must(&["install", "--yes"]);
+    let told = |done: &Done| {
+        let command = done.stderr.split("one step alone: `gitops-hooks ").nth(1)?.split('`').next()?;
+        Some(command.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    };
+    let again = |done: &Done| {
+        let words = told(done).unwrap_or_else(|| panic!("{done:?}"));
+        context.hooks(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let done = context.user(&["commit", "-q", "--allow-empty", "-m", "Bad"]);
+    assert!(again(&done).stderr.contains("✗ subject"), "{done:?}");
+    context.git(&["switch", "-q", "-c", "feature"]);
+    context.write("f", "bad");
+    context.git(&["commit", "-q", "-a", "-m", "Good"]);
+    context.git(&["switch", "-q", "main"]);
+    let done = context.user(&["push", "-q", "origin", "feature"]);
+    assert!(again(&done).stderr.contains("✗ judge"), "{done:?}");
+    // What `-a` judges is in no index afterwards.
+    context.write("f", "worse");
+    let done = context.user(&["commit", "-q", "-a", "-m", "Good"]);
+    assert!(done.code == Some(1) && told(&done).is_none(), "{done:?}");
+}

@@ -183,9 +183,9 @@ fn line_ends_are_converted_as_in_the_users_own_work_tree() {
     assert_eq!(context.git(&["show", "HEAD:f"]), lines(&[(3, " GOOD")]));
     assert_eq!(context.read("f"), crlf(&[(3, " GOOD"), (18, " mine")]));
     assert_eq!(std::fs::read_to_string(context.log()).unwrap(), "20\n");
-    context.write("f", &crlf(&[(3, " BAD")]));
+    context.write("f", &crlf(&[(4, " BAD")]));
     context.user_must(&["commit", "-q", "-a", "-m", "y"]);
-    assert_eq!(context.read("f"), crlf(&[(3, " GOOD")]));
+    assert_eq!(context.read("f"), crlf(&[(4, " GOOD")]));
     context.agrees();
 }
 
