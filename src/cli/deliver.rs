@@ -5,7 +5,7 @@ use crate::{
     check::{CachePolicy, Failures, Interrupt, Places},
     deliver::{Rehearsal, Switch},
     git::{self, Repository},
-    pipeline::{self, Pipeline, Shown, Told, Wanted},
+    pipeline::{self, Pipeline, Proof, Shown, Told, Wanted},
     ui::{Tone, clean, paint},
     values::EnvironmentName,
 };
@@ -52,8 +52,14 @@ pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
 
 pub(super) fn diff(arguments: &Diff, global: Global) -> Result<()> {
     with_pipeline(global, git::Prompts::Allowed, |pipeline| {
-        let wanted = Wanted { environment: arguments.environment.clone(), commit: None };
-        show_all(pipeline::rehearse(pipeline, &[wanted], Switch::Refused)?)
+        let name = &arguments.environment;
+        let wanted = Wanted { environment: name.clone(), commit: None };
+        show_all(match pipeline::rehearse(pipeline, &[wanted], Switch::Refused) {
+            Err(pipeline::Error::IsPromoted { .. }) => {
+                vec![pipeline::rehearse_promotion(pipeline, name, &Proof::Unverified)?]
+            }
+            shown => shown?,
+        })
     })
 }
 
@@ -86,7 +92,7 @@ pub(super) fn verdict(told: Vec<Told>) -> Result<()> {
 }
 
 /// Shows what would be delivered, and each error but the last, which is the result.
-fn show_all(shown: Vec<Shown>) -> Result<()> {
+pub(super) fn show_all(shown: Vec<Shown>) -> Result<()> {
     let mut failed = None;
     for Shown { environment, result } in shown {
         let error = match result {

@@ -2,7 +2,7 @@
 
 use super::{
     Global,
-    deliver::{verdict, with_pipeline},
+    deliver::{show_all, verdict, with_pipeline},
 };
 use crate::{
     deliver::{Delivery, Switch},
@@ -22,6 +22,9 @@ pub(super) struct Promote {
     /// The context of the kubeconfig for the environment before; the current one without it.
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
+    /// Show what would change, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -34,6 +37,9 @@ pub(super) struct Rollback {
     /// Why. Everybody sees it until the environment is released.
     #[arg(long, short, value_name = "REASON")]
     message: Option<String>,
+    /// Show what would change, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -57,6 +63,9 @@ pub(super) struct Release {
 pub(super) fn promote(arguments: &Promote, global: Global) -> Result<()> {
     let proof = if arguments.unverified { Proof::Unverified } else { Proof::Cluster(arguments.context.clone()) };
     with_pipeline(global, Prompts::Allowed, |pipeline| {
+        if arguments.dry_run {
+            return show_all(vec![pipeline::rehearse_promotion(pipeline, &arguments.environment, &proof)?]);
+        }
         let told = pipeline::promote(pipeline, &arguments.environment, &proof)?;
         held(&arguments.environment, &told)?;
         verdict(vec![told])
@@ -66,6 +75,9 @@ pub(super) fn promote(arguments: &Promote, global: Global) -> Result<()> {
 pub(super) fn rollback(arguments: &Rollback, global: Global) -> Result<()> {
     with_pipeline(global, Prompts::Allowed, |pipeline| {
         let (to, why) = (arguments.to.as_deref(), arguments.message.as_deref());
+        if arguments.dry_run {
+            return show_all(vec![pipeline::rehearse_rollback(pipeline, &arguments.environment, to, why)?]);
+        }
         let told = pipeline::rollback(pipeline, &arguments.environment, to, why)?;
         let name = &arguments.environment;
         match &told.result {

@@ -1,4 +1,4 @@
-use super::{Error, Session, State, Target, commit, plan::Plan, review};
+use super::{Error, Session, State, Target, commit, plan, review};
 use crate::{
     git::{Ancestry, Mirror, Subtree},
     values::Oid,
@@ -58,9 +58,7 @@ pub fn delivered_at(session: &Session<'_>, target: &Target<'_>, commit: &Oid) ->
         return Err(Error::OtherManifests { environment: target.name.clone(), commit: commit.clone(), branch, url });
     }
     let state = state(&mirror, target, commit)?;
-    let known = state.images.iter().filter(|(image, _)| target.images.contains_key(*image));
-    let behind = known.map(|(image, running)| (image.clone(), Some(running.clone()))).collect();
-    let change = commit::patch(&mirror, target, commit, &Plan { behind, ..Plan::default() })?;
+    let change = commit::patch(&mirror, target, commit, &plan::as_in(target, &state))?;
     match change.fields.into_iter().next() {
         None => Ok(state),
         Some((file, field)) => Err(Error::Edited {

@@ -2,7 +2,7 @@
 //! and made anew after a lost race.
 
 use super::{
-    Act, Builds, Delivery, Error, Session, State, Wish,
+    Act, Builds, Delivery, Error, Seen, Session, State, Target, Wish,
     commit::{self, Change},
     delivered,
     message::Message,
@@ -40,7 +40,7 @@ pub(super) fn draft(
 ) -> Result<Result<Draft, Delivery>, Error> {
     let Wish { target, act, .. } = wish;
     let state = delivered::state(mirror, target, base)?;
-    let plan = match plan::plan(session, target, act, &state)? {
+    let plan = match planned(session, target, act, &state, mirror, base)? {
         Ok(plan) => plan.with(act.source(), built)?,
         Err(delivery) => return Ok(Err(delivery)),
     };
@@ -54,6 +54,27 @@ pub(super) fn draft(
     let message =
         Message { session, target, act, plan: &plan, change: &change, before: &state, after: &after }.render();
     Ok(Ok(draft_of(tree, message, change, plan, act, &after)))
+}
+
+/// Plans an act on a commit or tree with this state. Where a person asks for what the state says already, but a manifest says
+/// something else, as after an edit by hand or in a new file, the plan is to make it what the state says.
+pub(super) fn planned(
+    session: &Session<'_>,
+    target: &Target<'_>,
+    act: &Act,
+    state: &State,
+    mirror: &Mirror,
+    base: &Oid,
+) -> Result<Result<Plan, Delivery>, Error> {
+    let planned = plan::plan(session, target, act, state)?;
+    let is_asked = matches!(act, Act::Follow { seen: Seen::Once, .. }) && state.hold.is_none();
+    if is_asked && matches!(planned, Err(Delivery::Unchanged)) {
+        let restored = plan::as_in(target, state);
+        if !commit::patch(mirror, target, base, &restored)?.files.is_empty() {
+            return Ok(Ok(restored));
+        }
+    }
+    Ok(planned)
 }
 
 fn draft_of(tree: Oid, message: String, change: Change, plan: Plan, act: &Act, after: &State) -> Draft {

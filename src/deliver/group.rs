@@ -3,8 +3,8 @@
 
 use super::{
     Act, Builds, Delivery, Error, Seen, Session, Wish, commit, delivered,
-    draft::{Draft, draft},
-    order, outbox, plan, render, review,
+    draft::{Draft, draft, planned},
+    order, outbox, render, review,
     session::Freshness,
 };
 use crate::{
@@ -131,7 +131,7 @@ impl<'g> Group<'g> {
             let Wish { target, act, .. } = job.wish;
             let tip = mirror.tip(&target.environment.manifests.branch)?;
             let state = delivered::state(&mirror, target, &tip)?;
-            match plan::plan(group.session, target, act, &state)? {
+            match planned(group.session, target, act, &state, &mirror, &tip)? {
                 Ok(plan) => {
                     commit::patch(&mirror, target, &tip, &plan.rehearsed(target, act.source())?)?;
                     render::is_possible(&mirror, target, &tip)?;

@@ -118,6 +118,13 @@ pub(super) fn plan(
     }
 }
 
+/// The plan to run what a state says.
+pub(super) fn as_in(target: &Target<'_>, state: &State) -> Plan {
+    let known = state.images.iter().filter(|(image, _)| target.images.contains_key(*image));
+    let behind = known.map(|(image, running)| (image.clone(), Some(running.clone()))).collect();
+    Plan { behind, hold: state.hold.clone(), rewritten: None }
+}
+
 /// What is to run newer commits; never older ones, and nothing where the environment is held.
 fn forward<'i>(
     session: &Session<'_>,

@@ -30,7 +30,7 @@ pub use images::{
 pub use judge::{Call, REGISTRY_HAS_IT};
 pub use leave::{Left, leave};
 pub use notice::{moved, pulled};
-pub use operate::{Proof, history, hold, in_review, promote, release, rollback};
+pub use operate::{Proof, history, hold, in_review, promote, rehearse_promotion, rehearse_rollback, release, rollback};
 pub use push::push;
 pub use react::react;
 pub use wanted::Wanted;

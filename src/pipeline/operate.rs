@@ -1,7 +1,7 @@
 //! What a person says about an environment: take what runs in the one before, go back, stay as it is, go on.
 
 use super::{
-    Error, Pipeline, Told,
+    Error, Pipeline, Shown, Told,
     builds::Images,
     confirmed,
     deliver::{ended, nudge},
@@ -36,9 +36,29 @@ pub enum Proof {
 /// An environment that is not promoted, one before it that does not run well or cannot be asked.
 pub fn promote(pipeline: &Pipeline<'_>, name: &EnvironmentName, proof: &Proof) -> Result<Told, Error> {
     let config = trusted(pipeline)?;
-    let target = target(&config, name)?;
+    let (session, wish) = promotion(pipeline, &config, name, proof)?;
+    Ok(act_on(pipeline, &session, wish))
+}
+
+/// What [`promote`] would change; nothing is pushed.
+///
+/// # Errors
+/// As there.
+pub fn rehearse_promotion(pipeline: &Pipeline<'_>, name: &EnvironmentName, proof: &Proof) -> Result<Shown, Error> {
+    let config = trusted(pipeline)?;
+    let (session, wish) = promotion(pipeline, &config, name, proof)?;
+    Ok(rehearse(pipeline, &session, wish))
+}
+
+fn promotion<'p, 'c>(
+    pipeline: &Pipeline<'p>,
+    config: &'c Config,
+    name: &EnvironmentName,
+    proof: &Proof,
+) -> Result<(Session<'p>, Wish<'c>), Error> {
+    let target = target(config, name)?;
     let from = target.environment.promote.as_deref().ok_or_else(|| Error::NotPromoted { name: name.to_string() })?;
-    let before = self::target(&config, from)?;
+    let before = self::target(config, from)?;
     let session = Session::new(pipeline.repository, pipeline.prompts, [&target, &before]);
     let task = pipeline.progress.task(&format!("promote {name}"));
     task.message(&format!("asking what runs in {from}"));
@@ -60,7 +80,7 @@ pub fn promote(pipeline: &Pipeline<'_>, name: &EnvironmentName, proof: &Proof) -
         }
     }
     let act = Act::Promote { from: from.clone(), images, proof };
-    Ok(act_on(pipeline, &session, Wish { target, act, task }))
+    Ok((session, Wish { target, act, task }))
 }
 
 /// Makes an environment run what ran there before, and keeps newer commits away until it is released.
@@ -74,7 +94,33 @@ pub fn rollback(
     why: Option<&str>,
 ) -> Result<Told, Error> {
     let config = trusted(pipeline)?;
-    let target = target(&config, name)?;
+    let (session, wish) = way_back(pipeline, &config, name, to, why)?;
+    Ok(act_on(pipeline, &session, wish))
+}
+
+/// What [`rollback`] would change; nothing is pushed.
+///
+/// # Errors
+/// As there.
+pub fn rehearse_rollback(
+    pipeline: &Pipeline<'_>,
+    name: &EnvironmentName,
+    to: Option<&str>,
+    why: Option<&str>,
+) -> Result<Shown, Error> {
+    let config = trusted(pipeline)?;
+    let (session, wish) = way_back(pipeline, &config, name, to, why)?;
+    Ok(rehearse(pipeline, &session, wish))
+}
+
+fn way_back<'p, 'c>(
+    pipeline: &Pipeline<'p>,
+    config: &'c Config,
+    name: &EnvironmentName,
+    to: Option<&str>,
+    why: Option<&str>,
+) -> Result<(Session<'p>, Wish<'c>), Error> {
+    let target = target(config, name)?;
     let session = Session::new(pipeline.repository, pipeline.prompts, [&target]);
     let task = pipeline.progress.task(&format!("rollback {name}"));
     task.message("reading what ran there");
@@ -88,7 +134,7 @@ pub fn rollback(
     };
     let why = why.map_or_else(otherwise, str::to_owned);
     let act = Act::Rollback { images, hold: Hold { by: pipeline.repository.committer()?, why } };
-    Ok(act_on(pipeline, &session, Wish { target, act, task }))
+    Ok((session, Wish { target, act, task }))
 }
 
 /// What an environment goes back to.
@@ -191,6 +237,13 @@ fn act_on(pipeline: &Pipeline<'_>, session: &Session<'_>, wish: Wish<'_>) -> Tol
     session.tidy();
     let [told] = told;
     told
+}
+
+fn rehearse(pipeline: &Pipeline<'_>, session: &Session<'_>, wish: Wish<'_>) -> Shown {
+    let nothing = BTreeMap::new();
+    let images = Images::new(pipeline, &nothing);
+    let result = delivery::rehearse(session, &wish, &images).map_err(Error::from);
+    Shown { environment: wish.target.name.clone(), result }
 }
 
 /// The configuration of what is checked out, with nothing in it that nobody confirmed here.

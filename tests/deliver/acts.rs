@@ -3,7 +3,7 @@
 use super::bed::{Bed, Clone, MANIFEST, REPOSITORY, built, config, described, follow, git};
 use gitops_hooks::{
     config::{self, Config},
-    deliver::{self, Act, Delivery, Error, Hold, Session, State, Switch, Target},
+    deliver::{self, Act, Build, Delivery, Error, Hold, Seen, Session, State, Switch, Target},
     git::Prompts,
     values::{ImageName, ImageRef, Oid},
 };
@@ -264,4 +264,53 @@ fn promotion_without_a_cluster_must_be_asked_for() {
     let behind =
         "production: 1 commit behind main; `gitops-hooks promote production` takes what runs healthy in staging";
     assert!(said.contains(behind), "{said}");
+}
+
+#[test]
+fn what_was_edited_by_hand_is_restored_when_a_person_asks_and_stays_in_a_hold() {
+    let bed = Bed::new();
+    let clone = bed.clone("Ada");
+    let tip = clone.commit_and_push("one");
+    clone.deliver(&tip).unwrap();
+    let delivered = bed.manifest("staging/deployment.yaml");
+    let edit = || {
+        let edited = delivered.replace(&built(&tip).to_string(), "registry.example.com/team/flask-app:debug");
+        assert_ne!(edited, delivered);
+        bed.push_manifests("manifests.git", &[("staging/deployment.yaml", &edited)]);
+    };
+    let config = config(&bed.url);
+    let seen = |seen| Act::Follow { tip: tip.clone(), seen, build: Build::Missing };
+    edit();
+    let hook = clone.act(&config, "staging", Switch::Refused, seen(Seen::Now), images).unwrap();
+    assert_eq!((hook, bed.manifest("staging/deployment.yaml") == delivered), (Delivery::Unchanged, false));
+    let asked = clone.act(&config, "staging", Switch::Refused, seen(Seen::Once), images).unwrap();
+    assert!(matches!(&asked, Delivery::Delivered { source, .. } if *source == tip), "{asked:?}");
+    assert_eq!((bed.manifest("staging/deployment.yaml"), runs(&bed, "staging")), (delivered.clone(), tip.clone()));
+    let hold = Hold { by: "Ada <ada@example.com>".to_owned(), why: "looking".to_owned() };
+    clone.act(&config, "staging", Switch::Refused, Act::Hold(hold), images).unwrap();
+    edit();
+    clone.act(&config, "staging", Switch::Refused, seen(Seen::Once), images).unwrap();
+    assert_ne!(bed.manifest("staging/deployment.yaml"), delivered);
+}
+
+#[test]
+fn a_promotion_and_a_way_back_are_shown_before_they_are_made() {
+    let bed = Bed::new();
+    bed.push_manifests("manifests.git", &[("production/deployment.yaml", MANIFEST)]);
+    let clone = bed.clone("Ada");
+    let first = clone.configure(&two(&bed.url));
+    clone.deliver(&first).unwrap();
+    clone.must(&["promote", "production", "--unverified"]);
+    let second = clone.commit_and_push("two");
+    clone.deliver(&second).unwrap();
+    let log = bed.log();
+    let tag = |commit: &Oid| format!("git-{commit}");
+    for shown in [&["diff", "production"][..], &["promote", "production", "--unverified", "--dry-run"]] {
+        let said = clone.must(shown);
+        assert!(said.contains("production: Promote flask-app") && said.contains(&tag(&first)), "{said}");
+        assert!(said.contains("+          image: ") && said.contains(&tag(&second)), "{said}");
+    }
+    let said = clone.must(&["rollback", "staging", "--dry-run"]);
+    assert!(said.contains("staging: Roll back") && said.contains(&tag(&first)), "{said}");
+    assert_eq!(bed.log(), log);
 }
