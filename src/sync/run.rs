@@ -197,13 +197,15 @@ fn phase_of(error: &Error) -> Phase {
 /// A poll on its way.
 struct Polling {
     began: Instant,
+    /// How many nudges there had been.
+    nudges: u64,
     task: JoinHandle<Result<Oid, Error>>,
 }
 
 impl Polling {
-    fn begin(settings: &Settings) -> Self {
+    fn begin(settings: &Settings, nudges: u64) -> Self {
         let settings = settings.clone();
-        Self { began: Instant::now(), task: tokio::spawn(async move { fetch::poll(&settings).await }) }
+        Self { began: Instant::now(), nudges, task: tokio::spawn(async move { fetch::poll(&settings).await }) }
     }
 }
 
@@ -228,12 +230,13 @@ async fn forever(sync: &mut Sync) -> Result<(), Error> {
         sync.metrics.turn();
         tokio::select! {
             polled = brought(&mut polling) => {
-                let began = polling.take().map_or_else(Instant::now, |polling| polling.began);
+                let (began, nudges) =
+                    polling.take().map_or_else(|| (Instant::now(), 0), |polling| (polling.began, polling.nudges));
                 count(sync, &polled, began);
-                polled_at_last(sync, polled, &mut schedule).await?;
+                polled_at_last(sync, polled, nudges, &mut schedule).await?;
             }
             () = tokio::time::sleep_until(schedule.poll), if polling.is_none() => {
-                polling = Some(Polling::begin(&sync.settings));
+                polling = Some(Polling::begin(&sync.settings, schedule.nudges));
             }
             Ok(()) = asked.changed() => {
                 heard(sync, &mut asked, &mut schedule);
@@ -263,8 +266,13 @@ fn heard(sync: &mut Sync, asked: &mut watch::Receiver<Asked>, schedule: &mut Sch
     }
 }
 
-/// Takes in what a poll brought.
-async fn polled_at_last(sync: &mut Sync, polled: Result<Oid, Error>, schedule: &mut Schedule) -> Result<(), Error> {
+/// Takes in what a poll brought that began after so many nudges.
+async fn polled_at_last(
+    sync: &mut Sync,
+    polled: Result<Oid, Error>,
+    nudges: u64,
+    schedule: &mut Schedule,
+) -> Result<(), Error> {
     let before = sync.revision.as_ref().map(|revision| revision.commit.clone());
     let stuck = matches!(polled, Err(Error::Stuck { .. }));
     let had_trouble = sync.trouble.take();
@@ -283,7 +291,10 @@ async fn polled_at_last(sync: &mut Sync, polled: Result<Oid, Error>, schedule: &
             }
         }
     }
-    schedule.poll = Instant::now() + jittered(backed_off(schedule.interval, schedule.failed_polls));
+    // Who has nudged meanwhile knows of something that this poll may have come too early for.
+    if schedule.nudges == nudges {
+        schedule.poll = Instant::now() + jittered(backed_off(schedule.interval, schedule.failed_polls));
+    }
     let moved = sync.revision.as_ref().map(|revision| revision.commit.clone()) != before;
     if moved || had_trouble.is_some() != sync.trouble.is_some() {
         schedule.pass_within(Duration::ZERO);

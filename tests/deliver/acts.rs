@@ -311,6 +311,6 @@ fn a_promotion_and_a_way_back_are_shown_before_they_are_made() {
         assert!(said.contains("+          image: ") && said.contains(&tag(&second)), "{said}");
     }
     let said = clone.must(&["rollback", "staging", "--dry-run"]);
-    assert!(said.contains("staging: Roll back") && said.contains(&tag(&first)), "{said}");
+    assert!(said.contains("staging: Roll staging back to") && said.contains(&tag(&first)), "{said}");
     assert_eq!(bed.log(), log);
 }
