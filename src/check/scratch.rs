@@ -7,6 +7,7 @@ use crate::{
     git::{LinkedTree, Repository},
     ui,
 };
+use rustix::io::{FdFlags, fcntl_setfd};
 use sha2::{Digest as _, Sha256};
 use std::{
     fmt::Write as _,
@@ -28,7 +29,14 @@ pub(super) struct ScratchTree {
     tree: LinkedTree,
     /// How long a look at it takes, where that is known.
     pub(super) looked: Option<Duration>,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for ScratchTree {
+    /// Gives the tree back, whoever of the steps' processes lives on.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
 }
 
 /// Whether this repository is seen from inside of a scratch tree, where a step's own git commands call the hooks too.
@@ -58,7 +66,7 @@ impl ScratchTree {
             tree = repository.make_linked_tree(&place, &head, REASON)?;
             tree.set(snapshot, &head, &links)?
         };
-        let scratch = Self { tree, looked, _lock: lock };
+        let scratch = Self { tree, looked, lock };
         if let Some(work_tree) = repository.work_dir() {
             for told in links::borrow(work_tree, scratch.folder(), &context.scratch.link)? {
                 context.progress.line(&told);
@@ -120,7 +128,8 @@ fn birth(folder: &Path) -> u64 {
     fs::metadata(folder).map_or(0, |metadata| metadata.ino())
 }
 
-/// The first folder whose lock nobody holds. The lock goes with the process, however that ends.
+/// The first folder whose lock nobody holds. Steps inherit the lock: after a `kill -9` of ours it is free once they have ended,
+/// too, and write there no more.
 fn free_folder(context: &Context<'_>) -> Result<(File, PathBuf), Error> {
     let cache = context.cache_folder.map_or_else(cache_folder, |folder| Ok(folder.to_owned()))?;
     let base = base(&cache, context.repository);
@@ -131,6 +140,7 @@ fn free_folder(context: &Context<'_>) -> Result<(File, PathBuf), Error> {
         let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::file(&path))?;
         match lock.try_lock() {
             Ok(()) => {
+                fcntl_setfd(&lock, FdFlags::empty()).map_err(|error| Error::file(&path)(error.into()))?;
                 // Whose it is, for people; a full disk is no reason to do without.
                 let _ = lock.set_len(0).and_then(|()| (&lock).write_all(std::process::id().to_string().as_bytes()));
                 return Ok((lock, folder));

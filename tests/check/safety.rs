@@ -187,6 +187,27 @@ fn two_runs_at_once_use_two_trees() {
 }
 
 #[test]
+fn while_steps_of_a_killed_run_still_write_the_next_one_takes_another_tree() {
+    let context = TestContext::new();
+    dirty(&context);
+    // Until it is killed, too: for two seconds it is only asked to end.
+    let writes =
+        "    - { name: s, run: 'trap \"\" TERM; pwd >> $LOG; while :; do echo x >> main.sh; sleep 0.02; done' }";
+    let mut killed = context.check("pre-commit", writes).env("LOG", context.log()).started();
+    wait_for(|| !context.logged().is_empty());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let steps = "    - { name: s, run: 'pwd >> $LOG; sh main.sh' }";
+    let place = || {
+        context.check("pre-commit", steps).env("LOG", context.log()).env("CHECK_ANEW", "1").passes();
+        context.logged().pop().unwrap()
+    };
+    let first = context.logged().remove(0);
+    assert_ne!(place(), first);
+    wait_for(|| place() == first);
+}
+
+#[test]
 fn a_run_that_is_killed_leaves_everything_and_the_next_one_works() {
     let context = TestContext::new();
     dirty(&context);
