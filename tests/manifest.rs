@@ -164,6 +164,61 @@ fn no_utf_8_and_two_claims_are_refused() {
     assert!(error.to_string().contains("both api and web claim"), "{error}");
 }
 
+/// A rollback over a move of the registry: the manifests name the new place, and what ran before is in the old one.
+#[test]
+fn a_reference_in_another_place_takes_its_repository_along_and_is_found_there_again() {
+    let old = "old.example.com:5000/flask";
+    let known: BTreeMap<_, _> = [("web".parse().unwrap(), REPOSITORY.parse().unwrap())].into();
+    let kustomization = |entry: &str| format!("kind: Kustomization\nimages: [{{{entry}}}]\n");
+    let pod = |image: &str| format!("apiVersion: v1\nkind: Pod\nspec: {{containers: [{{image: '{image}'}}]}}\n");
+    let digest = |letter: &str| format!("sha256:{}", letter.repeat(64));
+    let (was, is) = (digest("b"), digest("a"));
+    let cases = [
+        (Form::Manifest, pod(&format!("{REPOSITORY}:v2@{was}")), pod(&reference(old))),
+        (
+            Form::Manifest,
+            kustomization(&format!("name: web, newName: {REPOSITORY}, newTag: v2, digest: '{was}'")),
+            kustomization(&format!("name: web, newName: {old}, newTag: git-3f2a91c, digest: '{is}'")),
+        ),
+        (
+            Form::Values,
+            format!("a: {{repository: {REPOSITORY}, tag: v2, digest: '{was}'}}\n"),
+            format!("a: {{repository: {old}, tag: git-3f2a91c, digest: '{is}'}}\n"),
+        ),
+        (
+            Form::Values,
+            format!("registry: registry.example.com\nrepository: team/flask-app\ntag: v2\ndigest: {is}\n"),
+            format!("registry: old.example.com:5000\nrepository: flask\ntag: git-3f2a91c\ndigest: {is}\n"),
+        ),
+        (
+            Form::Values,
+            format!("image: {REPOSITORY}\nimageTag: v2\n"),
+            format!("image: {old}\nimageTag: git-3f2a91c\n"),
+        ),
+    ];
+    let back = wanted(old);
+    for (form, before, after) in cases {
+        let images = Images::new(&back, &known);
+        let patch = manifest::patch(&File { path: "a.yaml", form, bytes: before.as_bytes() }, &images).unwrap();
+        assert_eq!(shown(&patch.bytes), after);
+        // Only the state knows by now whose it is.
+        let file = File { path: "a.yaml", form, bytes: after.as_bytes() };
+        let forth = wanted(REPOSITORY);
+        assert!(manifest::patch(&file, &Images::new(&forth, &known)).unwrap().fields.is_empty());
+        let running = back.iter().map(|wanted| (&wanted.image, &wanted.reference));
+        let patch = manifest::patch(&file, &Images::of_state(&forth, &known, running)).unwrap();
+        let expected = before.replace("v2", "git-3f2a91c").replace(&was, &is);
+        assert_eq!(shown(&patch.bytes), expected);
+    }
+    let entry = kustomization(&format!("name: {REPOSITORY}, newTag: v2"));
+    let file = File { path: "a.yaml", form: Form::Manifest, bytes: entry.as_bytes() };
+    let refusal = manifest::patch(&file, &Images::new(&back, &known)).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        format!("a.yaml:2:10: the entry of web has no newName, so that it cannot name {old}")
+    );
+}
+
 #[test]
 fn what_is_not_ours_stops_nothing() {
     for text in [

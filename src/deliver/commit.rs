@@ -21,11 +21,17 @@ pub(super) struct Change {
     pub(super) wanted: Vec<Wanted>,
 }
 
-/// Patches every manifest under the environment's path, in memory. `base` is a commit or a tree.
-pub(super) fn patch(mirror: &Mirror, target: &Target<'_>, base: &Oid, plan: &Plan) -> Result<Change, Error> {
+/// Patches every manifest under the environment's path, in memory. `base` is a commit or a tree, and `state` its state.
+pub(super) fn patch(
+    mirror: &Mirror,
+    target: &Target<'_>,
+    base: &Oid,
+    state: &State,
+    plan: &Plan,
+) -> Result<Change, Error> {
     let wanted: Vec<Wanted> =
         plan.goals().map(|(image, goal)| Wanted { image: image.clone(), reference: goal.reference.clone() }).collect();
-    manifests::patch(mirror, target, &delivered::folder(mirror, target, base)?, &wanted)
+    manifests::patch(mirror, target, &delivered::folder(mirror, target, base)?, state, &wanted)
 }
 
 /// The state after a change. Every image of the plan is as new as its source, also those whose reference stays: what came

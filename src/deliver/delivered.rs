@@ -58,7 +58,7 @@ pub fn delivered_at(session: &Session<'_>, target: &Target<'_>, commit: &Oid) ->
         return Err(Error::OtherManifests { environment: target.name.clone(), commit: commit.clone(), branch, url });
     }
     let state = state(&mirror, target, commit)?;
-    let change = commit::patch(&mirror, target, commit, &plan::as_in(target, &state))?;
+    let change = commit::patch(&mirror, target, commit, &state, &plan::as_in(target, &state))?;
     match change.fields.into_iter().next() {
         None => Ok(state),
         Some((file, field)) => Err(Error::Edited {

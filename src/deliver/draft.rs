@@ -44,7 +44,7 @@ pub(super) fn draft(
         Ok(plan) => plan.with(act.source(), built)?,
         Err(delivery) => return Ok(Err(delivery)),
     };
-    let change = commit::patch(mirror, target, base, &plan)?;
+    let change = commit::patch(mirror, target, base, &state, &plan)?;
     let after = commit::state_after(target, &plan, &change, &state);
     if change.files.is_empty() && (after == state || !plan::is_worth_recording(builds, target, act, &plan, &state)?) {
         return Ok(Err(Delivery::Unchanged));
@@ -70,7 +70,7 @@ pub(super) fn planned(
     let is_asked = matches!(act, Act::Follow { seen: Seen::Once, .. }) && state.hold.is_none();
     if is_asked && matches!(planned, Err(Delivery::Unchanged)) {
         let restored = plan::as_in(target, state);
-        if !commit::patch(mirror, target, base, &restored)?.files.is_empty() {
+        if !commit::patch(mirror, target, base, state, &restored)?.files.is_empty() {
             return Ok(Ok(restored));
         }
     }

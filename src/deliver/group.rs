@@ -133,7 +133,7 @@ impl<'g> Group<'g> {
             let state = delivered::state(&mirror, target, &tip)?;
             match planned(group.session, target, act, &state, &mirror, &tip)? {
                 Ok(plan) => {
-                    commit::patch(&mirror, target, &tip, &plan.rehearsed(target, act.source())?)?;
+                    commit::patch(&mirror, target, &tip, &state, &plan.rehearsed(target, act.source())?)?;
                     render::is_possible(&mirror, target, &tip)?;
                     Ok(None)
                 }

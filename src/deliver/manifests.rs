@@ -1,6 +1,6 @@
 //! The files of an environment that may name images: which they are, and all of them patched.
 
-use super::{Error, Target, commit::Change};
+use super::{Error, State, Target, commit::Change};
 use crate::{
     config,
     git::{EntryKind, ManifestFiles, Mirror, TreeEntry},
@@ -12,8 +12,14 @@ use std::collections::BTreeSet;
 /// A manifest larger than this is not even read.
 const MAX_BYTES: usize = 64 << 20;
 
-/// Patches every manifest in the environment's folder, a tree, in memory. Each blob is read once.
-pub(super) fn patch(mirror: &Mirror, target: &Target<'_>, folder: &Oid, wanted: &[Wanted]) -> Result<Change, Error> {
+/// Patches every manifest in the environment's folder, a tree, in memory. Each blob is read once. `state` says what runs there.
+pub(super) fn patch(
+    mirror: &Mirror,
+    target: &Target<'_>,
+    folder: &Oid,
+    state: &State,
+    wanted: &[Wanted],
+) -> Result<Change, Error> {
     let mut change = Change { files: Vec::new(), fields: Vec::new(), images: BTreeSet::new(), wanted: wanted.to_vec() };
     if wanted.is_empty() {
         return Ok(change);
@@ -25,7 +31,7 @@ pub(super) fn patch(mirror: &Mirror, target: &Target<'_>, folder: &Oid, wanted: 
     {
         return Err(manifest::Refusal::NoValues { file: manifests.path.join(values.as_str()) }.into());
     }
-    let images = Images::new(wanted, &target.images);
+    let images = Images::of_state(wanted, &target.images, state.references());
     let mut found: BTreeSet<ImageName> = BTreeSet::new();
     let mut template = None;
     let contents = ManifestFiles::open(mirror.repository().git_dir())?;
@@ -63,7 +69,7 @@ pub(super) fn patch(mirror: &Mirror, target: &Target<'_>, folder: &Oid, wanted: 
     Err(Error::Nowhere {
         environment: target.name.clone(),
         image: missing.image.clone(),
-        repository: missing.reference.repository.to_string(),
+        repository: target.images.get(&missing.image).unwrap_or(&missing.reference.repository).to_string(),
         place: format!("{} of {}", *manifests.path, manifests.url.shown()),
         hint: match template {
             Some((path, position)) => format!("; the image at {path}:{position} is filled by a template"),

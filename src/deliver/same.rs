@@ -64,15 +64,16 @@ fn is_delivery(repository: &Repository, targets: &[&Target<'_>], parent: &Oid, c
         let (Some(before), Some(now)) = (repository.file(parent, path)?, repository.file(commit, path)?) else {
             return Ok(false);
         };
+        let ran = repository.file(parent, &state)?.map(|text| State::parse(&state, &text)).transpose();
+        let Ok(ran) = ran.map(Option::unwrap_or_default) else { return Ok(false) };
         let wanted: Vec<Wanted> = after
-            .images
-            .iter()
-            .map(|(image, running)| Wanted { image: image.clone(), reference: running.reference.clone() })
+            .references()
+            .map(|(image, reference)| Wanted { image: image.clone(), reference: reference.clone() })
             .collect();
         let below = path.strip_prefix(manifests.path.as_str()).unwrap_or(path).trim_start_matches('/');
         let file = File { path, form: super::manifests::form(manifests, below), bytes: &before };
         let known = wanted.iter().map(|wanted| (wanted.image.clone(), wanted.reference.repository.clone())).collect();
-        match manifest::patch(&file, &Images::new(&wanted, &known)) {
+        match manifest::patch(&file, &Images::of_state(&wanted, &known, ran.references())) {
             Ok(patched) if *patched.bytes == *now => {}
             _ => return Ok(false),
         }

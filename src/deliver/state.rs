@@ -65,6 +65,11 @@ impl State {
         environment.join(FILE)
     }
 
+    /// What each image runs.
+    pub(super) fn references(&self) -> impl Iterator<Item = (&ImageName, &ImageRef)> {
+        self.images.iter().map(|(image, running)| (image, &running.reference))
+    }
+
     /// Reads a state file. `path` is for messages.
     ///
     /// # Errors

@@ -1,8 +1,10 @@
 //! Which files are worth parsing at all: of ten thousand manifests a handful names an image that is delivered. A file is let
 //! go only where no reading of its bytes could hold one.
 
-use super::{images::Wanted, mark};
+use super::mark;
+use crate::values::Repository;
 use memchr::{memchr, memchr_iter, memmem::Finder};
+use std::collections::BTreeSet;
 
 /// What to look for in a file's bytes.
 #[derive(Debug)]
@@ -13,12 +15,11 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    pub(super) fn of(wanted: &[Wanted]) -> Self {
-        let name = |wanted: &Wanted| {
-            let path = wanted.reference.repository.path();
-            Finder::new(path.rsplit('/').next().unwrap_or(path)).into_owned()
-        };
-        Self { names: wanted.iter().map(name).collect(), mark: Finder::new(mark::PREFIX) }
+    pub(super) fn of<'r>(repositories: impl Iterator<Item = &'r Repository>) -> Self {
+        let paths = repositories.map(Repository::path);
+        let names: BTreeSet<&str> = paths.map(|path| path.rsplit('/').next().unwrap_or(path)).collect();
+        let names = names.into_iter().map(|name| Finder::new(name).into_owned()).collect();
+        Self { names, mark: Finder::new(mark::PREFIX) }
     }
 
     pub(super) fn may_be_in(&self, bytes: &[u8]) -> bool {

@@ -4,7 +4,7 @@ use super::{candidates::Candidates, mark};
 use crate::values::{ImageName, ImageRef, Repository};
 use std::collections::BTreeMap;
 
-/// An image and the reference that its fields are to hold. Fields are matched by the reference's repository.
+/// An image and the reference that its fields are to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// Its name in the configuration, for messages and marks.
@@ -35,6 +35,8 @@ pub struct Images<'i> {
     pub(super) wanted: &'i [Wanted],
     /// All of the environment: a field that two of them claim is nobody's, and a mark names one of them.
     pub(super) known: &'i BTreeMap<ImageName, Repository>,
+    /// What runs by the state, which may have another repository: of before a move, or after a rollback over one.
+    running: BTreeMap<ImageName, ImageRef>,
     pub(super) candidates: Candidates,
 }
 
@@ -42,7 +44,33 @@ impl<'i> Images<'i> {
     /// `known` are all images that the environment runs, `wanted` some of them.
     #[must_use]
     pub fn new(wanted: &'i [Wanted], known: &'i BTreeMap<ImageName, Repository>) -> Self {
-        Self { wanted, known, candidates: Candidates::of(wanted) }
+        Self::of_state(wanted, known, std::iter::empty())
+    }
+
+    /// `running` is what a state says of them: a field that holds exactly that is theirs too, wherever it is from.
+    #[must_use]
+    pub fn of_state<'r>(
+        wanted: &'i [Wanted],
+        known: &'i BTreeMap<ImageName, Repository>,
+        running: impl Iterator<Item = (&'r ImageName, &'r ImageRef)>,
+    ) -> Self {
+        let running = running.filter(|(image, _)| known.contains_key(*image));
+        let running = running.map(|(image, reference)| (image.clone(), reference.clone())).collect();
+        let candidates = Candidates::of(repositories(wanted, known, &running));
+        Self { wanted, known, running, candidates }
+    }
+
+    /// The images that a field is of, by its repository; where that is nobody's, by what runs.
+    pub(super) fn claims(&self, repository: &Repository, value: &str) -> Vec<&ImageName> {
+        let known = self.known.iter().filter(|(_, known)| *known == repository);
+        let claims: Vec<&ImageName> = known.map(|(image, _)| image).collect();
+        match value.parse::<ImageRef>() {
+            Ok(reference) if claims.is_empty() => {
+                let running = self.running.iter().filter(|(_, running)| is_same(running, &reference));
+                running.map(|(image, _)| image).collect()
+            }
+            _ => claims,
+        }
     }
 
     pub(super) fn wanted(&self, image: &ImageName) -> Option<&'i Wanted> {
@@ -51,7 +79,7 @@ impl<'i> Images<'i> {
 
     /// Whether a text that is no reference names the repository of a wanted image.
     pub(super) fn named_in(&self, text: &str) -> bool {
-        self.wanted.iter().any(|wanted| names(text, &wanted.reference.repository).is_some())
+        repositories(self.wanted, self.known, &self.running).any(|repository| names(text, repository).is_some())
     }
 
     /// Where a text that cannot be parsed seems to hold the reference of a wanted image, or a mark.
@@ -60,7 +88,7 @@ impl<'i> Images<'i> {
         for line in text.split_inclusive('\n') {
             let mark = line.find(mark::PREFIX).filter(|at| line[..*at].trim_end().ends_with('#'));
             let image = ["image", "newName", "repository"].iter().any(|word| line.contains(word));
-            let name = || self.wanted.iter().find_map(|wanted| names(line, &wanted.reference.repository));
+            let name = || repositories(self.wanted, self.known, &self.running).find_map(|repository| names(line, repository));
             if let Some(at) = mark.or_else(|| if image { name() } else { None }) {
                 return Some(start + at);
             }
@@ -68,6 +96,27 @@ impl<'i> Images<'i> {
         }
         None
     }
+}
+
+/// Where the wanted images are, were and are to be.
+fn repositories<'r>(
+    wanted: &'r [Wanted],
+    known: &'r BTreeMap<ImageName, Repository>,
+    running: &'r BTreeMap<ImageName, ImageRef>,
+) -> impl Iterator<Item = &'r Repository> {
+    wanted.iter().flat_map(|Wanted { image, reference }| {
+        let running = running.get(image).map(|running| &running.repository);
+        [Some(&reference.repository), known.get(image), running].into_iter().flatten()
+    })
+}
+
+/// Whether a field runs a reference: the digest decides, and only without one the tag.
+fn is_same(running: &ImageRef, field: &ImageRef) -> bool {
+    running.repository == field.repository
+        && match &field.digest {
+            Some(digest) => running.digest.as_ref() == Some(digest),
+            None => field.tag.is_some() && field.tag == running.tag,
+        }
 }
 
 /// What every spelling of a repository has in it.

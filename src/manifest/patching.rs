@@ -9,7 +9,7 @@ use super::{
     splice::{self, Edit, Format},
 };
 use crate::{
-    values::{ImageName, ImageRef, Repository},
+    values::{ImageRef, Repository},
     yaml::{Document, Node, Position},
 };
 use std::{
@@ -109,7 +109,11 @@ impl<'p, 'f> Patching<'p, 'f> {
             return Err(Refusal::Template { file, position, value });
         }
         let pinned = said(apart.tag).and_then(|tag| tag.split_once('@')).map(|(_, digest)| digest);
+        let repository = wanted.reference.repository.clone();
+        // A marked name is written by its mark.
+        let moves = mark.is_none() && written.parse::<Repository>().is_ok_and(|known| known != repository);
         let same = match said(apart.digest).or(pinned) {
+            _ if moves => false,
             Some(now) => now == digest.as_str(),
             None => apart.tool == Tool::Helm && said(apart.tag) == Some(tag.as_str()),
         };
@@ -121,14 +125,26 @@ impl<'p, 'f> Patching<'p, 'f> {
             let key = if apart.tool == Tool::Kustomize { "newTag" } else { "tag" };
             return Err(Refusal::NoVersion { file, position, image: wanted.image.clone(), key });
         }
+        // What stands under `name` alone is what containers have.
+        if moves && apart.tool == Tool::Kustomize && apart.replaces.is_none() {
+            let (image, repository) = (wanted.image.clone(), repository.to_string());
+            return Err(Refusal::NoNewName { file, position, image, repository, written });
+        }
         let shown = apart.tag.map(|_| tag.clone());
-        let repository = wanted.reference.repository.clone();
-        let mut new = ImageRef { repository, tag: shown, digest: Some(digest.clone()) };
+        let mut new = ImageRef { repository: repository.clone(), tag: shown, digest: Some(digest.clone()) };
         if apart.tool == Tool::Helm && apart.digest.is_none() && pinned.is_none() {
             new.digest = None;
         }
         if !self.add(&found.object, wanted, node, found.shared, (&old, &new.to_string()))? {
             return Ok(());
+        }
+        if moves {
+            let registry = apart.registry.filter(|node| said(Some(node)).is_some());
+            let name = registry.map_or_else(|| repository.to_string(), |_| repository.path().to_owned());
+            let parts = [(registry, repository.registry()), (Some(apart.name), name.as_str())];
+            for (node, text) in parts.into_iter().filter_map(|(node, text)| Some((node?, text))) {
+                self.set(node, node.as_str().unwrap_or_default(), text)?;
+            }
         }
         if let Some(node) = apart.tag {
             let text = if pinned.is_some() { format!("{tag}@{digest}") } else { tag.to_string() };
@@ -158,7 +174,8 @@ impl<'p, 'f> Patching<'p, 'f> {
         let marked = [Some(apart.name), apart.tag, apart.digest];
         let marked = marked.into_iter().flatten().any(|node| marks.contains_key(&node.place.start));
         let name = said(apart.replaces).and_then(|name| name.parse::<Repository>().ok());
-        let ours = name.and_then(|name| self.images.wanted.iter().find(|wanted| wanted.reference.repository == name));
+        let ours = name.and_then(|name| self.images.known.iter().find(|(_, known)| **known == name));
+        let ours = ours.and_then(|(image, _)| self.images.wanted(image));
         match ours.filter(|_| !marked && !self.images.known.values().any(|known| known == by)) {
             Some(wanted) => Err(Refusal::Replaced {
                 file: self.file.path.to_owned(),
@@ -210,7 +227,7 @@ impl<'p, 'f> Patching<'p, 'f> {
         }
     }
 
-    /// The one image at a repository, where it is wanted.
+    /// The one image that a field is of, where it is wanted.
     fn claim(
         &self,
         repository: &Repository,
@@ -218,9 +235,8 @@ impl<'p, 'f> Patching<'p, 'f> {
         value: &str,
         marks: &Marks<'_, '_>,
     ) -> Result<Option<&'p Wanted>, Refusal> {
-        let claims = self.images.known.iter().filter(|(_, known)| *known == repository).map(|(image, _)| image);
         let marked = spot.nodes().into_iter().filter_map(|node| marks.get(&node.place.start)).map(|mark| &mark.image);
-        let mut all: Vec<&ImageName> = claims.collect();
+        let mut all = self.images.claims(repository, value);
         let wanted = all.first().and_then(|image| self.images.wanted(image));
         if !all.is_empty() {
             all.extend(marked);

@@ -135,6 +135,22 @@ pub enum Refusal {
         key: &'static str,
     },
 
+    /// A kustomization that would have to name another repository than its base.
+    #[error("{file}:{position}: the entry of {image} has no newName, so that it cannot name {repository}")]
+    #[diagnostic(code(config), help("give it `newName: {written}`; the delivery then changes it"))]
+    NoNewName {
+        /// Its path.
+        file: String,
+        /// Where the entry starts.
+        position: Position,
+        /// The image it is of.
+        image: ImageName,
+        /// The repository that is to run.
+        repository: String,
+        /// The one that runs.
+        written: String,
+    },
+
     /// A kustomization that lets another image run.
     #[error(
         "{file}:{position}: this entry puts {by} in the place of {image}, so that a delivery of {image} would not run"

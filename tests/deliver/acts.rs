@@ -215,6 +215,34 @@ fn a_rollback_is_told_holds_and_is_released_by_hand() {
 }
 
 #[test]
+fn a_rollback_over_a_move_of_the_repository_goes_back_to_the_old_one_and_forth_again() {
+    let bed = Bed::new();
+    let clone = bed.clone("Ada");
+    let first = clone.configure(&described(&bed.url));
+    clone.deliver(&first).unwrap();
+    let moved = "registry.example.com/apps/flask";
+    let hand = bed.manifest("staging/deployment.yaml").replace(&built(&first).to_string(), &format!("{moved}:none"));
+    bed.push_manifests("manifests.git", &[("staging/deployment.yaml", &hand)]);
+    let second = clone.configure(&described(&bed.url).replace(REPOSITORY, moved));
+    let config = config::parse("c.yaml", &described(&bed.url).replace(REPOSITORY, moved)).unwrap();
+    let there = |tip: &Oid| {
+        let reference = built(tip).to_string().replace(REPOSITORY, moved);
+        vec![("web".parse().unwrap(), reference.parse::<ImageRef>().unwrap())]
+    };
+    let deliver = |tip: &Oid| clone.act(&config, "staging", Switch::Refused, follow(tip), there).unwrap();
+    deliver(&second);
+    clone.must(&["rollback", "staging"]);
+    let runs = || state(&bed, "staging").images[&"web".parse().unwrap()].reference.clone();
+    assert_eq!(runs(), built(&first));
+    assert!(bed.manifest("staging/deployment.yaml").contains(&built(&first).to_string()));
+    let hold = state(&bed, "staging").hold;
+    clone.act(&config, "staging", Switch::Refused, Act::Release(hold), there).unwrap();
+    assert!(matches!(deliver(&second), Delivery::Delivered { .. }));
+    assert_eq!(vec![("web".parse().unwrap(), runs())], there(&second));
+    assert!(bed.manifest("staging/deployment.yaml").contains(&runs().to_string()));
+}
+
+#[test]
 fn promotion_without_a_cluster_must_be_asked_for() {
     let bed = Bed::new();
     bed.push_manifests("manifests.git", &[("production/deployment.yaml", MANIFEST)]);
