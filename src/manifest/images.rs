@@ -87,9 +87,10 @@ impl<'i> Images<'i> {
         let mut start = 0;
         for line in text.split_inclusive('\n') {
             let mark = line.find(mark::PREFIX).filter(|at| line[..*at].trim_end().ends_with('#'));
-            let image = ["image", "newName", "repository"].iter().any(|word| line.contains(word));
-            let name = || repositories(self.wanted, self.known, &self.running).find_map(|repository| names(line, repository));
-            if let Some(at) = mark.or_else(|| if image { name() } else { None }) {
+            let name = || {
+                repositories(self.wanted, self.known, &self.running).find_map(|repository| refers(line, repository))
+            };
+            if let Some(at) = mark.or_else(name) {
                 return Some(start + at);
             }
             start += line.len();
@@ -123,6 +124,14 @@ fn is_same(running: &ImageRef, field: &ImageRef) -> bool {
 fn needle(repository: &Repository) -> &str {
     let path = repository.path();
     if repository.registry() == "docker.io" { path.strip_prefix("library/").unwrap_or(path) } else { path }
+}
+
+/// Where a line of a broken file seems to refer to a repository: under a key that says so, or in more than one word. A single
+/// word may mean anything.
+fn refers(line: &str, repository: &Repository) -> Option<usize> {
+    let at = names(line, repository).filter(|_| !line.trim_start().starts_with('#'))?;
+    let under_a_key = ["image", "newName", "repository"].iter().any(|word| line.contains(word));
+    (under_a_key || needle(repository).contains('/') || line[..at].ends_with('/')).then_some(at)
 }
 
 /// Where a text names a repository's path as a whole, behind whatever registry.

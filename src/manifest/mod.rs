@@ -113,7 +113,7 @@ pub struct Reference {
 /// # Errors
 /// A file that is no UTF-8 or no YAML.
 pub fn references(file: &File<'_>) -> Result<Vec<Reference>, Refusal> {
-    let text = str::from_utf8(file.bytes).map_err(|error| not_utf8(file, error))?;
+    let text = str::from_utf8(file.bytes).map_err(|error| not_utf8(file, error.valid_up_to()))?;
     let readable = readable(file, text);
     let mut found = Vec::new();
     for document in &parse(file, &readable)? {
@@ -133,29 +133,32 @@ pub fn references(file: &File<'_>) -> Result<Vec<Reference>, Refusal> {
 /// What cannot be edited safely; the file is then to be left alone.
 pub fn patch<'f>(file: &File<'f>, images: &Images<'_>) -> Result<Patch<'f>, Refusal> {
     let untouched = || Patch { bytes: Cow::Borrowed(file.bytes), fields: Vec::new() };
-    if !images.candidates.may_be_in(file.bytes) {
+    // Of values somebody said that they hold references; of a manifest nobody did.
+    let is_values = file.form == Form::Values;
+    if !is_values && !images.candidates.may_be_in(file.bytes) {
         return Ok(untouched());
     }
-    let text = match str::from_utf8(file.bytes) {
+    let utf8 = str::from_utf8(file.bytes).map_err(|error| error.valid_up_to());
+    // UTF-16 of plain letters is UTF-8 with zeros in it.
+    let text = match utf8.and_then(|text| text.find('\0').map_or(Ok(text), Err)) {
         Ok(text) => text,
-        Err(error) => {
+        Err(byte) => {
             // Without the zeros of UTF-16, a name shows in the bytes in whatever encoding.
             let bare: Vec<u8> = file.bytes.iter().copied().filter(|byte| *byte != 0).collect();
-            let named = images.mention(&String::from_utf8_lossy(&bare)).is_some();
-            return if named { Err(not_utf8(file, error)) } else { Ok(untouched()) };
+            let named = is_values || images.mention(&String::from_utf8_lossy(&bare)).is_some();
+            return if named { Err(not_utf8(file, byte)) } else { Ok(untouched()) };
         }
     };
     if text.len() > MAX_BYTES {
         let refusal = Refusal::TooLarge { file: file.path.to_owned(), limit: MAX_BYTES };
-        return if images.mention(text).is_some() { Err(refusal) } else { Ok(untouched()) };
+        return if is_values || images.mention(text).is_some() { Err(refusal) } else { Ok(untouched()) };
     }
     let readable = readable(file, text);
     let documents = match parse(file, &readable) {
         Ok(documents) => documents,
         Err(refusal) => {
             let Some(byte) = images.mention(text) else {
-                // Somebody said that this file holds the references; of a manifest nobody did.
-                return if file.form == Form::Values { Err(refusal) } else { Ok(untouched()) };
+                return if is_values { Err(refusal) } else { Ok(untouched()) };
             };
             let line = line_at(text, byte);
             if !line.contains("{{") {
@@ -187,8 +190,8 @@ pub fn template(file: &File<'_>) -> Option<Position> {
     None
 }
 
-fn not_utf8(file: &File<'_>, error: std::str::Utf8Error) -> Refusal {
-    Refusal::NotUtf8 { file: file.path.to_owned(), byte: error.valid_up_to() }
+fn not_utf8(file: &File<'_>, byte: usize) -> Refusal {
+    Refusal::NotUtf8 { file: file.path.to_owned(), byte }
 }
 
 /// JSON may be indented with tabs and YAML may not. In sound JSON no tab stands inside a text, so that spaces, which are as

@@ -5,7 +5,7 @@ use miette::Diagnostic;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Diagnostic)]
 pub enum Refusal {
     /// Bytes that are no text.
-    #[error("{file} names an image to deliver but is not UTF-8 (byte {byte})")]
+    #[error("{file} may name an image to deliver but is not UTF-8 (byte {byte})")]
     #[diagnostic(code(config), help("save the file as UTF-8"))]
     NotUtf8 {
         /// Its path.
@@ -15,7 +15,7 @@ pub enum Refusal {
     },
 
     /// Text that is no YAML.
-    #[error("{file}:{position}: this file names an image to deliver but is no YAML: {message}")]
+    #[error("{file}:{position}: this file may name an image to deliver but is no YAML: {message}")]
     #[diagnostic(
         code(config),
         help("mend the file in the manifest repository and push; then `gitops-hooks deliver` goes on")
