@@ -134,11 +134,52 @@ fn refers(line: &str, repository: &Repository) -> Option<usize> {
     (under_a_key || needle(repository).contains('/') || line[..at].ends_with('/')).then_some(at)
 }
 
-/// Where a text names a repository's path as a whole, behind whatever registry.
+/// Where a text names a repository's path as a whole, behind no other registry that is written out.
 fn names(text: &str, repository: &Repository) -> Option<usize> {
     let needle = needle(repository);
     let part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
     text.match_indices(needle).map(|(at, _)| at).find(|at| {
-        !text[..*at].ends_with(part) && !text[at + needle.len()..].starts_with(|c: char| part(c) || c == '/')
+        !text[..*at].ends_with(part)
+            && !text[at + needle.len()..].starts_with(|c: char| part(c) || c == '/')
+            && text[..*at].strip_suffix('/').is_none_or(|before| may_end_in(before, repository.registry()))
     })
+}
+
+/// Whether a text ends in a registry, or in what a template or a variable may make it.
+fn may_end_in(text: &str, registry: &str) -> bool {
+    let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':');
+    let before = text.trim_end_matches(part);
+    let written = &text[before.len()..];
+    written.is_empty()
+        || written.ends_with(registry)
+        || registry == "docker.io" && written == "library"
+        || before.ends_with(['$', '}', ')', '%'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_is_named_in_its_registry_or_in_one_that_is_not_written_out() {
+        let is_named = |text: &str, repository: &str| names(text, &repository.parse().unwrap()).is_some();
+        let ours = "registry.example.com:5000/team/app";
+        for text in [
+            "registry.example.com:5000/team/app:${TAG}",
+            "other.example.com/team/app or team/app",
+            "oci://registry.example.com:5000/team/app",
+            "{{ .Values.registry }}/team/app:1",
+            "$REGISTRY/team/app",
+            "${HOST}:5000/team/app",
+        ] {
+            assert!(is_named(text, ours), "{text}");
+        }
+        for text in ["other.example.com/team/app:${TAG}", "https://github.com/team/app", "registry.example.com/team/app"] {
+            assert!(!is_named(text, ours), "{text}");
+        }
+        for text in ["nginx:$TAG", "library/nginx:$TAG", "docker.io/library/nginx:$TAG", "index.docker.io/nginx:$TAG"] {
+            assert!(is_named(text, "nginx"), "{text}");
+        }
+        assert!(!is_named("registry.example.com/nginx:$TAG", "nginx"));
+    }
 }
