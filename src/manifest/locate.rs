@@ -2,8 +2,12 @@
 //! and what the values of a chart hold. It decides where a reference stands, not whose it is.
 
 use super::{File, Form};
-use crate::yaml::{Document, Entry, Node, Place, Value};
+use crate::{
+    values::Digest,
+    yaml::{Document, Entry, Node, Place, Value},
+};
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet},
     fmt,
     rc::Rc,
@@ -118,11 +122,22 @@ impl Apart<'_, '_> {
 
     pub(super) fn value(&self) -> String {
         let mut value = self.repository();
-        for (sign, node) in [(":", self.tag), ("@", self.digest)] {
-            value.extend(said(node).map(|text| format!("{sign}{text}")));
-        }
+        value.extend(said(self.tag).map(|tag| format!(":{tag}")));
+        value.extend(said(self.digest).map(|digest| format!("@{}", with_algorithm(digest))));
         value
     }
+
+    /// The key of one of its fields.
+    pub(super) fn key_of(&self, part: &Node<'_>) -> &str {
+        let entry = self.mapping.entries().iter().find(|entry| entry.value.place == part.place);
+        entry.and_then(|entry| entry.key.as_str()).unwrap_or_default()
+    }
+}
+
+/// A digest as registries have it. Some charts have the algorithm in their templates and take the digits alone.
+pub(super) fn with_algorithm(digest: &str) -> Cow<'_, str> {
+    let whole = format!("sha256:{digest}");
+    if whole.parse::<Digest>().is_ok() { whole.into() } else { digest.into() }
 }
 
 /// What a scalar says, where it says something.

@@ -3,7 +3,7 @@
 
 use super::{
     File, Form, Images, Refusal, Wanted,
-    locate::{Object, Shared, object_of, uses},
+    locate::{Object, Shared, object_of, uses, with_algorithm},
 };
 use crate::{
     values::{Digest, ImageName, Repository, Tag},
@@ -75,6 +75,7 @@ impl Part {
                 None => return None,
             },
             Self::Digest if old.is_empty() || old.parse::<Digest>().is_ok() => digest.to_string(),
+            Self::Digest if with_algorithm(old) != old => digest.hex().to_owned(),
             Self::Digest => return None,
         })
     }
@@ -210,7 +211,8 @@ impl<'t, 'a> Gathering<'_, 't, 'a> {
                 let kind = if self.form == Form::Values { "values" } else { "field" };
                 let object = object
                     .map_or_else(|| Rc::new(Object { kind: kind.to_owned(), name: self.path.join(".") }), Rc::clone);
-                let digest = parent.and_then(|parent| ["digest", "imageDigest"].iter().find_map(|key| parent.get(key)));
+                let keys = ["digest", "imageDigest", "sha", "sha256"];
+                let digest = parent.and_then(|parent| keys.iter().find_map(|key| parent.get(key)));
                 let identifies = self.form == Form::Manifest
                     && matches!(
                         self.path.as_slice(),

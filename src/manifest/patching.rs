@@ -3,13 +3,13 @@
 
 use super::{
     Field, File, Images, Patch, Refusal, Wanted, is_json, line_at,
-    locate::{Apart, Found, Object, Shared, Spot, Tool, locate, said},
+    locate::{Apart, Found, Object, Shared, Spot, Tool, locate, said, with_algorithm},
     mark::{Marked, Marks, Part, is_settled, marked},
     parse, prove, readable,
     splice::{self, Edit, Format},
 };
 use crate::{
-    values::{ImageRef, Repository},
+    values::{Digest, ImageRef, Repository},
     yaml::{Document, Node, Position},
 };
 use std::{
@@ -114,7 +114,7 @@ impl<'p, 'f> Patching<'p, 'f> {
         let moves = mark.is_none() && written.parse::<Repository>().is_ok_and(|known| known != repository);
         let same = match said(apart.digest).or(pinned) {
             _ if moves => false,
-            Some(now) => now == digest.as_str(),
+            Some(now) => with_algorithm(now) == digest.as_str(),
             None => apart.tool == Tool::Helm && said(apart.tag) == Some(tag.as_str()),
         };
         let node = if apart.tool == Tool::Kustomize { apart.mapping } else { apart.name };
@@ -124,6 +124,13 @@ impl<'p, 'f> Patching<'p, 'f> {
         if apart.tag.is_none() && apart.digest.is_none_or(Node::is_null) {
             let key = if apart.tool == Tool::Kustomize { "newTag" } else { "tag" };
             return Err(Refusal::NoVersion { file, position, image: wanted.image.clone(), key });
+        }
+        if let Some(sha) = apart.digest.filter(|node| apart.key_of(node).starts_with("sha"))
+            && with_algorithm(sha.as_str().unwrap_or_default()).parse::<Digest>().is_err()
+        {
+            let (key, value) = (apart.key_of(sha).to_owned(), sha.as_str().unwrap_or_default().to_owned());
+            let (position, image) = (Position::of(self.text, sha.place.start), wanted.image.clone());
+            return Err(Refusal::NoDigest { file, position, key, value, image });
         }
         // What stands under `name` alone is what containers have.
         if moves && apart.tool == Tool::Kustomize && apart.replaces.is_none() {
@@ -151,7 +158,11 @@ impl<'p, 'f> Patching<'p, 'f> {
             self.set(node, node.as_str().unwrap_or_default(), &text)?;
         }
         match apart.digest {
-            Some(node) => self.set(node, node.as_str().unwrap_or_default(), digest.as_str()),
+            Some(node) => {
+                let old = node.as_str().unwrap_or_default();
+                let digits_alone = with_algorithm(old) != old;
+                self.set(node, old, if digits_alone { digest.hex() } else { digest.as_str() })
+            }
             None if apart.tool == Tool::Helm => Ok(()),
             None => {
                 let key = apart.mapping.entries().iter().find(|entry| entry.key.as_str() == Some("newTag"));

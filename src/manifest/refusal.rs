@@ -221,6 +221,22 @@ pub enum Refusal {
         image: ImageName,
     },
 
+    /// What should be a digest, and would stay behind.
+    #[error("{file}:{position}: {value:?} under `{key}` is no digest, so that it cannot follow the tag of {image}")]
+    #[diagnostic(code(config), help("write the 64 digits of a digest there as your chart takes them, or take `{key}` out"))]
+    NoDigest {
+        /// Its path.
+        file: String,
+        /// Where it starts.
+        position: Position,
+        /// Its key.
+        key: String,
+        /// What stands there.
+        value: String,
+        /// The image.
+        image: ImageName,
+    },
+
     /// A field written so that its bytes could not be changed alone.
     #[error("{file}:{position}: the reference {value:?} cannot be changed without touching more than it")]
     #[diagnostic(code(config), help("write it plainly on one line"))]

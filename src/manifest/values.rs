@@ -1,7 +1,7 @@
 //! Where the values of a Helm chart hold images. Charts write them in three ways that leave no doubt: a whole reference
 //! under `image`, a bare name there beside its tag, and a mapping with `repository`. Whatever else a chart does, a mark tells.
 
-use super::locate::{Apart, Found, Object, Shared, Spot, Tool, Walk};
+use super::locate::{Apart, Found, Object, Shared, Spot, Tool, Walk, said};
 use crate::{
     values::Repository,
     yaml::{Entry, Node, Value},
@@ -30,10 +30,11 @@ impl<'t, 'a> Walk<'t, 'a> {
         }
     }
 
-    /// `{registry, repository, tag, digest}`, as `helm create` and most public charts have it.
+    /// `{registry, repository, tag, digest}`, as `helm create` and most public charts have it; some call the digest `sha`.
     fn repository(&mut self, mapping: &'t Node<'a>, path: &[&str], mut shared: Shared) {
         let Some(name) = self.part(mapping, "repository", &mut shared) else { return };
         let [registry, tag, digest] = ["registry", "tag", "digest"].map(|key| self.part(mapping, key, &mut shared));
+        let digest = digest.or_else(|| self.sha(mapping, &mut shared));
         self.apart(Apart { tool: Tool::Helm, mapping, registry, name, replaces: None, tag, digest }, path, shared);
     }
 
@@ -50,8 +51,15 @@ impl<'t, 'a> Walk<'t, 'a> {
         let Some(name) = self.part(mapping, "image", &mut shared) else { return };
         let mut either = |keys: [&str; 2]| keys.into_iter().find_map(|key| self.part(mapping, key, &mut shared));
         let (tag, digest) = (either(["imageTag", "tag"]), either(["imageDigest", "digest"]));
+        let digest = digest.or_else(|| self.sha(mapping, &mut shared));
         let apart = Apart { tool: Tool::Helm, mapping, registry: None, name, replaces: None, tag, digest };
         self.apart(apart, path, shared);
+    }
+
+    /// Charts disagree on whether the algorithm belongs there, so that an empty one stays.
+    fn sha(&self, mapping: &'t Node<'a>, shared: &mut Shared) -> Option<&'t Node<'a>> {
+        let written = |key: &&str| said(mapping.get(key)).is_some();
+        ["sha", "sha256"].into_iter().find(written).and_then(|key| self.part(mapping, key, shared))
     }
 
     fn apart(&mut self, apart: Apart<'t, 'a>, path: &[&str], shared: Shared) {
