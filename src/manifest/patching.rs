@@ -132,6 +132,11 @@ impl<'p, 'f> Patching<'p, 'f> {
             let (position, image) = (Position::of(self.text, sha.place.start), wanted.image.clone());
             return Err(Refusal::NoDigest { file, position, key, value, image });
         }
+        let is_blank = |node: &&Node<'_>| node.place.is_empty();
+        if let Some(blank) = [apart.tag, apart.digest].into_iter().flatten().find(is_blank) {
+            let (position, image) = (Position::of(self.text, blank.place.start), wanted.image.clone());
+            return Err(Refusal::Blank { file, position, key: apart.key_of(blank).to_owned(), image });
+        }
         // What stands under `name` alone is what containers have.
         if moves && apart.tool == Tool::Kustomize && apart.replaces.is_none() {
             let (image, repository) = (wanted.image.clone(), repository.to_string());

@@ -221,6 +221,20 @@ pub enum Refusal {
         image: ImageName,
     },
 
+    /// A key with nothing behind it.
+    #[error("{file}:{position}: `{key}` of {image} is blank, so that there is nothing to replace")]
+    #[diagnostic(code(config), help("write `{key}: \"\"`; the delivery then fills it in"))]
+    Blank {
+        /// Its path.
+        file: String,
+        /// Where its value would be.
+        position: Position,
+        /// The key.
+        key: String,
+        /// The image.
+        image: ImageName,
+    },
+
     /// What should be a digest, and would stay behind.
     #[error("{file}:{position}: {value:?} under `{key}` is no digest, so that it cannot follow the tag of {image}")]
     #[diagnostic(code(config), help("write the 64 digits of a digest there as your chart takes them, or take `{key}` out"))]
