@@ -82,7 +82,7 @@ pub(super) fn newest(session: &Session<'_>, target: &Target<'_>) -> Result<(Mirr
 /// The tree of the environment's folder in a commit or tree.
 pub(super) fn folder(mirror: &Mirror, target: &Target<'_>, base: &Oid) -> Result<Oid, Error> {
     let manifests = &target.environment.manifests;
-    let what = match mirror.subtree(base, &manifests.path)? {
+    let what = match mirror.subtree(base, manifests.path.as_str())? {
         Subtree::Folder(tree) => return Ok(tree),
         Subtree::NoFolder => "is no folder",
         Subtree::Absent => "is not there",
@@ -94,9 +94,15 @@ pub(super) fn folder(mirror: &Mirror, target: &Target<'_>, base: &Oid) -> Result
 /// The state in a commit or tree; an empty one where there is no file.
 pub(super) fn state(mirror: &Mirror, target: &Target<'_>, base: &Oid) -> Result<State, Error> {
     let path = State::path(&target.environment.manifests.path);
-    match mirror.repository().file(base, &path)? {
-        Some(bytes) => State::parse(&path, &bytes),
-        None => Ok(State::default()),
+    if let Some(bytes) = mirror.repository().file(base, &path)? {
+        return State::parse(&path, &bytes);
+    }
+    let in_the_way = |path: &str, what| Error::NoState { path: path.to_owned(), what };
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    match (mirror.subtree(base, folder)?, mirror.subtree(base, &path)?) {
+        (Subtree::NoFolder, _) => Err(in_the_way(folder, "folder")),
+        (_, Subtree::Absent) => Ok(State::default()),
+        _ => Err(in_the_way(&path, "file")),
     }
 }
 

@@ -85,6 +85,21 @@ pub enum Error {
         why: String,
     },
 
+    /// Something else where the state belongs.
+    #[error("{path} is no {what} of its own, and the state belongs there")]
+    #[diagnostic(
+        code(config),
+        help(
+            "take that link, file or folder out of the manifest repository and push; the next delivery writes the state"
+        )
+    )]
+    NoState {
+        /// Where.
+        path: String,
+        /// What should be there.
+        what: &'static str,
+    },
+
     /// The environment runs a commit of another branch, and the one to deliver does not follow it.
     #[error("{environment} runs {} of the branch {running_branch}, which {branch} does not have", running.short())]
     #[diagnostic(

@@ -114,7 +114,7 @@ pub fn patch(session: &Session<'_>, target: &Target<'_>, commit: &Oid) -> Result
 fn state_at(mirror: &Mirror, target: &Target<'_>, commit: &Oid) -> Result<Option<State>, Error> {
     match delivered::state(mirror, target, commit) {
         Ok(state) => Ok(Some(state)),
-        Err(Error::State { .. }) => Ok(None),
+        Err(Error::State { .. } | Error::NoState { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -29,7 +29,13 @@ pub(super) fn patch(
     let files = files(manifests, &entries);
     if let Some(values) = manifests.values.iter().find(|values| !files.iter().any(|file| file.below == values.as_str()))
     {
-        return Err(manifest::Refusal::NoValues { file: manifests.path.join(values.as_str()) }.into());
+        let file = manifests.path.join(values.as_str());
+        let is_link = |entry: &TreeEntry| entry.kind == EntryKind::Link && entry.path == values.as_str();
+        return Err(if entries.iter().any(is_link) {
+            manifest::Refusal::LinkedValues { file }.into()
+        } else {
+            manifest::Refusal::NoValues { file }.into()
+        });
     }
     let images = Images::of_state(wanted, &target.images, state.references());
     let mut found: BTreeSet<ImageName> = BTreeSet::new();

@@ -6,7 +6,7 @@ use super::{
     Error, Git, Output, Repository, passed_on,
     remote::{self, remote_error},
 };
-use crate::values::{Oid, RelativePath, RemoteUrl};
+use crate::values::{Oid, RemoteUrl};
 use sha2::{Digest as _, Sha256};
 use std::{
     fs::{self, File, TryLockError},
@@ -183,18 +183,18 @@ impl Mirror {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn subtree(&self, treeish: &Oid, path: &RelativePath) -> Result<Subtree, Error> {
+    pub fn subtree(&self, treeish: &Oid, path: &str) -> Result<Subtree, Error> {
         let failed =
             |error: Box<dyn std::error::Error + Send + Sync>| Error::read(format!("{path} in {treeish}"), error);
         let gix = self.repository.gix();
         let id = gix::ObjectId::from_hex(treeish.as_str().as_bytes()).map_err(|error| failed(error.into()))?;
         let object = gix.find_object(id).map_err(|error| failed(error.into()))?;
         let tree = object.peel_to_tree().map_err(|error| failed(error.into()))?;
-        if path.as_str().is_empty() {
+        if path.is_empty() {
             let root = tree.id.to_string();
             return root.parse().map(Subtree::Folder).map_err(|error: crate::values::Invalid| failed(error.into()));
         }
-        match tree.lookup_entry_by_path(path.as_str()).map_err(|error| failed(error.into()))? {
+        match tree.lookup_entry_by_path(path).map_err(|error| failed(error.into()))? {
             None => Ok(Subtree::Absent),
             Some(entry) if entry.mode().is_tree() => {
                 let id = entry.oid().to_string();

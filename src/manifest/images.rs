@@ -87,9 +87,8 @@ impl<'i> Images<'i> {
         let mut start = 0;
         for line in text.split_inclusive('\n') {
             let mark = line.find(mark::PREFIX).filter(|at| line[..*at].trim_end().ends_with('#'));
-            let name = || {
-                repositories(self.wanted, self.known, &self.running).find_map(|repository| refers(line, repository))
-            };
+            let name =
+                || repositories(self.wanted, self.known, &self.running).find_map(|repository| refers(line, repository));
             if let Some(at) = mark.or_else(name) {
                 return Some(start + at);
             }
@@ -174,7 +173,9 @@ mod tests {
         ] {
             assert!(is_named(text, ours), "{text}");
         }
-        for text in ["other.example.com/team/app:${TAG}", "https://github.com/team/app", "registry.example.com/team/app"] {
+        for text in
+            ["other.example.com/team/app:${TAG}", "https://github.com/team/app", "registry.example.com/team/app"]
+        {
             assert!(!is_named(text, ours), "{text}");
         }
         for text in ["nginx:$TAG", "library/nginx:$TAG", "docker.io/library/nginx:$TAG", "index.docker.io/nginx:$TAG"] {

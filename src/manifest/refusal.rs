@@ -47,6 +47,19 @@ pub enum Refusal {
         file: String,
     },
 
+    /// Values that lead elsewhere.
+    #[error("{file} is a symbolic link, and `values` names it")]
+    #[diagnostic(
+        code(config),
+        help(
+            "push the file itself to the manifest repository, or let `values` in .gitops-hooks.yaml name where it leads"
+        )
+    )]
+    LinkedValues {
+        /// Its path.
+        file: String,
+    },
+
     /// A reference that a template makes.
     #[error("{file}:{position}: the reference {value:?} is made by a template")]
     #[diagnostic(
@@ -237,7 +250,10 @@ pub enum Refusal {
 
     /// What should be a digest, and would stay behind.
     #[error("{file}:{position}: {value:?} under `{key}` is no digest, so that it cannot follow the tag of {image}")]
-    #[diagnostic(code(config), help("write the 64 digits of a digest there as your chart takes them, or take `{key}` out"))]
+    #[diagnostic(
+        code(config),
+        help("write the 64 digits of a digest there as your chart takes them, or take `{key}` out")
+    )]
     NoDigest {
         /// Its path.
         file: String,

@@ -1,8 +1,8 @@
 //! What nobody should do to a manifest repository and everybody does: each is told by name, and nothing is damaged.
 
-use super::bed::{Bed, Clone, MANIFEST, REPOSITORY, built, git, identify};
+use super::bed::{Bed, Clone, MANIFEST, REPOSITORY, built, described, follow, git, identify};
 use gitops_hooks::{
-    deliver::{Delivery, Error},
+    deliver::{Delivery, Error, Switch},
     values::Oid,
 };
 use std::{fs, path::Path};
@@ -199,6 +199,35 @@ fn a_state_that_was_edited_broken_or_merged_badly_is_told_with_its_place() {
     fs::remove_file(gone.path().join(path)).unwrap();
     publish(gone.path());
     assert!(matches!(clone.deliver(&third).unwrap(), Delivery::Delivered { .. }), "without a state it begins anew");
+}
+
+#[test]
+fn what_stands_where_the_state_or_the_values_belong_is_told_by_name() {
+    let bed = Bed::new();
+    let (clone, tip) = begun(&bed);
+    let hand = hand(&bed);
+    let at = |path: &str| hand.path().join("staging").join(path);
+    fs::write(at(".gitops-hooks"), "mine\n").unwrap();
+    publish(hand.path());
+    refused(&clone, &tip, "staging/.gitops-hooks is no folder of its own");
+    fs::remove_file(at(".gitops-hooks")).unwrap();
+    std::os::unix::fs::symlink("..", at(".gitops-hooks")).unwrap();
+    publish(hand.path());
+    refused(&clone, &tip, "staging/.gitops-hooks is no folder of its own");
+    fs::remove_file(at(".gitops-hooks")).unwrap();
+    fs::create_dir(at(".gitops-hooks")).unwrap();
+    std::os::unix::fs::symlink("../../state.yaml", at(".gitops-hooks/state.yaml")).unwrap();
+    publish(hand.path());
+    refused(&clone, &tip, "staging/.gitops-hooks/state.yaml is no file of its own");
+
+    fs::remove_file(at(".gitops-hooks/state.yaml")).unwrap();
+    fs::write(hand.path().join("values.yaml"), format!("image: {REPOSITORY}:1\n")).unwrap();
+    std::os::unix::fs::symlink("../values.yaml", at("values.yaml")).unwrap();
+    publish(hand.path());
+    let config = described(&bed.url).replace("path: staging", "path: staging, values: [values.yaml]");
+    let config = gitops_hooks::config::parse("c.yaml", &config).unwrap();
+    let error = clone.act(&config, "staging", Switch::Refused, follow(&tip), |_| panic!()).unwrap_err().to_string();
+    assert_eq!(error, "staging/values.yaml is a symbolic link, and `values` names it");
 }
 
 #[test]
