@@ -87,15 +87,36 @@ pub(super) fn options(target: &Target<'_>, message: &str) -> Vec<String> {
 /// Where people review: what the server named, else what `gh` opened, else an address that opens the form.
 pub(super) fn page(target: &Target<'_>, said: &str, message: &str) -> Option<String> {
     let manifests = &target.environment.manifests;
-    let named = said.split_whitespace().find(|word| word.starts_with("https://") || word.starts_with("http://"));
     let branch = branch(target);
-    if let Some(named) = named.filter(|named| !named.contains("/pull/new/")) {
-        return Some(git::without_secrets(named));
+    if let Some(review) = named(said, is_review) {
+        return Some(git::without_secrets(review));
     }
-    let (host, path) = manifests.url.on_host()?;
-    pull_request(host, path, &branch, &manifests.branch, message)
-        .or_else(|| named.map(git::without_secrets))
+    let there = manifests.url.on_host();
+    there
+        .and_then(|(host, path)| pull_request(host, path, &branch, &manifests.branch, message))
+        .or_else(|| named(said, is_form).map(git::without_secrets))
         .or_else(|| form(&manifests.url, &branch, &manifests.branch))
+}
+
+/// The first address of a kind in a server's words, which may hold a banner with others.
+fn named(said: &str, is_wanted: fn(&str) -> bool) -> Option<&str> {
+    let words = said.split_whitespace().filter(|word| word.starts_with("https://") || word.starts_with("http://"));
+    words.map(|word| word.trim_end_matches(['.', ',', ')', '>'])).find(|word| is_wanted(word))
+}
+
+/// Whether an address is a review: its number follows the word that GitHub, Gitea and Forgejo, GitLab or Bitbucket has for it.
+fn is_review(address: &str) -> bool {
+    let path = address.split(['?', '#']).next().unwrap_or_default();
+    let parts: Vec<&str> = path.split('/').collect();
+    parts.windows(2).any(|pair| {
+        matches!(pair[0], "pull" | "pulls" | "merge_requests" | "pull-requests") && pair[1].parse::<u64>().is_ok()
+    })
+}
+
+/// Whether an address opens a review, on the same hosts.
+fn is_form(address: &str) -> bool {
+    let forms = ["/pull/new/", "/compare/", "/merge_requests/new", "/pull-requests/new", "/pull-requests?create"];
+    forms.iter().any(|form| address.contains(form))
 }
 
 /// The address of the form for a new pull or merge request, on the hosts that everybody knows.
@@ -174,6 +195,42 @@ mod tests {
         assert_eq!(github, "https://github.com/team/manifests/compare/main...gitops-hooks/staging?expand=1");
         assert!(form("https://gitlab.example.com/team/manifests.git").unwrap().contains("/-/merge_requests/new?"));
         assert_eq!(form("ssh://git@git.example.com/team/manifests.git"), None);
+    }
+
+    #[test]
+    fn of_all_that_a_server_says_the_page_of_the_review_is_taken() {
+        let github = "GitHub found 1 vulnerability on team/manifests's default branch (1 low). To find out more, visit:\n     https://github.com/team/manifests/security/dependabot/1\n\nCreate a pull request for 'gitops-hooks/staging' on GitHub by visiting:\n     https://github.com/team/manifests/pull/new/gitops-hooks/staging";
+        assert_eq!(named(github, is_review), None);
+        assert_eq!(named(github, is_form), Some("https://github.com/team/manifests/pull/new/gitops-hooks/staging"));
+        for (said, review) in [
+            (
+                "https://example.com/motd https://github.com/team/manifests/pull/7",
+                "https://github.com/team/manifests/pull/7",
+            ),
+            (
+                "see http://git.example.com/team/m/-/merge_requests/7.",
+                "http://git.example.com/team/m/-/merge_requests/7",
+            ),
+            (
+                "https://codeberg.org/team/m/compare/main...x https://codeberg.org/team/m/pulls/7",
+                "https://codeberg.org/team/m/pulls/7",
+            ),
+            (
+                "https://bitbucket.org/team/m/pull-requests/7/diff?t=1",
+                "https://bitbucket.org/team/m/pull-requests/7/diff?t=1",
+            ),
+        ] {
+            assert_eq!(named(said, is_review), Some(review));
+        }
+        for form in [
+            "https://codeberg.org/team/m/compare/main...gitops-hooks/staging",
+            "https://gitlab.com/team/m/-/merge_requests/new?merge_request%5Bsource_branch%5D=gitops-hooks%2Fstaging",
+            "https://bitbucket.org/team/m/pull-requests/new?source=gitops-hooks/staging&t=1",
+            "https://git.example.com/projects/T/repos/m/pull-requests?create&sourceBranch=refs%2Fheads%2Fgitops-hooks%2Fstaging",
+        ] {
+            assert_eq!((named(form, is_review), named(form, is_form)), (None, Some(form)));
+        }
+        assert_eq!(named("https://wiki.example.com/pull-requests/how-to", is_review), None);
     }
 
     #[test]
