@@ -177,6 +177,20 @@ pub enum Error {
         message: String,
     },
 
+    /// A branch by whose name git keeps a folder of branches, or the other way round.
+    #[error(
+        "{url} has a branch {there}, beside which git can have no branch {branch}, where the delivery waits for review"
+    )]
+    #[diagnostic(code(config), help("rename or delete {there} there; then run `gitops-hooks deliver`"))]
+    BranchInTheWay {
+        /// The manifest repository, for people.
+        url: String,
+        /// The branch of the review.
+        branch: String,
+        /// The one that is in the way.
+        there: String,
+    },
+
     /// Neither the branch nor a branch to review is to be had.
     #[error(
         "{branch} and {main} of {url} have both changed {paths}, so the delivery for review cannot be brought up to date"

@@ -206,7 +206,11 @@ impl<'g> Group<'g> {
             let options = review::options(target, &line.message);
             let told = mirror.push(std::slice::from_ref(&line.push), &options)?;
             for pushed in told.into_iter().take(1) {
-                self.pushed_for_review(&line, &pushed, &mut reason);
+                let there = match (&line.push.expected, &pushed) {
+                    (_, Pushed::Accepted { .. }) | (Some(_), _) => None,
+                    (None, _) => mirror.in_the_way_of(&line.push.branch)?,
+                };
+                self.pushed_for_review(&line, &pushed, there.as_deref(), &mut reason);
             }
         }
         Ok(reason)
@@ -293,30 +297,28 @@ impl<'g> Group<'g> {
         }
     }
 
-    fn pushed_for_review(&mut self, line: &Line, pushed: &Pushed, reason: &mut String) {
+    fn pushed_for_review(&mut self, line: &Line, pushed: &Pushed, there: Option<&str>, reason: &mut String) {
         for (at, _, commit) in &line.jobs {
             let Some(job) = self.job(*at) else { continue };
             let target = &job.wish.target;
             let Way::Review { refused } = job.way.clone() else { continue };
+            let (url, branch) = (self.url.shown(), line.push.branch.clone());
             let result = match pushed {
                 Pushed::Accepted { said } => {
                     job.wish.task.message("opening the review");
                     let page = review::page(target, said, &line.message);
-                    Ok(Delivery::Proposed {
-                        branch: line.push.branch.clone(),
-                        commit: Some(commit.clone()),
-                        page,
-                        refused,
-                    })
+                    Ok(Delivery::Proposed { branch, commit: Some(commit.clone()), page, refused })
                 }
+                _ if let Some(there) = there => Err(Error::BranchInTheWay { url, branch, there: there.to_owned() }),
                 Pushed::Overtaken { reason: said } => {
                     reason.clone_from(said);
                     continue;
                 }
-                Pushed::Refused { message } => Err(Error::Refused {
-                    url: self.url.shown(),
-                    branch: target.environment.manifests.branch.to_string(),
-                    message: refused.unwrap_or_else(|| message.clone()),
+                Pushed::Refused { message } => Err(match refused {
+                    Some(message) => {
+                        Error::Refused { url, branch: target.environment.manifests.branch.to_string(), message }
+                    }
+                    None => Error::Refused { url, branch, message: message.clone() },
                 }),
             };
             self.end_at(*at, result);
@@ -354,7 +356,10 @@ impl<'g> Group<'g> {
 
     fn give_up(&mut self, reason: &str) {
         for job in std::mem::take(&mut self.jobs) {
-            let branch = job.wish.target.environment.manifests.branch.to_string();
+            let branch = match job.way {
+                Way::Direct => job.wish.target.environment.manifests.branch.to_string(),
+                Way::Review { .. } => review::branch(&job.wish.target),
+            };
             let (url, reason) = (self.url.shown(), reason.to_owned());
             self.end(job, Err(Error::Overtaken { url, branch, tries: TRIES, reason }));
         }

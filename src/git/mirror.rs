@@ -179,6 +179,18 @@ impl Mirror {
         Ok(self.repository.reference(&ours))
     }
 
+    /// The branch of the remote that keeps it from having this one: git has no branch and a folder of branches by one name.
+    ///
+    /// # Errors
+    /// Where the remote could not be asked.
+    pub fn in_the_way_of(&self, branch: &str) -> Result<Option<String>, Error> {
+        let heads = self.git().args(["ls-remote", "--heads", REMOTE]).run()?;
+        let heads = String::from_utf8_lossy(&heads.stdout).into_owned();
+        let mut names = heads.lines().filter_map(|line| line.split_once("\trefs/heads/")).map(|(_, name)| name);
+        let is_folder = |folder: &str, of: &str| of.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+        Ok(names.find(|name| is_folder(name, branch) || is_folder(branch, name)).map(str::to_owned))
+    }
+
     /// What stands at a path of a tree or of a commit's tree.
     ///
     /// # Errors

@@ -128,6 +128,22 @@ fn a_review_that_disagrees_with_the_branch_is_told_and_not_forced() {
 }
 
 #[test]
+fn a_branch_that_leaves_no_room_for_the_review_is_named_at_once() {
+    for there in ["gitops-hooks", "gitops-hooks/staging/old"] {
+        let bed = Bed::new();
+        let clone = bed.clone("Ada");
+        let tip = clone.commit_and_push("one");
+        on_server(&bed, &["branch", there, "main"]);
+        let began = std::time::Instant::now();
+        let error = propose(&bed, &clone, &tip).unwrap_err();
+        assert!(error.to_string().contains(&format!("has a branch {there}, beside which")), "{error}");
+        assert!(began.elapsed().as_secs() < 10, "it is tried once");
+        on_server(&bed, &["branch", "-D", there]);
+        assert!(matches!(propose(&bed, &clone, &tip).unwrap(), Delivery::Proposed { .. }));
+    }
+}
+
+#[test]
 fn a_hold_counts_at_once_although_deliveries_are_reviewed() {
     let bed = Bed::new();
     let clone = bed.clone("Ada");
