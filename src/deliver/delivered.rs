@@ -1,6 +1,7 @@
 use super::{Error, Session, State, Target, commit, plan, review};
 use crate::{
     git::{Ancestry, Mirror, Subtree},
+    manifest::Field,
     values::Oid,
 };
 use jiff::Timestamp;
@@ -58,8 +59,7 @@ pub fn delivered_at(session: &Session<'_>, target: &Target<'_>, commit: &Oid) ->
         return Err(Error::OtherManifests { environment: target.name.clone(), commit: commit.clone(), branch, url });
     }
     let state = state(&mirror, target, commit)?;
-    let change = commit::patch(&mirror, target, commit, &state, &plan::as_in(target, &state))?;
-    match change.fields.into_iter().next() {
+    match edited(&mirror, target, commit, &state)? {
         None => Ok(state),
         Some((file, field)) => Err(Error::Edited {
             environment: target.name.clone(),
@@ -67,6 +67,17 @@ pub fn delivered_at(session: &Session<'_>, target: &Target<'_>, commit: &Oid) ->
             says: field.old,
         }),
     }
+}
+
+/// The first field in the manifests of a commit that holds something else than its state says.
+pub(super) fn edited(
+    mirror: &Mirror,
+    target: &Target<'_>,
+    commit: &Oid,
+    state: &State,
+) -> Result<Option<(String, Field)>, Error> {
+    let change = commit::patch(mirror, target, commit, state, &plan::as_in(target, state))?;
+    Ok(change.fields.into_iter().next())
 }
 
 /// The mirror of an environment's manifests, and the tip of their branch.

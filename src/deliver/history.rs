@@ -1,7 +1,8 @@
 //! What ran in an environment, from the history of its state file: the file says what, the commits say who and when. What
-//! a commit did is read off the states before and after it, never off its message.
+//! a commit did is read off its difference and the states before and after it, never off its message; that only tells from
+//! which environment was promoted.
 
-use super::{Error, Hold, Session, State, Target, delivered};
+use super::{Error, Hold, Session, State, Target, delivered, same};
 use crate::{
     git::Mirror,
     values::{EnvironmentName, ImageName, Oid},
@@ -65,7 +66,7 @@ pub fn history(session: &Session<'_>, target: &Target<'_>, limit: usize) -> Resu
     let (mirror, tip) = delivered::newest(session, target)?;
     let state = delivered::state(&mirror, target, &tip)?;
     let path = State::path(&target.environment.manifests.path);
-    let format = "--format=%H%x1f%an%x1f%ct%x1f%(trailers:key=Environment,valueonly,separator=%x20)%x1f%(trailers:key=Promoted-From,valueonly,separator=%x20)%x1f%s";
+    let format = "--format=%H%x1f%P%x1f%an%x1f%ct%x1f%(trailers:key=Promoted-From,valueonly,separator=%x20)%x1f%s";
     let mut git = mirror.repository().git().args(["log", format]);
     // One more: what the oldest did shows only beside what was before it. git counts to 2^31.
     if let Ok(count) = i32::try_from(limit.saturating_add(1)) {
@@ -86,7 +87,12 @@ pub fn history(session: &Session<'_>, target: &Target<'_>, limit: usize) -> Resu
             (Some(before), Some(after)) => changed(before, after),
             _ => Vec::new(),
         };
-        let kind = line.kind(before, after.as_ref(), !changed.is_empty());
+        let kind = match (before, &after) {
+            (Some(before), Some(after)) if line.is_delivery(&mirror, target, before, after, &changed)? => {
+                line.kind(before, after, !changed.is_empty())
+            }
+            _ => Kind::ByHand,
+        };
         let (commit, author, subject) = (line.commit.clone(), line.author.to_owned(), line.subject.to_owned());
         entries.push(Entry { commit, author, time: line.time, subject, kind, state: after, changed });
     }
@@ -130,9 +136,9 @@ fn changed(before: &State, after: &State) -> Vec<ImageName> {
 /// A commit as `git log` prints it.
 struct Line<'l> {
     commit: Oid,
+    parents: Vec<Oid>,
     author: &'l str,
     time: Timestamp,
-    environment: &'l str,
     promoted_from: &'l str,
     subject: &'l str,
 }
@@ -140,16 +146,33 @@ struct Line<'l> {
 impl<'l> Line<'l> {
     fn parse(line: &'l str) -> Option<Self> {
         let parts: Vec<&str> = line.splitn(6, '\x1f').collect();
-        let [commit, author, time, environment, promoted_from, subject] = parts[..] else { return None };
+        let [commit, parents, author, time, promoted_from, subject] = parts[..] else { return None };
+        let parents = parents.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
         let time = Timestamp::from_second(time.parse().ok()?).ok()?;
-        Some(Self { commit: commit.parse().ok()?, author, time, environment, promoted_from, subject })
+        Some(Self { commit: commit.parse().ok()?, parents, author, time, promoted_from, subject })
     }
 
-    fn kind(&self, before: Option<&State>, after: Option<&State>, moved: bool) -> Kind {
-        let (Some(before), Some(after)) = (before, after) else { return Kind::ByHand };
-        if self.environment.is_empty() {
-            return Kind::ByHand;
-        }
+    /// Whether it did to the environment what a delivery does: nothing else changed in its folder than the state and
+    /// references to what that says, and those of all images of which the state says something new.
+    fn is_delivery(
+        &self,
+        mirror: &Mirror,
+        target: &Target<'_>,
+        before: &State,
+        after: &State,
+        changed: &[ImageName],
+    ) -> Result<bool, Error> {
+        let Some(brought) = same::brought_to(mirror.repository(), target, &self.parents, &self.commit)? else {
+            return Ok(false);
+        };
+        let is_kept = before.images.keys().all(|image| after.images.contains_key(image));
+        let is_brought = || changed.iter().all(|image| brought.contains(image));
+        // Somebody may have written the reference before it was delivered.
+        let stood_there = || matches!(delivered::edited(mirror, target, &self.commit, after), Ok(None));
+        Ok(is_kept && (is_brought() || stood_there()))
+    }
+
+    fn kind(&self, before: &State, after: &State, moved: bool) -> Kind {
         match (&before.hold, &after.hold) {
             (known, Some(hold)) if known.as_ref() != Some(hold) => {
                 if moved {

@@ -242,6 +242,36 @@ fn a_rollback_over_a_move_of_the_repository_goes_back_to_the_old_one_and_forth_a
     assert!(bed.manifest("staging/deployment.yaml").contains(&runs().to_string()));
 }
 
+/// What a host makes of a review, and what people write into messages.
+#[test]
+fn history_goes_by_what_a_commit_changes_and_not_by_its_message() {
+    let bed = Bed::new();
+    let clone = bed.clone("Ada");
+    let first = clone.configure(&described(&bed.url));
+    clone.deliver(&first).unwrap();
+    let second = clone.commit_and_push("two");
+    clone.deliver(&second).unwrap();
+    let path = "staging/.gitops-hooks/state.yaml";
+    let (state, manifest) = (bed.manifest(path), bed.manifest("staging/deployment.yaml"));
+    let next = |text: &str| text.replace(&built(&second).to_string(), &built(&first).to_string());
+    // As a host squashes: what a delivery changes, under a message of its own.
+    bed.push_manifests("manifests.git", &[(path, &next(&state)), ("staging/deployment.yaml", &next(&manifest))]);
+    let server = bed.path().join("manifests.git");
+    let forge = |files: &[(&str, &str)]| {
+        bed.push_manifests("manifests.git", files);
+        let commit = ["commit-tree", "main^{tree}", "-p", "main^", "-m", "Deliver it\n\nEnvironment: staging"];
+        let identity = ["-c", "user.name=Hand", "-c", "user.email=hand@example.com"];
+        let forged = git(&server, &[&identity[..], &commit[..]].concat());
+        git(&server, &["update-ref", "refs/heads/main", forged.trim()]);
+    };
+    forge(&[(path, &state)]);
+    forge(&[(path, &next(&state)), ("staging/deployment.yaml", &next(&manifest).replace("replicas: ", "replicas: 1"))]);
+    let json: serde_json::Value = serde_json::from_str(&clone.must(&["history", "staging", "--json"])).unwrap();
+    let entries = json["entries"].as_array().unwrap();
+    let what: Vec<&str> = entries.iter().map(|entry| entry["what"].as_str().unwrap()).collect();
+    assert_eq!(what, ["by hand", "by hand", "delivered", "delivered", "delivered"]);
+}
+
 #[test]
 fn promotion_without_a_cluster_must_be_asked_for() {
     let bed = Bed::new();

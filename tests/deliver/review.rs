@@ -3,7 +3,8 @@
 use super::bed::{Bed, Clone, built, described, follow, git};
 use gitops_hooks::{
     config::{self, Config},
-    deliver::{Act, Delivery, Error, Hold, Switch},
+    deliver::{self, Act, Delivery, Error, Hold, Kind, Session, Switch, Target},
+    git::Prompts,
     values::{ImageName, ImageRef, Oid},
 };
 
@@ -77,6 +78,14 @@ fn a_review_is_one_branch_that_is_brought_up_to_date() {
     assert!(body.contains("staging/deployment.yaml:") && body.contains(&format!("Source-Commit: {second}")), "{body}");
     assert_ne!(on_server(&bed, &["rev-parse", "main"]), main, "only by hand");
     assert!(!bed.manifest("staging/deployment.yaml").contains(&built(&first).to_string()));
+
+    merge(&bed);
+    let config = reviewed(&bed);
+    let target = Target::of(&config, &"staging".parse().unwrap(), Switch::Refused).unwrap();
+    let session = Session::new(&clone.repository, Prompts::Never, [&target]);
+    let past = deliver::history(&session, &target, 20).unwrap();
+    let kinds: Vec<&Kind> = past.entries.iter().map(|entry| &entry.kind).collect();
+    assert_eq!(kinds, [&Kind::Delivered, &Kind::Delivered], "what was merged beside it is no change of a delivery's");
 }
 
 #[test]
