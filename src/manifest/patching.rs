@@ -226,6 +226,14 @@ impl<'p, 'f> Patching<'p, 'f> {
             let (position, image) = (Position::of(self.text, digest.place.start), mark.image.clone());
             return Err(Refusal::StaleDigest { file, position, image });
         }
+        let repository = &wanted.reference.repository;
+        let moves = self.images.known.get(&mark.image).is_some_and(|known| known != repository);
+        let names = |other: &Marked<'_, '_>| other.image == mark.image && other.part == Part::Name;
+        let is_bare = matches!(mark.part, Part::Tag | Part::Digest) && !self.covered.contains(&node.place.start);
+        if moves && is_bare && old != new && !marks.values().any(names) {
+            let (image, repository) = (mark.image.clone(), repository.to_string());
+            return Err(Refusal::NoName { file, position, what: mark.part.word(), image, repository });
+        }
         let new = if mark.part == Part::Tag && is_settled(wanted, marks) { old.to_owned() } else { new };
         if self.add(&mark.object, wanted, node, mark.shared, (old, &new))? {
             self.set(node, old, &new)?;

@@ -164,6 +164,24 @@ pub enum Refusal {
         written: String,
     },
 
+    /// A marked part beside a repository that would stay behind.
+    #[error(
+        "{file}:{position}: the {what} of {image} is marked and its repository is not, so that it cannot become {repository}"
+    )]
+    #[diagnostic(code(config), help("mark the repository in this file too: `# gitops-hooks: {image}:name`"))]
+    NoName {
+        /// Its path.
+        file: String,
+        /// Where the marked value starts.
+        position: Position,
+        /// What it is of the reference.
+        what: &'static str,
+        /// The image it is of.
+        image: ImageName,
+        /// The repository that is to run.
+        repository: String,
+    },
+
     /// A kustomization that lets another image run.
     #[error(
         "{file}:{position}: this entry puts {by} in the place of {image}, so that a delivery of {image} would not run"
