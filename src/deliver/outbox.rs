@@ -175,19 +175,15 @@ impl Open {
     pub(super) fn failed(mut self, repository: &git::Repository, error: &Error, tip: &Oid) -> Result<(), Error> {
         let outbox = Outbox::lock(self.folder)?;
         let path = outbox.path(&self.environment);
-        let mut note = match read(&path, &self.environment)? {
-            Some(note) => note,
-            None => {
-                let mut told = String::new();
-                let _ = self.at_work.read_to_string(&mut told);
-                if let Ok(delivered) = told.parse::<Oid>()
-                    && reaches(repository, &delivered, tip).unwrap_or(false)
-                {
-                    return Ok(());
-                }
-                fresh(&self.environment, Reason::Asked)
-            }
-        };
+        let known = read(&path, &self.environment)?;
+        let mut delivered = String::new();
+        let _ = self.at_work.read_to_string(&mut delivered);
+        if known.is_none()
+            && delivered.parse().is_ok_and(|delivered| reaches(repository, &delivered, tip).unwrap_or(false))
+        {
+            return Ok(());
+        }
+        let mut note = known.unwrap_or_else(|| fresh(&self.environment, Reason::Asked));
         note.attempts = note.attempts.saturating_add(1);
         note.last_attempt = Some(Timestamp::now());
         note.last_error = Some(error.in_full());
