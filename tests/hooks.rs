@@ -6,6 +6,7 @@ mod context;
 #[path = "context/testbed.rs"]
 mod testbed;
 mod hooks {
+    mod installed;
     mod traces;
 }
 

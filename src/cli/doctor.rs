@@ -35,7 +35,7 @@ enum AtFault {
 pub(super) fn run(arguments: &Arguments, global: Global) -> Result<()> {
     let repository = Repository::discover()?;
     let config = super::configuration(&repository).map(|(_, config)| config);
-    let program = std::env::current_exe().into_diagnostic()?;
+    let program = super::program().into_diagnostic()?;
     let findings = doctor::examine(&Subject {
         repository: &repository,
         config: config.as_ref(),

@@ -46,8 +46,8 @@ pub(super) fn install(arguments: &Arguments) -> Result<()> {
     if !asked.is_empty() && !arguments.yes {
         ask(&asked)?;
     }
-    let binary = std::env::current_exe().into_diagnostic()?;
-    let installed = hook::install(&repository, &config, &binary, &arguments.hooks)?;
+    let program = super::program().into_diagnostic()?;
+    let installed = hook::install(&repository, &config, &program, &arguments.hooks)?;
     hook::confirm(&repository, &config)?;
     let names: Vec<&str> = installed.hooks.iter().map(|hook| hook.as_str()).collect();
     crate::ui::say!("{} {}", ui::paint("installed", ui::Tone::Good), names.join(", "));

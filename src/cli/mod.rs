@@ -28,7 +28,7 @@ use crate::{
     values::Version,
 };
 use clap::{Args, FromArgMatches, Parser, Subcommand};
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 /// A CI/CD pipeline with no CI server: git hooks check, build and deliver, and one pod applies.
 #[derive(Debug, Parser)]
@@ -197,6 +197,16 @@ struct NoRuntime(#[source] std::io::Error);
 /// Prints a result for programs. `docs/json.md` has the shape of each; what would break a reader raises its `version`.
 fn print_json(value: &serde_json::Value) {
     crate::ui::say!("{value:#}");
+}
+
+/// This program's file, by the path that it was called by: what a package manager's link leads to, an upgrade takes away.
+fn program() -> std::io::Result<PathBuf> {
+    let real = std::env::current_exe()?.canonicalize()?;
+    let called = std::env::args_os().next().and_then(|name| which::which(name).ok());
+    match called.filter(|path| path.canonicalize().is_ok_and(|found| found == real)) {
+        Some(path) => std::path::absolute(path),
+        None => Ok(real),
+    }
 }
 
 /// Whether the environment says that hooks run nothing.

@@ -1,0 +1,53 @@
+//! What `install` writes down so that it still holds after an upgrade.
+
+use crate::{PASSES, context::TestContext};
+use std::{os::unix::fs::symlink, path::PathBuf};
+
+/// A version of the program in a folder of its own, as package managers keep it.
+fn version(context: &TestContext, version: &str) -> PathBuf {
+    let program = context.beside("opt").join(version).join("gitops-hooks");
+    std::fs::create_dir_all(program.parent().unwrap()).unwrap();
+    std::fs::copy(assert_cmd::cargo::cargo_bin!("gitops-hooks"), &program).unwrap();
+    program
+}
+
+#[test]
+fn hooks_call_the_program_by_the_link_that_an_upgrade_moves() {
+    let context = TestContext::new();
+    let (old, bin) = (version(&context, "1.0"), context.beside("bin"));
+    let link = bin.join("gitops-hooks");
+    std::fs::create_dir(&bin).unwrap();
+    symlink("../opt/1.0/gitops-hooks", &link).unwrap();
+    context.write(".gitops-hooks.yaml", PASSES);
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    for called in [link.to_str().unwrap(), "gitops-hooks", "../bin/../bin/gitops-hooks"] {
+        let done = TestContext::run(context.command(called).args(["install", "--yes"]).env("PATH", &path));
+        assert_eq!(done.code, Some(0), "{done:?}");
+        let shim = context.read(".git/hooks/pre-commit");
+        assert!(shim.contains("bin/gitops-hooks'\n") && !shim.contains("opt/1.0"), "{called}: {shim}");
+    }
+    let doctor =
+        TestContext::run(context.command("gitops-hooks").args(["doctor", "--offline"]).env("PATH", &path)).stdout;
+    assert!(doctor.contains(&format!(", {}\n", link.display())) && !doctor.contains("opt/1.0"), "{doctor}");
+    let new = version(&context, "2.0");
+    std::fs::remove_file(&old).unwrap();
+    std::fs::remove_file(&link).unwrap();
+    symlink(&new, &link).unwrap();
+    context.git(&["add", "."]);
+    let done = context.try_git(&["commit", "-m", "x"]);
+    assert!(done.code == Some(0) && done.stderr.contains("✓ check"), "{done:?}");
+}
+
+#[test]
+fn a_name_that_leads_to_another_program_is_not_written_down() {
+    use std::os::unix::process::CommandExt;
+    let context = TestContext::new();
+    let program = version(&context, "1.0");
+    let wrapper = context.beside("shims/gitops-hooks");
+    TestContext::script(&wrapper, "#!/bin/sh\n");
+    context.write(".gitops-hooks.yaml", PASSES);
+    let done = TestContext::run(context.command(&program).arg0(&wrapper).args(["install", "--yes"]));
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let shim = context.read(".git/hooks/pre-commit");
+    assert!(shim.contains(&format!("binary='{}'\n", program.display())), "{shim}");
+}
