@@ -62,12 +62,16 @@ pub(super) fn install(arguments: &Arguments) -> Result<()> {
 
 pub(super) fn uninstall() -> Result<()> {
     let repository = Repository::discover()?;
-    let removed = hook::uninstall(&repository)?;
-    if removed.is_empty() {
-        crate::ui::say!("there were no hooks of gitops-hooks here");
-    } else {
-        let names: Vec<&str> = removed.iter().map(|hook| hook.as_str()).collect();
-        crate::ui::say!("removed {}; what was here before is back in place", names.join(", "));
+    let done = hook::uninstall(&repository)?;
+    let names: Vec<&str> = done.removed.iter().map(|hook| hook.as_str()).collect();
+    match done.hooks_path {
+        _ if names.is_empty() => crate::ui::say!("there were no hooks of gitops-hooks here"),
+        Some(path) => crate::ui::say!(
+            "removed {}; core.hooksPath was set to {} after `install`, and stays",
+            names.join(", "),
+            ui::clean(&path)
+        ),
+        None => crate::ui::say!("removed {}; what was here before is back in place", names.join(", ")),
     }
     if let Some(left) = pipeline::leave(&repository)? {
         let names: Vec<&str> = left.waiting.iter().map(EnvironmentName::as_str).collect();

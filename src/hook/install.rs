@@ -29,6 +29,17 @@ pub struct Installed {
     pub removed: Vec<HookName>,
 }
 
+/// What `uninstall` did.
+#[derive(Debug)]
+pub struct Uninstalled {
+    /// Hooks of ours that are gone.
+    pub removed: Vec<HookName>,
+    /// The `core.hooksPath` that somebody has set over ours since, and that stays.
+    pub hooks_path: Option<String>,
+}
+
+/// Where git's configuration of this clone remembers the `core.hooksPath` of its own that ours was set over.
+const PREVIOUS_LOCAL: &str = "gitops-hooks.previousLocalHooksPath";
 /// Where git's configuration of this clone remembers the hooks that the user chose; all that are needed without it.
 const CHOSEN: &str = "gitops-hooks.chosen";
 
@@ -95,15 +106,19 @@ fn remember(repository: &Repository, chosen: &[HookName]) -> Result<(), Error> {
 ///
 /// # Errors
 /// When a file cannot be changed.
-pub fn uninstall(repository: &Repository) -> Result<Vec<HookName>, Error> {
+pub fn uninstall(repository: &Repository) -> Result<Uninstalled, Error> {
     let places = Places::of(repository);
     let mut removed = Vec::new();
+    let mut hooks_path = None;
     if places.theirs.is_some() && repository.config(PREVIOUS).is_some() {
-        let previous = repository.config("gitops-hooks.previousLocalHooksPath");
-        match previous {
-            Some(path) => repository.git().args(["config", "--local", "core.hooksPath", &path]).run()?,
-            None => repository.git().args(["config", "--local", "--unset", "core.hooksPath"]).run()?,
-        };
+        let local = repository.local_values("core.hooksPath").pop();
+        if local.as_deref().map(Path::new) != Some(&places.ours) {
+            hooks_path = local;
+        } else if let Some(path) = repository.config(PREVIOUS_LOCAL) {
+            repository.git().args(["config", "--local", "core.hooksPath", &path]).run()?;
+        } else {
+            repository.git().args(["config", "--local", "--unset", "core.hooksPath"]).run()?;
+        }
     }
     for hook in HookName::ALL.iter().copied() {
         if read(&places.shim(hook))?.as_deref().is_some_and(shim::is_ours) {
@@ -115,7 +130,7 @@ pub fn uninstall(repository: &Repository) -> Result<Vec<HookName>, Error> {
         repository.git().args(["config", "--local", "--remove-section", "gitops-hooks"]).run()?;
     }
     exclude::remove(repository)?;
-    Ok(removed)
+    Ok(Uninstalled { removed, hooks_path })
 }
 
 /// The hooks that the configuration needs, that the user did not leave out, and that git would not find.
@@ -170,10 +185,10 @@ pub(super) fn watched<'a>(hook: HookName, config: &Config, branches: &'a [String
 
 /// Sets our hooks folder over the user's, in this clone only.
 fn redirect(repository: &Repository, places: &Places, theirs: &Path) -> Result<(), Error> {
-    if repository.config(PREVIOUS).is_none() {
-        let local = repository.git().args(["config", "--local", "--get", "core.hooksPath"]).run();
-        if let Ok(local) = local {
-            repository.git().args(["config", "--local", "gitops-hooks.previousLocalHooksPath", &local.line()]).run()?;
+    let local = repository.local_values("core.hooksPath").pop();
+    if local.as_deref().map(Path::new) != Some(&places.ours) {
+        if let Some(local) = local {
+            repository.git().args(["config", "--local", PREVIOUS_LOCAL, &local]).run()?;
         }
         let written = places.written.as_ref().map_or(theirs.as_os_str(), |written| written.as_ref());
         repository.git().args(["config", "--local", PREVIOUS]).arg(written).run()?;

@@ -16,7 +16,7 @@ pub use confirmed::{Subject, confirm, confirmed, manifests_line, registry_line, 
 pub use contract::{may_stop_git, most_arguments, needed, takes_lines};
 pub use event::{Event, From, Movement, RefUpdate, input};
 pub use inspect::{HookFile, HooksFolder, Kept, Standing, hooks, hooks_folder, kept};
-pub use install::{Installed, chosen, install, missing, uninstall};
+pub use install::{Installed, Uninstalled, chosen, install, missing, uninstall};
 pub use kept::run_kept;
 pub use manager::{Manager, managed_by, recognise};
 

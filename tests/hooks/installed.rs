@@ -1,4 +1,4 @@
-//! What `install` writes down so that it still holds after an upgrade.
+//! What `install` writes down so that it still holds after an upgrade, and what `uninstall` leaves alone.
 
 use crate::{PASSES, context::TestContext};
 use std::{os::unix::fs::symlink, path::PathBuf};
@@ -50,4 +50,41 @@ fn a_name_that_leads_to_another_program_is_not_written_down() {
     assert_eq!(done.code, Some(0), "{done:?}");
     let shim = context.read(".git/hooks/pre-commit");
     assert!(shim.contains(&format!("binary='{}'\n", program.display())), "{shim}");
+}
+
+#[test]
+fn a_hooks_folder_that_was_set_after_the_installation_stays() {
+    let context = TestContext::new();
+    let theirs = context.beside("their-hooks");
+    TestContext::script(&theirs.join("pre-commit"), "#!/bin/sh\n");
+    context.git(&["config", "--global", "core.hooksPath", theirs.to_str().unwrap()]);
+    context.write(".gitops-hooks.yaml", PASSES);
+    context.must(&["install", "--yes"]);
+    context.git(&["config", "core.hooksPath", ".husky/_"]);
+    let told = context.must(&["uninstall"]);
+    assert!(told.contains("core.hooksPath was set to .husky/_ after `install`, and stays"), "{told}");
+    assert_eq!(context.git(&["config", "--local", "--get", "core.hooksPath"]), ".husky/_\n");
+    assert!(!context.work.join(".git/gitops-hooks/hooks/pre-commit").exists());
+
+    // Installed over it once more, it is what comes back.
+    context.git(&["config", "--unset", "core.hooksPath"]);
+    context.must(&["install", "--yes"]);
+    context.git(&["config", "core.hooksPath", ".husky/_"]);
+    context.must(&["install", "--yes"]);
+    let told = context.must(&["uninstall"]);
+    assert!(told.contains("what was here before is back in place"), "{told}");
+    assert_eq!(context.git(&["config", "--local", "--get", "core.hooksPath"]), ".husky/_\n");
+}
+
+#[test]
+fn a_hooks_folder_that_was_unset_after_the_installation_stays_unset() {
+    let context = TestContext::new();
+    let theirs = context.beside("their-hooks");
+    TestContext::script(&theirs.join("pre-commit"), "#!/bin/sh\n");
+    context.git(&["config", "--global", "core.hooksPath", theirs.to_str().unwrap()]);
+    context.write(".gitops-hooks.yaml", PASSES);
+    context.must(&["install", "--yes"]);
+    context.git(&["config", "--unset", "core.hooksPath"]);
+    context.must(&["uninstall"]);
+    assert!(!context.read(".git/config").contains("hooks"), "{}", context.read(".git/config"));
 }
