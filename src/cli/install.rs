@@ -2,7 +2,7 @@
 
 use super::exit::Declined;
 use crate::{
-    config::Config,
+    config::{Condition, Config, Step},
     git::Repository,
     hook, pipeline, ui,
     values::{EnvironmentName, HookName},
@@ -94,12 +94,41 @@ fn show(path: &str, config: &Config) {
                 (None, Some(image)) => format!("builds the image {}", image.as_str()),
                 (None, None) => continue,
             };
-            crate::ui::say!("  {} {}", ui::paint(hook.as_str(), ui::Tone::Faint), ui::clean(&does));
+            line(hook.as_str(), &format!("{does}{}", beside(step)));
+        }
+    }
+    for (name, image) in &config.images {
+        let secrets = image.secrets.values().filter_map(|secret| secret.run.as_ref());
+        let commands: Vec<&String> = image.before.iter().chain(secrets).collect();
+        if !commands.is_empty() {
+            line(&format!("image {}", name.as_str()), &quoted(commands));
         }
     }
     for line in hook::confirmed(config, hook::Subject::Publication) {
         crate::ui::say!("  {}", ui::clean(&line));
     }
+}
+
+fn line(whose: &str, does: &str) {
+    crate::ui::say!("  {} {}", ui::paint(whose, ui::Tone::Faint), ui::clean(does));
+}
+
+/// What a step runs beside its command: a shell of its own, and what tells whether it has to run.
+fn beside(step: &Step) -> String {
+    let asked = [&step.only, &step.skip].into_iter().filter_map(|condition| match condition {
+        Condition::When(conditions) => conditions.run.as_ref(),
+        Condition::Always | Condition::Never => None,
+    });
+    let first: Vec<&String> = asked.chain(&step.tools).collect();
+    let shell = (*step.shell != "sh").then(|| format!("in {}", *step.shell));
+    let first = (!first.is_empty()).then(|| format!("first {}", quoted(first)));
+    let told: Vec<String> = shell.into_iter().chain(first).collect();
+    if told.is_empty() { String::new() } else { format!("  ({})", told.join("; ")) }
+}
+
+fn quoted(commands: Vec<&String>) -> String {
+    let commands = commands.into_iter().map(|command| format!("`{}`", command.trim()));
+    commands.collect::<Vec<_>>().join(", ")
 }
 
 fn ask(lines: &[String]) -> Result<()> {

@@ -42,7 +42,7 @@ pub(super) struct Arguments {
     /// Run steps again that passed on these inputs before.
     #[arg(long)]
     no_cache: bool,
-    /// Say what would run; run nothing.
+    /// Say what would run; of commands only those of conditions and `tools` run, which decide it.
     #[arg(long)]
     plan: bool,
     /// As --plan, with what is different from when each step last passed.

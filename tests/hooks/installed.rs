@@ -39,6 +39,27 @@ fn hooks_call_the_program_by_the_link_that_an_upgrade_moves() {
 }
 
 #[test]
+fn every_command_that_will_run_is_shown() {
+    let context = TestContext::new();
+    context.write(
+        ".gitops-hooks.yaml",
+        "hooks:\n  pre-commit:\n    - {run: plain}\n    - {run: 'set -o pipefail', shell: bash -eu, tools: [ruff --version], only: {run: test -e a}, skip: {run: test -e b}}\n  pre-push:\n    - {image: web}\nimages:\n  web: {repository: registry.invalid/web, before: npm ci, artifacts: [dist], secrets: {pip: {run: pass show pip}}}\n  plain: {repository: registry.invalid/plain}\n",
+    );
+    let told = context.must(&["install", "--yes"]);
+    let commands = told.split("installed").next().unwrap();
+    assert_eq!(
+        commands,
+        ".gitops-hooks.yaml runs, on this machine and as you:
+  pre-commit plain
+  pre-commit set -o pipefail  (in bash -eu; first `test -e a`, `test -e b`, `ruff --version`)
+  pre-push builds the image web
+  image web `npm ci`, `pass show pip`
+  images are pushed to: registry.invalid
+"
+    );
+}
+
+#[test]
 fn a_name_that_leads_to_another_program_is_not_written_down() {
     use std::os::unix::process::CommandExt;
     let context = TestContext::new();
