@@ -9,6 +9,8 @@ mod documented;
 #[path = "context/testbed.rs"]
 mod testbed;
 mod steps {
+    mod live;
+    mod screen;
     mod terminal;
 }
 

@@ -1,4 +1,7 @@
-use super::{Tone, clean, paint, seconds};
+use super::{
+    Tone, clean, paint, seconds,
+    style::colours_only,
+};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{
     io::{IsTerminal, Write},
@@ -203,7 +206,7 @@ impl Task {
         if failed || verbosity == Verbosity::Verbose {
             let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
             for line in String::from_utf8_lossy(&output).lines() {
-                block.extend(["  ", &paint("│", Tone::Faint), " ", line, "\n"]);
+                block.extend(["  ", &paint("│", Tone::Faint), " ", &colours_only(line), "\n"]);
             }
         }
         if let Some(next) = next {

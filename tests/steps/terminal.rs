@@ -7,9 +7,9 @@ use std::{
 };
 
 /// A commit in a terminal of its own.
-struct Terminal {
+pub struct Terminal {
     script: Child,
-    shown: String,
+    written: Vec<u8>,
 }
 
 impl Terminal {
@@ -18,7 +18,7 @@ impl Terminal {
         Self::runs(context, "git commit -q -m x")
     }
 
-    fn runs(context: &TestContext, line: &str) -> Option<Self> {
+    pub fn runs(context: &TestContext, line: &str) -> Option<Self> {
         let known = Command::new("script").arg("--version").output();
         if !known.is_ok_and(|known| String::from_utf8_lossy(&known.stdout).contains("util-linux")) {
             skipped("a terminal is made with script(1) of util-linux, which is not here");
@@ -27,21 +27,33 @@ impl Terminal {
         let mut command = context.command("script");
         command.args(["-q", "-e", "-f", "-c", line, "/dev/null"]).env("TERM", "xterm");
         let script = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        Some(Self { script, shown: String::new() })
+        Some(Self { script, written: Vec::new() })
     }
 
     /// Waits until the terminal has shown a text.
     fn reads(&mut self, text: &str) {
-        let output = self.script.stdout.as_mut().unwrap();
+        self.until(|terminal| terminal.shown().contains(text));
+    }
+
+    pub fn until(&mut self, holds: impl Fn(&Self) -> bool) {
         let mut buffer = [0; 4096];
-        while !self.shown.contains(text) {
-            let length = output.read(&mut buffer).unwrap();
-            assert_ne!(length, 0, "it never came: {}", self.shown);
-            self.shown.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        while !holds(self) {
+            let length = self.script.stdout.as_mut().unwrap().read(&mut buffer).unwrap();
+            assert_ne!(length, 0, "it never came: {}", self.shown());
+            self.written.extend_from_slice(&buffer[..length]);
         }
     }
 
-    fn types(&mut self, text: &str) {
+    /// All that was written to it.
+    pub fn written(&self) -> &[u8] {
+        &self.written
+    }
+
+    pub fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.written).into_owned()
+    }
+
+    pub fn types(&mut self, text: &str) {
         let input = self.script.stdin.as_mut().unwrap();
         input.write_all(text.as_bytes()).unwrap();
         input.flush().unwrap();
@@ -49,9 +61,13 @@ impl Terminal {
 
     /// The exit code of the commit, and all that was shown.
     fn ends(mut self) -> (Option<i32>, String) {
-        self.script.stdout.take().unwrap().read_to_string(&mut self.shown).unwrap();
-        let status = self.script.wait().unwrap();
-        (status.code(), self.shown)
+        (self.waits(), self.shown())
+    }
+
+    /// Reads to the end, and gives the exit code.
+    pub fn waits(&mut self) -> Option<i32> {
+        self.script.stdout.take().unwrap().read_to_end(&mut self.written).unwrap();
+        self.script.wait().unwrap().code()
     }
 }
 
