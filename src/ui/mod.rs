@@ -3,6 +3,7 @@
 //! Work that takes time gets a [`Task`] from a [`Progress`]: on a terminal a live line each, elsewhere a plain line when
 //! it ends. The output of a task is shown only when it failed, or with `--verbose`.
 
+mod live;
 mod progress;
 mod say;
 mod style;

@@ -1,7 +1,4 @@
-use super::{
-    Tone, clean, paint, seconds,
-    style::colours_only,
-};
+use super::{Tone, clean, live, paint, seconds, style::colours_only};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{
     io::{IsTerminal, Write},
@@ -45,11 +42,15 @@ impl Progress {
     /// Live lines where standard error is a terminal that can show them, plain lines elsewhere.
     #[must_use]
     pub fn new(verbosity: Verbosity) -> Self {
-        let live = std::io::stderr().is_terminal()
+        let is_live = std::io::stderr().is_terminal()
             && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
             && std::env::var_os("CI").is_none()
             && verbosity != Verbosity::Quiet;
-        Self { bars: live.then(MultiProgress::new), verbosity, printing: Arc::default() }
+        Self {
+            bars: is_live.then(|| MultiProgress::with_draw_target(live::target())),
+            verbosity,
+            printing: Arc::default(),
+        }
     }
 
     /// Begins a task with its name.

@@ -8,7 +8,9 @@ const COLUMNS: usize = 60;
 /// `run pre-commit` in a terminal, with colours.
 fn runs(context: &TestContext, environment: &str) -> Option<Terminal> {
     let program = assert_cmd::cargo::cargo_bin!("gitops-hooks").display();
-    let line = format!("stty cols {COLUMNS} rows 20; exec env -u CI -u NO_COLOR {environment} {program} run pre-commit");
+    let line = format!(
+        "stty cols {COLUMNS} rows 20; exec env -u CI -u NO_COLOR {environment} {program} run pre-commit --no-cache"
+    );
     Terminal::runs(context, &line)
 }
 
@@ -16,9 +18,9 @@ fn lines(terminal: &Terminal) -> Vec<String> {
     Screen::of(COLUMNS, terminal.written()).lines()
 }
 
-/// Each line up to the time that it tells.
+/// The first two words of each line.
 fn names(lines: &[String]) -> Vec<String> {
-    lines.iter().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect()
+    lines.iter().map(|line| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")).collect()
 }
 
 #[test]
@@ -32,4 +34,19 @@ fn what_drives_the_terminal_in_a_steps_output_does_not_reach_it() {
     assert_eq!(names(&shown)[..2], ["✓ first", "✗ last"], "{shown:?}");
     assert_eq!(shown[2], "  │ red", "{shown:?}");
     assert!(terminal.shown().contains("\u{1b}[31mred\u{1b}[0m"), "{}", terminal.shown());
+}
+
+#[test]
+fn ctrl_c_leaves_no_live_line_behind() {
+    let context = with(
+        "hooks:\n  pre-commit:\n    - {name: one, run: echo begun; sleep 300}\n    - {name: two, run: echo begun; sleep 300}\n",
+    );
+    let Some(mut terminal) = runs(&context, "") else { return };
+    terminal.until(|terminal| lines(terminal).iter().filter(|line| line.ends_with("begun")).count() == 2);
+    terminal.types("\u{3}");
+    assert_ne!(terminal.waits(), Some(0));
+    let shown = lines(&terminal);
+    let mut ended = names(&shown);
+    ended.sort();
+    assert_eq!(ended, ["error: stopped", "│ begun", "│ begun", "✗ one", "✗ two"], "{shown:?}");
 }
