@@ -50,3 +50,52 @@ fn ctrl_c_leaves_no_live_line_behind() {
     ended.sort();
     assert_eq!(ended, ["error: stopped", "│ begun", "│ begun", "✗ one", "✗ two"], "{shown:?}");
 }
+
+#[test]
+fn a_live_line_never_needs_two_and_only_the_results_stay() {
+    let go = "until test -e ../go; do sleep 0.05; done";
+    let context = with(&format!(
+        "hooks:\n  pre-commit:\n    - {{name: one, run: \"printf '%0200d' 7; {go}\"}}\n    - {{name: two, run: \"printf 'é%0200d' 7; {go}\"}}\n"
+    ));
+    let Some(mut terminal) = runs(&context, "") else { return };
+    let are_live = |shown: &[String]| {
+        let mut names: Vec<_> = shown.iter().filter_map(|line| line.split(' ').nth(1)).collect();
+        names.sort_unstable();
+        names == ["one", "two"] && shown.iter().all(|line| line.contains("000"))
+    };
+    terminal.until(|terminal| are_live(&lines(terminal)));
+    std::fs::write(context.beside("go"), "").unwrap();
+    assert_eq!(terminal.waits(), Some(0));
+    let mut ended = names(&lines(&terminal));
+    ended.sort();
+    assert_eq!(ended, ["✓ one", "✓ two"], "{:?}", lines(&terminal));
+}
+
+#[test]
+fn colours_are_for_a_terminal_and_for_those_who_want_them() {
+    let context = with("hooks:\n  pre-commit:\n    - {name: good, run: 'true'}\n");
+    let green = "\u{1b}[32m✓";
+    for (environment, has_colours) in [("", true), ("NO_COLOR=1", false), ("TERM=dumb", false)] {
+        let Some(mut terminal) = runs(&context, environment) else { return };
+        assert_eq!(terminal.waits(), Some(0));
+        let shown = terminal.shown();
+        assert_eq!(shown.contains(green), has_colours, "{environment}: {shown:?}");
+        assert!(has_colours || shown.contains("✓ good"), "{environment}: {shown:?}");
+    }
+    let mut command = context.command(assert_cmd::cargo::cargo_bin!("gitops-hooks"));
+    let piped =
+        TestContext::run(command.args(["run", "pre-commit", "--no-cache"]).env_remove("NO_COLOR").env("TERM", "xterm"));
+    assert!(piped.stderr.starts_with("✓ good") && !piped.stderr.contains('\u{1b}'), "{:?}", piped.stderr);
+}
+
+#[test]
+fn the_output_of_what_passed_is_shown_to_those_who_ask() {
+    let context = with("hooks:\n  pre-commit:\n    - {name: good, run: echo said}\n");
+    for (arguments, is_shown) in
+        [(&["run", "pre-commit"][..], false), (&["run", "-v", "pre-commit", "--no-cache"], true)]
+    {
+        let done = context.hooks(arguments);
+        assert_eq!(done.code, Some(0), "{done:?}");
+        assert_eq!(done.stderr.contains("  │ said\n"), is_shown, "{done:?}");
+    }
+}
