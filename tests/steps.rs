@@ -321,6 +321,32 @@ fn a_person_names_the_files_or_the_commits() {
 }
 
 #[test]
+fn a_folder_stands_for_all_files_of_the_snapshot_in_it() {
+    let context = with_log("hooks:\n  pre-commit:\n    - {name: a, run: 'echo {files} >>LOG', files: ['*.txt']}\n");
+    for path in ["web/a.txt", "web/sub/b.txt", "website.txt"] {
+        context.write(path, "1");
+    }
+    context.git(&["add", "."]);
+    context.write("web/new.txt", "not added");
+    let run = |folder: &str, path: &str| {
+        let mut command = context.command(assert_cmd::cargo::cargo_bin!("gitops-hooks"));
+        let command = command.args(["run", "pre-commit", "--no-cache", "--files", path]);
+        TestContext::run(command.current_dir(context.work.join(folder)))
+    };
+    let (web, all) = ("web/a.txt web/sub/b.txt\n", "web/a.txt web/sub/b.txt website.txt\n");
+    for (folder, path, files) in
+        [("", "web", web), ("", "web/", web), ("web", ".", web), ("", ".", all), ("web/sub", "..", web)]
+    {
+        let done = run(folder, path);
+        assert_eq!((done.code, log(&context).as_str()), (Some(0), files), "{folder} {path}: {done:?}");
+        std::fs::remove_file(context.beside("log")).unwrap();
+    }
+    context.write("empty/new.txt", "not added");
+    let done = run("", "empty");
+    assert!(done.code == Some(2) && done.stderr.contains("git add empty"), "{}", done.stderr);
+}
+
+#[test]
 fn after_a_failure_fail_fast_begins_nothing_more() {
     let context = with_log(
         "hooks:\n  pre-commit:\n    - {name: a, run: exit 1}\n    - {name: b, priority: 1, run: echo b >>LOG}\n",

@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     /// Every file counts as changed.
     #[arg(long, conflicts_with_all = ["files", "from"])]
     all_files: bool,
-    /// Only these files count as changed.
+    /// Only these files count as changed, of a folder all that are in it.
     #[arg(long, num_args = 1.., value_name = "PATH", conflicts_with = "from")]
     files: Vec<PathBuf>,
     /// Judge a commit against this one.
@@ -129,8 +129,11 @@ fn from_root(path: &Path, repository: &Repository) -> Result<BString> {
     let outside = || pipeline::Error::NoPath { path: path.display().to_string() };
     let absolute = std::path::absolute(path).map_err(|_| outside())?;
     // Of a path that leads through a link only its folder is resolved: a link itself is a file of git's.
-    let folder = absolute.parent().and_then(|folder| folder.canonicalize().ok()).ok_or_else(outside)?;
-    let real = absolute.file_name().map_or(folder.clone(), |name| folder.join(name));
+    let real = match (absolute.parent(), absolute.file_name()) {
+        (Some(folder), Some(name)) => folder.canonicalize().map(|folder| folder.join(name)),
+        _ => absolute.canonicalize(),
+    };
+    let real = real.map_err(|_| outside())?;
     let below = repository.work_dir().and_then(|root| real.strip_prefix(root).ok()).ok_or_else(outside)?;
     if below.components().any(|part| !matches!(part, Component::Normal(_))) {
         return Err(outside().into());

@@ -22,7 +22,7 @@ pub enum Scope {
     Changes,
     /// Every path of that snapshot.
     AllFiles,
-    /// These paths of that snapshot, from the root.
+    /// These paths of that snapshot, from the root; a folder stands for all below it.
     Files(Vec<BString>),
     /// This commit, against what its upstream has.
     Commit(Oid),
@@ -164,13 +164,23 @@ fn snapshot(pipeline: &Pipeline<'_>, hook: HookName, scope: &Scope) -> Result<(S
         Scope::AllFiles => snapshot.changed = repository.changes(None, &snapshot.tree)?,
         Scope::Files(paths) => {
             let all = repository.changes(None, &snapshot.tree)?;
-            let wanted = |path: &BString| all.iter().find(|change| change.path == *path).cloned();
-            let found = paths.iter().map(|path| wanted(path).ok_or_else(|| Error::NoPath { path: path.to_string() }));
-            snapshot.changed = found.collect::<Result<_, _>>()?;
+            snapshot.changed = Vec::new();
+            for path in paths {
+                let before = snapshot.changed.len();
+                snapshot.changed.extend(all.iter().filter(|change| is_at_or_below(&change.path, path)).cloned());
+                if snapshot.changed.len() == before {
+                    return Err(Error::NoPath { path: path.to_string() });
+                }
+            }
             snapshot.changed.sort_by(|a, b| a.path.cmp(&b.path));
             snapshot.changed.dedup();
         }
         Scope::Changes | Scope::Commit(_) | Scope::Between { .. } => {}
     }
     Ok((snapshot, source))
+}
+
+/// Whether a path is the one that was named, or in the folder that was; the root's name is empty.
+fn is_at_or_below(path: &BString, named: &BString) -> bool {
+    named.is_empty() || path.strip_prefix(named.as_slice()).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
 }
