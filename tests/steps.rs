@@ -347,6 +347,26 @@ fn a_folder_stands_for_all_files_of_the_snapshot_in_it() {
 }
 
 #[test]
+fn files_with_conflicts_are_named_and_what_to_do_about_them() {
+    let context = with("hooks:\n  pre-commit:\n    - {name: a, run: 'true'}\n");
+    let write = |text: &str| {
+        context.write("a.txt", text);
+        context.write("b.txt", text);
+        context.git(&["add", "."]);
+        context.git(&["commit", "-q", "--no-verify", "-m", text]);
+    };
+    context.git(&["branch", "other"]);
+    write("ours");
+    context.git(&["switch", "-q", "other"]);
+    write("theirs");
+    assert_eq!(context.try_git(&["merge", "main"]).code, Some(1));
+    let done = context.hooks(&["run", "pre-commit"]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stderr.starts_with("error: conflicts are not resolved yet in a.txt, b.txt\n"), "{done:?}");
+    assert!(done.stderr.contains("git add") && !done.stderr.contains("write-tree"), "{done:?}");
+}
+
+#[test]
 fn after_a_failure_fail_fast_begins_nothing_more() {
     let context = with_log(
         "hooks:\n  pre-commit:\n    - {name: a, run: exit 1}\n    - {name: b, priority: 1, run: echo b >>LOG}\n",

@@ -3,7 +3,11 @@
 
 use super::{EntryKind, Error, Repository, TreeEntry, stamp::Stamp};
 use crate::values::Oid;
-use gix::index::{State, decode::Options, entry::Flags};
+use gix::index::{
+    State,
+    decode::Options,
+    entry::{Flags, Stage},
+};
 use std::{
     fs::File,
     path::{Path, PathBuf},
@@ -12,6 +16,9 @@ use std::{
 
 /// The size in bytes from which an index is read in several threads.
 const LARGE: u64 = 8 << 20;
+
+/// So many files with conflicts are named.
+const SHOWN: usize = 5;
 
 /// What an index says. Cheap to clone.
 #[derive(Clone)]
@@ -107,6 +114,15 @@ impl Repository {
             let tree = gix::ObjectId::empty_tree(repository.object_hash());
             return Ok(Index { tree: oid(tree)?, trust: Trust::Looks, read: None });
         };
+        let conflicts = read.state.entries().iter().filter(|entry| entry.stage() != Stage::Unconflicted);
+        let mut unmerged: Vec<String> = conflicts.map(|entry| entry.path(&read.state).to_string()).collect();
+        unmerged.dedup();
+        if !unmerged.is_empty() {
+            let more = unmerged.len().saturating_sub(SHOWN);
+            unmerged.truncate(SHOWN);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            return Err(Error::Unmerged { paths: unmerged.join(", ") + &more });
+        }
         let unseen = Flags::ASSUME_VALID | Flags::SKIP_WORKTREE;
         let believes = read.state.entries().iter().any(|entry| entry.flags.intersects(unseen));
         let trust = if believes { Trust::Believes } else { Trust::Looks };

@@ -80,6 +80,14 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
+    /// A merge, or the like, that stopped: the index holds several versions of a file, and no tree.
+    #[error("conflicts are not resolved yet in {paths}")]
+    #[diagnostic(code(usage), help("resolve and `git add` them; `git status` says how to go on or to give up"))]
+    Unmerged {
+        /// The files, from the root.
+        paths: String,
+    },
+
     /// The git program is not there, or could not be started.
     #[error("cannot run git")]
     #[diagnostic(code(environment), help("install git 2.30 or newer and see that it is on the PATH"))]
