@@ -47,7 +47,7 @@ pub fn promote(pipeline: &Pipeline<'_>, name: &EnvironmentName, proof: &Proof) -
 pub fn rehearse_promotion(pipeline: &Pipeline<'_>, name: &EnvironmentName, proof: &Proof) -> Result<Shown, Error> {
     let config = trusted(pipeline)?;
     let (session, wish) = promotion(pipeline, &config, name, proof)?;
-    Ok(rehearse(pipeline, &session, wish))
+    Ok(rehearse(pipeline, &session, &wish))
 }
 
 fn promotion<'p, 'c>(
@@ -110,7 +110,7 @@ pub fn rehearse_rollback(
 ) -> Result<Shown, Error> {
     let config = trusted(pipeline)?;
     let (session, wish) = way_back(pipeline, &config, name, to, why)?;
-    Ok(rehearse(pipeline, &session, wish))
+    Ok(rehearse(pipeline, &session, &wish))
 }
 
 fn way_back<'p, 'c>(
@@ -239,10 +239,10 @@ fn act_on(pipeline: &Pipeline<'_>, session: &Session<'_>, wish: Wish<'_>) -> Tol
     told
 }
 
-fn rehearse(pipeline: &Pipeline<'_>, session: &Session<'_>, wish: Wish<'_>) -> Shown {
+fn rehearse(pipeline: &Pipeline<'_>, session: &Session<'_>, wish: &Wish<'_>) -> Shown {
     let nothing = BTreeMap::new();
     let images = Images::new(pipeline, &nothing);
-    let result = delivery::rehearse(session, &wish, &images).map_err(Error::from);
+    let result = delivery::rehearse(session, wish, &images).map_err(Error::from);
     Shown { environment: wish.target.name.clone(), result }
 }
 

@@ -223,7 +223,8 @@ fn an_unstaged_change_of_the_mode_survives() {
     }
     set("g", 0o755);
     context.git(&["add", "."]);
-    (set("f", 0o755), set("g", 0o644));
+    set("f", 0o755);
+    set("g", 0o644);
     context.user_must(&["commit", "-q", "-m", "x"]);
     assert_eq!((mode("f"), mode("g")), (0o755, 0o644));
     let recorded = |name: &str| context.git(&["ls-tree", "HEAD", name])[..6].to_owned();
