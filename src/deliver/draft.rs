@@ -70,7 +70,10 @@ pub(super) fn planned(
     let is_asked = matches!(act, Act::Follow { seen: Seen::Once, .. }) && state.hold.is_none();
     if is_asked && matches!(planned, Err(Delivery::Unchanged)) {
         let restored = plan::as_in(target, state);
-        if !commit::patch(mirror, target, base, state, &restored)?.files.is_empty() {
+        // What runs already needs no manifest that can be patched.
+        let differs =
+            commit::patch(mirror, target, base, state, &restored).is_ok_and(|change| !change.files.is_empty());
+        if differs {
             return Ok(Ok(restored));
         }
     }
