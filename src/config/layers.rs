@@ -4,7 +4,8 @@
 use super::{
     Config, InvalidConfig, Mistake, PATHS,
     decode::{Decode, Problem, Problems, wrong_type},
-    step, validate,
+    step::{self, Said},
+    validate,
 };
 use crate::{
     values::{HookName, RelativePath, Version},
@@ -163,7 +164,8 @@ impl Layers {
             return Err(self.invalid(vec![problem]));
         }
         let config = root.as_ref().and_then(|root| {
-            let config = Config::decode(root, &mut problems)?;
+            let mut config = Config::decode(root, &mut problems)?;
+            config.hooks.values_mut().for_each(|steps| step::name(steps));
             validate::validate(root, &config, &mut problems);
             validate::paths(&config, &there, &mut problems);
             Some(config)
@@ -321,9 +323,10 @@ fn lay<'a>(above: &mut Node<'a>, below: Node<'a>, steps: &[&str]) {
             Value::Mapping(entries)
         }
         (Value::Sequence(mut items), Value::Sequence(new)) if steps.is_empty() => {
-            let known = places(items.iter().map(|item| Some(step_label(item))));
-            for step in new {
-                match known.get(step_label(&step)) {
+            let labels = labels(&items);
+            let known = places(labels.iter().map(|label| Some(label.as_str())));
+            for (label, step) in self::labels(&new).iter().zip(new) {
+                match known.get(label) {
                     Some(at) => {
                         let before = std::mem::replace(&mut items[*at], step);
                         lay(&mut items[*at], before, NOWHERE);
@@ -351,9 +354,12 @@ fn places<'n>(names: impl Iterator<Item = Option<&'n str>>) -> HashMap<String, u
 /// No key is called so: no list of steps lies that way.
 const NOWHERE: &[&str] = &["\0"];
 
-fn step_label<'n>(step: &'n Node<'_>) -> &'n str {
-    let text = |key| step.get(key).and_then(Node::as_str);
-    step::label(text("name"), text("image"), text("run"))
+fn labels(steps: &[Node<'_>]) -> Vec<String> {
+    let said = steps.iter().map(|step| {
+        let text = |key| step.get(key).and_then(Node::as_str);
+        Said { name: text("name"), image: text("image"), run: text("run") }
+    });
+    step::labels(&said.collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -391,6 +397,17 @@ mod tests {
         assert_eq!(steps[0].run.as_ref().unwrap().written(), "ruff check");
         assert_eq!((steps[0].env["A"].as_str(), steps[0].env["B"].as_str()), ("1", "3"));
         assert!(matches!(steps[0].skip, crate::config::Condition::Always));
+    }
+
+    #[test]
+    fn a_step_is_also_joined_by_the_name_that_its_command_gives_it() {
+        let main = "hooks:\n  pre-commit:\n    - run: npm run lint\n    - run: npm run test\n";
+        let config =
+            layers(main, &[], Some("hooks:\n  pre-commit:\n    - {name: npm run test, skip: true}\n")).unwrap();
+        let steps = &config.hooks[&HookName::PreCommit];
+        let labels: Vec<&str> = steps.iter().map(crate::config::Step::label).collect();
+        assert_eq!(labels, ["npm run lint", "npm run test"]);
+        assert!(matches!(steps[1].skip, crate::config::Condition::Always));
     }
 
     #[test]

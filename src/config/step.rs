@@ -6,12 +6,12 @@ use crate::{
     yaml::{Node, Value},
 };
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 object! {
     /// One thing to run on a snapshot: a command (`run`) or the build of an image (`image`).
     Step, "a step" at place {
-        /// What people call the step. Without it, the command's first word or the image's name.
+        /// What people call the step. Without it, the image's name or the command's first word; more words where commands of the hook begin alike.
         name: Option<Located<String>>,
         /// A command for the shell. `{files}` stands for the changed paths that match `files`, quoted; `{all_files}` for all
         /// paths of the snapshot that match; `{staged_files}` and `{push_files}` are `{files}` where that is what has changed.
@@ -105,11 +105,7 @@ impl Step {
     /// The step's name, written or derived.
     #[must_use]
     pub fn label(&self) -> &str {
-        label(
-            self.name.as_deref().map(String::as_str),
-            self.image.as_deref().map(ImageName::as_str),
-            self.run.as_deref().map(Command::written),
-        )
+        self.name.as_deref().map_or(UNNAMED, String::as_str)
     }
 
     /// Whether a name in `needs`, `--step` or `GITOPS_HOOKS_SKIP` means this step.
@@ -119,7 +115,85 @@ impl Step {
     }
 }
 
-/// What a step is called by what it says of itself.
-pub(super) fn label<'s>(name: Option<&'s str>, image: Option<&'s str>, run: Option<&'s str>) -> &'s str {
-    name.or(image).or_else(|| run?.split_whitespace().next()).unwrap_or("step")
+/// What a step without a name, an image and a command is called.
+const UNNAMED: &str = "step";
+/// This many words of a command are a name at most.
+const WORDS: usize = 8;
+
+/// What a step may be called by.
+pub(super) struct Said<'s> {
+    pub(super) name: Option<&'s str>,
+    pub(super) image: Option<&'s str>,
+    pub(super) run: Option<&'s str>,
+}
+
+impl<'s> Said<'s> {
+    fn written(&self) -> Option<&'s str> {
+        self.name.or(self.image)
+    }
+
+    /// Whether its command's words may be its name. A layer above may have written them, to say which step it means.
+    fn is_called_by_its_command(&self) -> bool {
+        self.written().is_none_or(|name| self.words(WORDS).starts_with(name))
+    }
+
+    /// The first words of the command's first line.
+    fn words(&self, count: usize) -> String {
+        let line = self.run.and_then(|run| run.trim_start().lines().next()).unwrap_or(UNNAMED);
+        line.split_whitespace().take(count).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// What the steps of a hook are called. Commands that begin alike have as many words as tell them apart.
+pub(super) fn labels(steps: &[Said<'_>]) -> Vec<String> {
+    let written: BTreeSet<&str> = steps.iter().filter_map(Said::written).collect();
+    let mut labels: Vec<Option<String>> = steps.iter().map(|step| step.written().map(str::to_owned)).collect();
+    for count in 1..=WORDS {
+        let begin: Vec<String> = steps.iter().map(|step| step.words(count)).collect();
+        let mut alike: HashMap<&str, usize> = HashMap::new();
+        for (words, _) in begin.iter().zip(steps).filter(|(_, step)| step.is_called_by_its_command()) {
+            *alike.entry(words).or_default() += 1;
+        }
+        for (label, words) in labels.iter_mut().zip(&begin).filter(|(label, _)| label.is_none()) {
+            if count == WORDS || (alike[words.as_str()] == 1 && !written.contains(words.as_str())) {
+                *label = Some(words.clone());
+            }
+        }
+    }
+    labels.into_iter().flatten().collect()
+}
+
+/// Gives the steps of a hook that have no name the one that they are called by.
+pub(super) fn name(steps: &mut [Step]) {
+    let said = steps.iter().map(|step| Said {
+        name: step.name.as_deref().map(String::as_str),
+        image: step.image.as_deref().map(ImageName::as_str),
+        run: step.run.as_deref().map(Command::written),
+    });
+    let labels = labels(&said.collect::<Vec<_>>());
+    for (step, label) in steps.iter_mut().zip(labels) {
+        step.name.get_or_insert(Located::unwritten(label));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_that_begin_alike_are_called_by_the_words_that_tell_them_apart() {
+        let called = |runs: &[&str]| {
+            let said = runs.iter().map(|run| match run.strip_prefix("name ") {
+                Some(name) => Said { name: Some(name), image: None, run: None },
+                None => Said { name: None, image: None, run: Some(run) },
+            });
+            labels(&said.collect::<Vec<_>>())
+        };
+        assert_eq!(called(&["npm run lint", "pytest -q"]), ["npm", "pytest"]);
+        assert_eq!(called(&["npm run lint", "npm run  test -- -q"]), ["npm run lint", "npm run test"]);
+        assert_eq!(called(&["npm test", "npm run a", "npm run b"]), ["npm test", "npm run a", "npm run b"]);
+        assert_eq!(called(&["make", "make test", "name lint", "lint ."]), ["make", "make test", "lint", "lint ."]);
+        assert_eq!(called(&["set -e\nmake a", "set -e\nmake b"]), ["set -e", "set -e"]);
+        assert_eq!(called(&["a b c d e f g h 1", "a b c d e f g h 2"]), ["a b c d e f g h", "a b c d e f g h"]);
+    }
 }
