@@ -8,8 +8,11 @@ use super::{
     plan::{Decision, Plan, SkipReason},
     run,
 };
-use crate::{git, ui};
+use crate::{git, ui, values::Oid};
+use std::time::{Duration, SystemTime};
 
+/// The clock of a file system may be this much behind.
+const TICK: Duration = Duration::from_millis(10);
 /// How many files are named that fixers made.
 const TOLD: usize = 3;
 
@@ -35,17 +38,8 @@ impl Plan {
 pub struct Fixed {
     /// How each of them ended.
     pub report: Report,
-    /// Whether the index holds something else now.
-    pub changed: Changed,
-}
-
-/// Whether fixers changed something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Changed {
-    /// They did: the snapshot is another one now.
-    Yes,
-    /// They did not.
-    No,
+    /// The tree that they made of the snapshot; `None` where they changed nothing.
+    pub tree: Option<Oid>,
 }
 
 /// Runs the fixers of a plan and carries what they changed into the index and the work tree.
@@ -54,24 +48,25 @@ pub enum Changed {
 /// As [`super::run`], and when what they changed cannot be carried.
 pub fn fix(fixers: &Plan, context: &Context<'_>) -> Result<Fixed, Error> {
     let place = Place::scratch(context)?;
+    let began = SystemTime::now();
     let mut report = run::execute(fixers, Work::new(), context, Some(&place), Groups::default())?;
     if super::verdict(context.hook, &report.entries).is_err() {
-        return Ok(Fixed { report, changed: Changed::No });
+        return Ok(Fixed { report, tree: None });
     }
     if let Some(signal) = context.interrupt.signal() {
         return Err(Error::Interrupted { signal });
     }
     let (repository, before) = (context.repository, &context.snapshot.tree);
     let after = git::Repository::tree_of_work_tree(place.folder())?;
-    for path in git::Repository::untracked(place.folder())?.iter().take(TOLD) {
-        let path = ui::clean(&path.to_string()).into_owned();
-        context
-            .progress
-            .line(&format!("{path}: a `fix` step made it, and it is left out: only tracked files are fixed"));
+    for path in made(&place, context, began)?.iter().take(TOLD) {
+        context.progress.line(&format!(
+            "{}: a `fix` step made it, and it is left out: only tracked files are fixed",
+            ui::clean(path)
+        ));
     }
     if after == *before {
         super::passed::record(fixers, &mut report.entries, Some(&place), context)?;
-        return Ok(Fixed { report, changed: Changed::No });
+        return Ok(Fixed { report, tree: None });
     }
     if let Kind::Commit(commit) = &context.snapshot.kind {
         let changes = repository.changes(Some(before), &after)?;
@@ -87,5 +82,19 @@ pub fn fix(fixers: &Plan, context: &Context<'_>) -> Result<Fixed, Error> {
     }
     let files = if carried.len() == 1 { "1 file".to_owned() } else { format!("{} files", carried.len()) };
     context.progress.line(&format!("{files} changed by `fix` steps: the change will be part of the commit"));
-    Ok(Fixed { report, changed: Changed::Yes })
+    Ok(Fixed { report, tree: Some(after) })
+}
+
+/// What fixers made and git does not track: not what the scratch tree borrows, and not what its setup left before.
+fn made(place: &Place, context: &Context<'_>, began: SystemTime) -> Result<Vec<String>, Error> {
+    let mut paths = Vec::new();
+    for path in git::Repository::untracked(place.folder())? {
+        let path = path.to_string();
+        let is_borrowed = context.scratch.link.iter().any(|link| link.as_str() == path.trim_end_matches('/'));
+        let found = std::fs::symlink_metadata(place.folder().join(&path)).and_then(|found| found.modified());
+        if !is_borrowed && found.is_ok_and(|at| at + TICK >= began) {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
 }

@@ -23,7 +23,7 @@ mod stock;
 mod strays;
 mod why;
 
-pub use fix::{Changed, Fixed, fix};
+pub use fix::{Fixed, fix};
 pub use interrupt::Interrupt;
 pub use outcome::{Outcome, Report, Reported, verdict};
 pub use passed::passed;

@@ -2,7 +2,7 @@
 //! again afterwards, the same place says whether what was judged is still what stands there.
 
 use super::{Context, Error, Kind, Places, scratch::ScratchTree};
-use crate::git::{Difference, Index, Repository, Sight, Trust, WorkTreeState};
+use crate::git::{self, Difference, Index, Repository, Sight, Trust, WorkTreeState};
 use gix::bstr::BString;
 use std::{
     borrow::Cow,
@@ -119,7 +119,10 @@ fn compare(context: &Context<'_>, index: Option<&Index>) -> Result<Compared, Err
     }
     let index = match index {
         Some(index) => Cow::Borrowed(index),
-        None => Cow::Owned(repository.index()?),
+        None => match index_now(repository)? {
+            Some(index) => Cow::Owned(index),
+            None => return Ok(conflicts()),
+        },
     };
     if index.trust == Trust::Believes {
         return Ok(Compared::Different("some files are assume-unchanged or outside the sparse checkout".to_owned()));
@@ -139,16 +142,29 @@ fn compare_again(context: &Context<'_>, sight: Option<&Sight>) -> Result<Compare
     let repository = context.repository;
     if let Some(sight) = sight
         && is_checked_out(context)?
-        && (sight.index().is_current(repository) || repository.index()?.tree == sight.index().tree)
+        && (sight.index().is_current(repository)
+            || index_now(repository)?.is_some_and(|index| index.tree == sight.index().tree))
     {
         // By the index of that sight, even where git has put another in its place: a new one forgets what was written.
         return Ok(repository.work_tree_state_since(sight, UNSEEN)?.into());
     }
-    let index = repository.index()?;
+    let Some(index) = index_now(repository)? else { return Ok(conflicts()) };
     if context.snapshot.kind == Kind::Index && index.tree != context.snapshot.tree {
         return Ok(Compared::Different("the index is another one now".to_owned()));
     }
     compare(context, Some(&index))
+}
+
+/// The index; `None` while a merge or the like waits for somebody to resolve it.
+fn index_now(repository: &Repository) -> Result<Option<Index>, Error> {
+    match repository.index() {
+        Err(git::Error::Unmerged { .. }) => Ok(None),
+        index => Ok(Some(index?)),
+    }
+}
+
+fn conflicts() -> Compared {
+    Compared::Different("the index has conflicts".to_owned())
 }
 
 /// Whether `HEAD` is the snapshot; an index belongs to every `HEAD`.

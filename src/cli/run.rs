@@ -111,7 +111,7 @@ fn scope(arguments: &Arguments, repository: &Repository) -> Result<Scope> {
             let to = to.clone().unwrap_or_else(|| "HEAD".to_owned());
             return Ok(Scope::Between { from: from.clone(), to });
         }
-        (None, Some(to)) => return Ok(Scope::Commit(pipeline::commit_of(repository, to)?)),
+        (None, Some(to)) => return Ok(pipeline::scope_of(repository, to)?),
         (None, None) => {}
     }
     if arguments.all_files {

@@ -67,8 +67,8 @@ pub(super) fn planned(
     base: &Oid,
 ) -> Result<Result<Plan, Delivery>, Error> {
     let planned = plan::plan(session, target, act, state)?;
-    let is_asked = matches!(act, Act::Follow { seen: Seen::Once, .. }) && state.hold.is_none();
-    if is_asked && matches!(planned, Err(Delivery::Unchanged)) {
+    let is_asked = matches!(act, Act::Follow { seen: Seen::Once, .. } | Act::Promote { .. });
+    if is_asked && state.hold.is_none() && matches!(planned, Err(Delivery::Unchanged)) {
         let restored = plan::as_in(target, state);
         // What runs already needs no manifest that can be patched.
         let differs =

@@ -40,6 +40,8 @@ struct Job<'g> {
     note: Option<outbox::Open>,
     /// The images of the commit that is followed, once they are known.
     built: Vec<(ImageName, ImageRef)>,
+    /// Whether all that it is to run is known already: nothing is looked for or built then.
+    is_known: bool,
     way: Way,
 }
 
@@ -90,7 +92,7 @@ impl<'g> Group<'g> {
                 _ => Ok(None),
             };
             match note {
-                Ok(note) => self.jobs.push(Job { at, wish, note, built: Vec::new(), way }),
+                Ok(note) => self.jobs.push(Job { at, wish, note, built: Vec::new(), is_known: false, way }),
                 Err(error) => self.ended.push((at, Err(error))),
             }
         }
@@ -135,6 +137,7 @@ impl<'g> Group<'g> {
                 Ok(plan) => {
                     commit::patch(&mirror, target, &tip, &state, &plan.rehearsed(target, act.source())?)?;
                     render::is_possible(&mirror, target, &tip)?;
+                    job.is_known = plan.behind.values().all(Option::is_some);
                     Ok(None)
                 }
                 Err(delivery) => Ok(Some(delivery)),
@@ -150,6 +153,9 @@ impl<'g> Group<'g> {
         if *seen == Seen::Once {
             task.message("asking the upstream");
             order::still_there(self.session, target, tip)?;
+        }
+        if job.is_known {
+            return Ok(None);
         }
         task.message("looking for the images");
         let began = Instant::now();

@@ -77,6 +77,16 @@ impl Note {
     pub fn expects(&self, commit: &Oid) -> bool {
         self.pushes.values().any(|push| push.commit == *commit)
     }
+
+    /// The commit of a push that did not reach the upstream, or not yet; `tip` is what that has.
+    #[must_use]
+    pub fn unreached(&self, repository: &git::Repository, tip: Option<&Oid>) -> Option<&Oid> {
+        let has = |pushed: &&Oid| tip.is_some_and(|tip| reaches(repository, tip, pushed).unwrap_or(false));
+        match &self.reason {
+            Reason::Push(pushed) => Some(pushed).filter(|pushed| !has(pushed)),
+            Reason::Merge | Reason::Fetch | Reason::Asked => None,
+        }
+    }
 }
 
 /// Writes down that an environment may be behind. On disk when this returns.
@@ -165,6 +175,10 @@ impl Open {
         if note.token == self.token && left.is_empty() {
             fs::remove_file(&path).map_err(|error| Error::file(&path, error))?;
             return outbox.sync();
+        }
+        // Where nobody has written it anew, those pushes alone are what it says.
+        if let Some(push) = left.values().next().filter(|_| note.token == self.token) {
+            note.reason = Reason::Push(push.commit.clone());
         }
         note.pushes = left;
         outbox.put(&note)

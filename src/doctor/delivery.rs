@@ -30,7 +30,7 @@ pub(super) fn examine(repository: &Repository, config: &Config) -> Vec<Finding> 
         Ok(notes) => {
             findings.extend(notes.iter().map(|note| match tips.iter().find(|(name, _)| **name == note.environment) {
                 Some(_) if deliver::is_at_work(repository, &note.environment) => under_way(note),
-                Some((_, tip)) => judge_note(note, tip.as_ref(), &log),
+                Some((_, tip)) => judge_note(note, note.unreached(repository, tip.as_ref()), &log),
                 None => stray(note),
             }));
         }
@@ -75,29 +75,29 @@ fn under_way(note: &Note) -> Finding {
     Finding::fine(format!("outbox of {}", note.environment), "a delivery is under way")
 }
 
-/// A note that waits, and nobody works on it. `tip` is what the upstream of the environment's branch has.
-fn judge_note(note: &Note, tip: Option<&Oid>, log: &Path) -> Finding {
+/// A note that waits, and nobody works on it. `unreached` is a push that the upstream does not have.
+fn judge_note(note: &Note, unreached: Option<&Oid>, log: &Path) -> Finding {
     let name = &note.environment;
     let check = format!("outbox of {name}");
     let deliver = format!("`gitops-hooks deliver {name}`");
     let since = note.since.strftime("%Y-%m-%d %H:%M UTC");
-    match (&note.last_error, &note.reason) {
-        (Some(error), _) => Finding::warning(
+    match (&note.last_error, unreached, &note.reason) {
+        (Some(error), ..) => Finding::warning(
             check,
             format!("waits since {since}; {} failed, the last one with: {error}", attempts(note.attempts)),
             format!("mend that, then {deliver}; the log is {}", word(log)),
         ),
-        (None, Reason::Push(pushed)) if tip != Some(pushed) => Finding::warning(
+        (None, Some(pushed), _) => Finding::warning(
             check,
             format!("the push of {} did not reach the upstream", pushed.short()),
             format!("push again, or {deliver} for what the upstream has"),
         ),
-        (None, Reason::Fetch) => Finding::warning(
+        (None, None, Reason::Fetch) => Finding::warning(
             check,
             format!("the upstream has moved since {since}, and nothing of it is delivered after a mere fetch"),
             format!("pull, or {deliver}"),
         ),
-        (None, _) => Finding::warning(
+        (None, None, _) => Finding::warning(
             check,
             format!("a delivery waits since {since}: it was ended before it was done, or has yet to begin"),
             format!("{deliver} goes on"),
@@ -128,7 +128,8 @@ mod tests {
         let failed = judge_note(&note(&"merge".into(), Some("no network")), None, log);
         assert!(failed.message.contains("2026-01-02 03:04 UTC; 2 attempts failed"), "{failed:?}");
         let fetched = judge_note(&note(&"fetch".into(), None), None, log);
-        let pushed = judge_note(&note(&serde_json::json!({ "push": "a".repeat(40) }), None), None, log);
+        let commit = "a".repeat(40).parse().unwrap();
+        let pushed = judge_note(&note(&serde_json::json!({ "push": commit }), None), Some(&commit), log);
         let strange = stray(&note(&"asked".into(), None));
         for found in [failed, fetched, pushed, strange] {
             assert_eq!(found.state, State::Warning);

@@ -270,7 +270,8 @@ impl Repository {
     /// # Errors
     /// When git fails.
     pub fn untracked(folder: &Path) -> Result<Vec<BString>, Error> {
-        let listed = Git::at(folder).args(["ls-files", "--others", "--exclude-standard", "--directory", "-z"]).run()?;
+        let list = ["ls-files", "--others", "--exclude-standard", "--directory", "--no-empty-directory", "-z"];
+        let listed = Git::at(folder).args(list).run()?;
         let paths = listed.stdout.split(|byte| *byte == 0).filter(|path| !path.is_empty());
         Ok(paths.map(BString::from).collect())
     }

@@ -15,7 +15,11 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io::{self, Read, Seek},
-    os::unix::{ffi::OsStrExt, fs::PermissionsExt, process::CommandExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -110,8 +114,9 @@ fn held(kept: &Path) -> io::Result<Option<File>> {
         folder => folder?,
     };
     folder.lock_shared()?;
-    // It may have gone while the lock was waited for.
-    if !kept.is_dir() {
+    // It may have gone while the lock was waited for, and another one have come.
+    let same = |found: fs::Metadata| Ok::<_, io::Error>(found.ino() == folder.metadata()?.ino());
+    if !fs::metadata(kept).map_or(Ok(false), same)? {
         return Ok(None);
     }
     folder.set_modified(SystemTime::now())?;

@@ -60,7 +60,7 @@ pub fn ahead(pipeline: &Pipeline<'_>) -> Result<(), Error> {
         let said =
             lock.rewind().and_then(|()| lock.set_len(0)).and_then(|()| lock.write_all(commit.as_str().as_bytes()));
         said.map_err(failed)?;
-        let done = by_hand(pipeline, HookName::PrePush, &Scope::Commit(commit.clone()))?;
+        let done = by_hand(pipeline, HookName::PrePush, &Scope::Commit { commit: commit.clone(), branch: None })?;
         if wish(repository).is_none_or(|now| now == commit) {
             return done.verdict();
         }

@@ -24,8 +24,13 @@ pub enum Scope {
     AllFiles,
     /// These paths of that snapshot, from the root; a folder stands for all below it.
     Files(Vec<BString>),
-    /// This commit, against what its upstream has.
-    Commit(Oid),
+    /// A commit, against what the upstream has.
+    Commit {
+        /// Which.
+        commit: Oid,
+        /// The branch that it was named by, for the conditions of steps.
+        branch: Option<String>,
+    },
     /// A commit, and what it changes against another one.
     Between {
         /// The older commit.
@@ -33,6 +38,16 @@ pub enum Scope {
         /// The commit that is judged.
         to: String,
     },
+}
+
+impl Scope {
+    /// The branches that it is for; none for the one that is checked out.
+    fn branches(&self) -> Vec<&str> {
+        match self {
+            Self::Commit { branch, .. } => branch.as_deref().into_iter().collect(),
+            Self::Changes | Self::AllFiles | Self::Files(_) | Self::Between { .. } => Vec::new(),
+        }
+    }
 }
 
 /// What became of steps that were run by hand.
@@ -74,6 +89,8 @@ pub fn by_hand(pipeline: &Pipeline<'_>, hook: HookName, scope: &Scope) -> Result
         return Err(Error::NoConfig { commit: source.to_string() });
     };
     let mut case = case(pipeline, &config, hook, &snapshot, &source);
+    let branches = scope.branches();
+    case.branches = &branches;
     if matches!(scope, Scope::AllFiles) && !own_steps(pipeline.repository, hook)? {
         case.coverage = Coverage::Whole;
     }
@@ -93,8 +110,12 @@ pub fn plan_by_hand(
     let Some(config) = configuration(pipeline.repository, &snapshot.tree, Whose::Mine)? else {
         return Err(Error::NoConfig { commit: source.to_string() });
     };
+    // What decides whether a step runs may be asked in a scratch tree, which `setup` prepares.
+    confirmed(pipeline.repository, &config, Subject::Checks)?;
     let steps: &[Step] = config.hooks.get(&hook).map_or(&[], Vec::as_slice);
-    let context = judge::context(pipeline, case(pipeline, &config, hook, &snapshot, &source));
+    let branches = scope.branches();
+    let case = Case { branches: &branches, ..case(pipeline, &config, hook, &snapshot, &source) };
+    let context = judge::context(pipeline, case);
     let plan = judge::plan(pipeline, steps, &context)?;
     let why = check::why(&plan, steps, &context)?;
     Ok((plan, why))
@@ -130,11 +151,17 @@ fn case<'a>(
     Case { config, hook, snapshot, branches: &[], source, intent, coverage, call }
 }
 
-/// The commit that a revision names.
+/// The commit that a revision names, as what is judged.
 ///
 /// # Errors
 /// [`Error::NoCommit`].
-pub fn commit_of(repository: &Repository, revision: &str) -> Result<Oid, Error> {
+pub fn scope_of(repository: &Repository, revision: &str) -> Result<Scope, Error> {
+    let commit = commit_of(repository, revision)?;
+    let is_branch = repository.reference(&format!("refs/heads/{revision}")).as_ref() == Some(&commit);
+    Ok(Scope::Commit { commit, branch: is_branch.then(|| revision.to_owned()) })
+}
+
+fn commit_of(repository: &Repository, revision: &str) -> Result<Oid, Error> {
     repository.commit(revision).ok_or_else(|| Error::NoCommit { revision: revision.to_owned() })
 }
 
@@ -147,7 +174,7 @@ fn snapshot(pipeline: &Pipeline<'_>, hook: HookName, scope: &Scope) -> Result<(S
         return Ok((Snapshot::of_commit(repository, to.clone(), Some(&from))?, to));
     }
     let head = match scope {
-        Scope::Commit(commit) => Some(commit.clone()),
+        Scope::Commit { commit, .. } => Some(commit.clone()),
         _ if hook == HookName::PrePush => repository.commit("HEAD"),
         _ => None,
     };
@@ -175,7 +202,7 @@ fn snapshot(pipeline: &Pipeline<'_>, hook: HookName, scope: &Scope) -> Result<(S
             snapshot.changed.sort_by(|a, b| a.path.cmp(&b.path));
             snapshot.changed.dedup();
         }
-        Scope::Changes | Scope::Commit(_) | Scope::Between { .. } => {}
+        Scope::Changes | Scope::Commit { .. } | Scope::Between { .. } => {}
     }
     Ok((snapshot, source))
 }

@@ -2,7 +2,7 @@
 
 use super::{Error, Pipeline, confirmed, wait};
 use crate::{
-    check::{self, Changed, Coverage, Decision, Kind, Outcome, Reported, SkipReason, Snapshot},
+    check::{self, Coverage, Decision, Kind, Outcome, Reported, SkipReason, Snapshot},
     config::{Config, Step},
     hook::Subject,
     image,
@@ -117,7 +117,7 @@ pub(super) fn judge(pipeline: &Pipeline<'_>, case: Case<'_>) -> Result<Judged, E
         if check::verdict(case.hook, &judged.steps).is_err() {
             return Ok(judged);
         }
-        if fixed.changed == Changed::Yes {
+        if let Some(tree) = fixed.tree {
             let snapshot = case.snapshot.fixed(pipeline.repository)?;
             let head = pipeline.repository.commit("HEAD").map(|head| pipeline.repository.tree_of(&head)).transpose()?;
             judged.undone = head.as_ref() == Some(&snapshot.tree);
@@ -125,6 +125,11 @@ pub(super) fn judge(pipeline: &Pipeline<'_>, case: Case<'_>) -> Result<Judged, E
             plan = self::plan(pipeline, steps, &context)?;
             plan.fixed();
             run(&plan, Case { source: &snapshot.tree, ..case }, steps, &context, &mut judged)?;
+            if judged.overtaken.is_none() {
+                // What was staged while the fixers ran, they did not see.
+                let more = pipeline.repository.changes(Some(&tree), &snapshot.tree)?;
+                judged.overtaken = more.into_iter().next().map(|change| change.path);
+            }
             summarize(pipeline, &judged, started.elapsed());
             return Ok(judged);
         }
@@ -139,7 +144,13 @@ pub(super) fn judge(pipeline: &Pipeline<'_>, case: Case<'_>) -> Result<Judged, E
 fn by_hand(pipeline: &Pipeline<'_>, case: Case<'_>) -> Option<String> {
     match &case.snapshot.kind {
         Kind::Commit(commit) if pipeline.repository.commit("HEAD").as_ref() != Some(commit) => {
-            Some(format!(" --to {}", commit.short()))
+            // By a branch that gets it, where there is one: conditions may ask for its name.
+            let is_its = |branch: &&&str| {
+                let plain = branch.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+                plain && pipeline.repository.reference(&format!("refs/heads/{branch}")).as_ref() == Some(commit)
+            };
+            let branch = case.branches.iter().find(is_its);
+            Some(format!(" --to {}", branch.map_or_else(|| commit.short(), |branch| *branch)))
         }
         Kind::Commit(_) => Some(String::new()),
         // `git commit FILE` and `-a` judge what no index holds afterwards.

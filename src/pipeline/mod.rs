@@ -20,7 +20,7 @@ mod wanted;
 
 pub use ahead::{ahead, begin_ahead};
 pub use background::{detach, log_path};
-pub use by_hand::{ByHand, Scope, by_hand, commit_of, plan_by_hand};
+pub use by_hand::{ByHand, Scope, by_hand, plan_by_hand, scope_of};
 pub use choice::{Choice, When};
 pub use commit::commit;
 pub use deliver::{Shown, Told, deliver, rehearse, told};
@@ -105,8 +105,8 @@ pub enum Error {
     },
 
     /// Nothing is left of what was staged.
-    #[error("the fixes undid all that was staged: the commit would be empty")]
-    #[diagnostic(code(check), help("stage something else; `git commit --allow-empty` makes an empty commit"))]
+    #[error("the fixes undid all that was staged: there is nothing to commit")]
+    #[diagnostic(code(check), help("stage something else; where an amend or an empty commit is meant, say it again"))]
     Undone,
 
     /// One person's file, in everybody's commit.

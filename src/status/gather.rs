@@ -87,6 +87,7 @@ const BEGINNING: jiff::SignedDuration = jiff::SignedDuration::from_secs(15);
 /// What a note in the outbox waits for. After a mere fetch nothing is executed, and a push that was rejected moves nothing.
 fn waiting(repository: &Repository, note: &deliver::Note, upstream: Option<&Oid>) -> Waiting {
     let fresh = jiff::Timestamp::now().duration_since(note.since) < BEGINNING;
+    let unreached = note.unreached(repository, upstream);
     let stopped = match (&note.last_error, &note.reason) {
         (Some(error), _) if note.failed_checks.is_some() => {
             let name = &note.environment;
@@ -98,8 +99,8 @@ fn waiting(repository: &Repository, note: &deliver::Note, upstream: Option<&Oid>
         (None, deliver::Reason::Fetch) => {
             Some("the upstream has moved: pull, or run `gitops-hooks deliver`".to_owned())
         }
-        (None, deliver::Reason::Push(pushed)) if upstream != Some(pushed) => {
-            Some(format!("the push of {} did not reach the upstream", pushed.short()))
+        (None, _) if unreached.is_some() => {
+            unreached.map(|pushed| format!("the push of {} did not reach the upstream", pushed.short()))
         }
         (None, _) if fresh || deliver::is_at_work(repository, &note.environment) => None,
         (None, _) => Some("the delivery was ended before it was done: `gitops-hooks deliver` goes on".to_owned()),

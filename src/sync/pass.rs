@@ -44,6 +44,8 @@ const DEFINED_AFTER: Duration = Duration::from_millis(500);
 const LOG_LINES: i64 = 5;
 /// Bytes of it that are read.
 const LOG_BYTES: i64 = 2048;
+/// How long a log may take to be read; the next pass asks again.
+const LOG_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A commit as it is to be applied.
 pub(super) struct Revision {
@@ -409,9 +411,12 @@ impl Sync {
             ..LogParams::default()
         };
         // A log that cannot be read says nothing for now; the container's exit code is told all the same.
-        let said = match api.logs(&log.pod, &parameters).await {
-            Err(kube::Error::Api(refused)) if refused.code == 403 => String::new(),
-            said => said.ok()?,
+        let said = match tokio::time::timeout(LOG_PATIENCE, api.logs(&log.pod, &parameters)).await {
+            Ok(Ok(said)) => said,
+            Ok(Err(kube::Error::Api(refused))) if (400..500).contains(&refused.code) && refused.code != 429 => {
+                String::new()
+            }
+            _ => return None,
         };
         let said = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ");
         if self.logs.len() >= REMEMBERED {

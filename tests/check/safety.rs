@@ -191,8 +191,7 @@ fn while_steps_of_a_killed_run_still_write_the_next_one_takes_another_tree() {
     let context = TestContext::new();
     dirty(&context);
     // Until it is killed, too: for two seconds it is only asked to end.
-    let writes =
-        "    - { name: s, run: 'trap \"\" TERM; pwd >> $LOG; while :; do echo x >> main.sh; sleep 0.02; done' }";
+    let writes = "    - { name: s, run: 'trap \"\" TERM; echo $$ > $LOG.pid; pwd >> $LOG; while :; do echo x >> main.sh; sleep 0.02; done' }";
     let mut killed = context.check("pre-commit", writes).env("LOG", context.log()).started();
     wait_for(|| !context.logged().is_empty());
     killed.kill().unwrap();
@@ -203,8 +202,13 @@ fn while_steps_of_a_killed_run_still_write_the_next_one_takes_another_tree() {
         context.logged().pop().unwrap()
     };
     let first = context.logged().remove(0);
-    assert_ne!(place(), first);
-    wait_for(|| place() == first);
+    let pid = std::fs::read_to_string(context.beside("log.pid")).unwrap();
+    let writes = || std::fs::read(format!("/proc/{}/cmdline", pid.trim())).is_ok_and(|line| !line.is_empty());
+    wait_for(|| {
+        let is_free = place() == first;
+        assert!(!(is_free && writes()), "it was given away too early");
+        is_free
+    });
 }
 
 #[test]

@@ -106,10 +106,42 @@ fn who_only_looks_disturbs_nothing() {
     context.write("g", "staged\n");
     context.git(&["add", "g"]);
     // Which writes the index anew.
-    let looks = "touch -d '1 minute ago' h && git status > /dev/null && git update-index -q --force-write-index";
+    let looks = "git status > /dev/null && git update-index -q --force-write-index";
     let done = with_somebody(&context, &["commit", "-q", "-m", "x"], "", looks);
-    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!((done.code, runs(&context)), (Some(0), 1), "{done:?}");
+    std::fs::remove_file(context.log()).unwrap();
+    context.write("g", "another\n");
+    context.git(&["commit", "-q", "-a", "--no-verify", "-m", "y"]);
     let done =
         with_somebody(&context, &["push", "-q", "origin", "main"], "git log > /dev/null; git status", "git diff");
-    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!((done.code, runs(&context)), (Some(0), 1), "{done:?}");
+}
+
+#[test]
+fn what_is_staged_while_fixers_run_is_not_committed_without_them() {
+    let context = TestContext::new();
+    let fixer = "hooks:\n  pre-commit:\n    - name: fix\n      fix: true\n      run: 'sed -i s/BAD/GOOD/ {files}; (cd \"$WORK\" && eval \"$AFTER\")'\n      files: [f, g]\n";
+    context.configured(fixer);
+    context.write("f", "BAD\n");
+    context.git(&["add", "f"]);
+    let done = with_somebody(&context, &["commit", "-q", "-m", "x"], "", "echo BAD > g; git add g");
+    assert!(done.code == Some(1) && done.stderr.contains("g was staged while the steps ran"), "{done:?}");
+    assert_eq!(context.git(&["log", "--format=%s"]).trim(), "seed");
+    let done = with_somebody(&context, &["commit", "-q", "-m", "x"], "", "");
+    assert_eq!((done.code, context.git(&["show", "HEAD:g"]).as_str()), (Some(0), "GOOD\n"), "{done:?}");
+}
+
+#[test]
+fn a_conflict_meanwhile_has_a_push_judged_elsewhere() {
+    let context = configured();
+    context.git(&["switch", "-q", "other"]);
+    context.write("f", "theirs\n");
+    context.git(&["commit", "-q", "-a", "--no-verify", "-m", "theirs"]);
+    context.git(&["switch", "-q", "main"]);
+    context.write("f", "ours\n");
+    context.git(&["commit", "-q", "-a", "--no-verify", "-m", "ours"]);
+    let merge = "git -c user.name=A -c user.email=a@example.com merge -q other || true";
+    let done = with_somebody(&context, &["push", "-q", "origin", "main"], "", merge);
+    assert!(context.git(&["status", "--porcelain"]).contains("UU f"), "{done:?}");
+    assert_eq!((done.code, runs(&context)), (Some(0), 2), "{done:?}");
 }

@@ -309,7 +309,7 @@ fn a_condition_is_asked_of_what_is_pushed() {
 #[test]
 fn the_command_that_is_told_repeats_what_failed() {
     let (context, _) = pushing();
-    let steps = "hooks:\n  pre-push:\n    - { name: judge, run: '! grep bad f' }\n  pre-commit:\n    - { name: judge, run: '! grep worse f' }\n  commit-msg:\n    - { name: subject, run: 'grep -q ^Good {message_file}' }\n";
+    let steps = "hooks:\n  pre-push:\n    - { name: judge, run: '! grep bad f', only: { branch: feature } }\n  pre-commit:\n    - { name: judge, run: '! grep worse f' }\n  commit-msg:\n    - { name: subject, run: 'grep -q ^Good {message_file}' }\n";
     context.write(".gitops-hooks.yaml", steps);
     context.git(&["add", "."]);
     context.git(&["commit", "-q", "--no-verify", "-m", "steps"]);
