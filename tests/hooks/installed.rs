@@ -73,14 +73,19 @@ fn a_name_that_leads_to_another_program_is_not_written_down() {
     assert!(shim.contains(&format!("binary='{}'\n", program.display())), "{shim}");
 }
 
-#[test]
-fn a_hooks_folder_that_was_set_after_the_installation_stays() {
+fn installed_over_a_folder_of_the_users() -> TestContext {
     let context = TestContext::new();
     let theirs = context.beside("their-hooks");
     TestContext::script(&theirs.join("pre-commit"), "#!/bin/sh\n");
     context.git(&["config", "--global", "core.hooksPath", theirs.to_str().unwrap()]);
     context.write(".gitops-hooks.yaml", PASSES);
     context.must(&["install", "--yes"]);
+    context
+}
+
+#[test]
+fn a_hooks_folder_that_was_set_after_the_installation_stays() {
+    let context = installed_over_a_folder_of_the_users();
     context.git(&["config", "core.hooksPath", ".husky/_"]);
     let told = context.must(&["uninstall"]);
     assert!(told.contains("core.hooksPath was set to .husky/_ after `install`, and stays"), "{told}");
@@ -99,12 +104,7 @@ fn a_hooks_folder_that_was_set_after_the_installation_stays() {
 
 #[test]
 fn a_hooks_folder_that_was_unset_after_the_installation_stays_unset() {
-    let context = TestContext::new();
-    let theirs = context.beside("their-hooks");
-    TestContext::script(&theirs.join("pre-commit"), "#!/bin/sh\n");
-    context.git(&["config", "--global", "core.hooksPath", theirs.to_str().unwrap()]);
-    context.write(".gitops-hooks.yaml", PASSES);
-    context.must(&["install", "--yes"]);
+    let context = installed_over_a_folder_of_the_users();
     context.git(&["config", "--unset", "core.hooksPath"]);
     context.must(&["uninstall"]);
     assert!(!context.read(".git/config").contains("hooks"), "{}", context.read(".git/config"));
